@@ -1,0 +1,2 @@
+//! `trm`: train, evaluate and watch Tiny Recursive Models.
+fn main() {}
