@@ -5,5 +5,9 @@
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod model;
+pub mod ops;
+pub mod parallel;
 pub mod sudoku;
 pub mod tensor;
+pub mod train;

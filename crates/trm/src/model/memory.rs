@@ -1,0 +1,89 @@
+//! How much memory a run takes, told before it takes it.
+
+use super::batch::Engine;
+use super::shard::{Recording, Shard};
+use crate::config::{CheckpointActivations, TrmConfig};
+
+/// Bytes that training holds, by purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Parameters, their transposed copy, and their moving average if there is one.
+    pub weights: u64,
+    /// Gradients.
+    pub gradients: u64,
+    /// AdamW's two moments.
+    pub optimizer: u64,
+    /// States and activations of the rows in flight.
+    pub activations: u64,
+}
+
+impl MemoryPlan {
+    /// The plan of a training run under `config`. Validation runs in the same buffers' shadow: it is smaller.
+    pub fn for_training(config: &TrmConfig) -> Self {
+        const F32: u64 = 4;
+        let parameters = F32 * parameter_count(config);
+        let rows = config.batch_size.min(Engine::ROWS_AT_ONCE) as u64;
+        let ema = u64::from(config.ema > 0.0);
+        let values = |recording| Shard::values_per_row(config, recording) as u64;
+        Self {
+            weights: (2 + ema) * parameters,
+            gradients: parameters,
+            optimizer: 2 * parameters,
+            activations: F32
+                * (rows * values(Recording::for_training(config))
+                    + Engine::ROWS_AT_ONCE as u64 * values(Recording::Nothing)),
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.gradients + self.optimizer + self.activations
+    }
+
+    /// The plan if activations were computed again cycle by cycle.
+    pub fn with_cycle_checkpoints(config: &TrmConfig) -> Self {
+        Self::for_training(&TrmConfig {
+            checkpoint_activations: CheckpointActivations::Cycle,
+            ..config.clone()
+        })
+    }
+}
+
+/// Number of trainable values, without allocating them.
+pub fn parameter_count(config: &TrmConfig) -> u64 {
+    let d = config.hidden_dim as u64;
+    let blocks = (config.l_layers + config.output_layers) as u64;
+    let block = 8 * d * d + 7 * d;
+    let (inputs, outputs) = (config.input_dim as u64, config.output_dim as u64);
+    blocks * block + (inputs + 1) * d + (d + 1) * outputs + 2
+}
+
+/// Floating-point operations of one puzzle: (forward, forward and backward). A product of `[1, a]` by `[a, b]` counts
+/// 2ab, the backward pass twice the forward.
+pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
+    let d = config.hidden_dim as u64;
+    let block = 2 * 8 * d * d;
+    let latent = (config.l_layers * config.l_cycles) as u64;
+    let applications = config.h_cycles as u64 * (latent + config.output_layers as u64);
+    let read_out = 2 * d * config.output_dim as u64;
+    let forward = applications * block + read_out;
+    (forward, 3 * forward)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Params;
+
+    #[test]
+    fn the_count_without_allocating_is_the_count() {
+        let config = TrmConfig { hidden_dim: 24, l_layers: 3, output_layers: 1, ..TrmConfig::default() };
+        assert_eq!(parameter_count(&config), Params::zeros(&config).count() as u64);
+    }
+
+    #[test]
+    fn the_documented_model_takes_the_documented_work() {
+        let (_, training) = flops_per_sample(&TrmConfig::default());
+        assert!((1.25e9..1.35e9).contains(&(training as f64)), "{training}");
+    }
+}

@@ -1,0 +1,23 @@
+//! The Tiny Recursive Model: parameters, the residual block, the recursion, and one pass over a batch.
+
+mod batch;
+mod block;
+mod memory;
+mod packed;
+mod params;
+mod recursion;
+mod shard;
+
+pub use batch::{Batch, Engine, Tally, argmax};
+pub use block::BlockTape;
+pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
+pub use params::{BlockParams, Linear, Norm, Params};
+pub use recursion::Model;
+pub use shard::{Recording, Shard};
+
+/// Cells of a board.
+pub const CELLS: usize = 81;
+/// Digits that a cell can hold: the classes of the prediction.
+pub const DIGITS: usize = 9;
+/// Width of the blocks' inner layer, in multiples of d.
+pub const EXPANSION: usize = 4;

@@ -1,0 +1,264 @@
+//! The recursion of SPEC.md, "Iterative Reasoning Loops", forward and backward.
+//!
+//! ```text
+//! x_emb = W_in x + b_in;  y = z = 0
+//! H_cycles times:
+//!     L_cycles times:  z <- z + alpha R(x_emb + y + z)
+//!                      y <- y + beta  O(y + z)
+//! logits = W_out y + b_out
+//! ```
+//!
+//! With `update = "original"` the stacks gate each block and their result replaces the state.
+
+use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
+use super::packed::{Packed, PackedBlock};
+use super::params::{BlockParams, Params};
+use super::shard::{Recording, Shard};
+use crate::config::{TrmConfig, Update};
+use crate::ops::{Dropout, add_scaled, dot, linear_backward_input, linear_forward, one_hot_linear_forward};
+use crate::parallel::Threads;
+
+/// A model ready to run: configuration, parameters, and the parameters as the forward pass reads them.
+#[derive(Clone, Debug)]
+pub struct Model {
+    config: TrmConfig,
+    params: Params,
+    packed: Packed,
+}
+
+impl Model {
+    /// A model with these parameters.
+    pub fn new(config: TrmConfig, params: Params, threads: &Threads) -> Self {
+        let packed = Packed::new(&params, threads);
+        Self { config, params, packed }
+    }
+
+    /// Its configuration.
+    pub fn config(&self) -> &TrmConfig {
+        &self.config
+    }
+
+    /// Its parameters.
+    pub fn params(&self) -> &Params {
+        &self.params
+    }
+
+    /// Lets `update` change the parameters.
+    pub fn update_params<R>(&mut self, threads: &Threads, update: impl FnOnce(&mut Params) -> R) -> R {
+        let result = update(&mut self.params);
+        self.packed.update(&self.params, threads);
+        result
+    }
+
+    /// The whole forward pass: the loaded puzzles to logits.
+    pub fn forward(&self, s: &mut Shard, dropout: &Dropout) {
+        self.begin(s);
+        for h in 0..self.config.h_cycles {
+            if let Some((y, z)) = s.starts.get_mut(h) {
+                y.copy_from_slice(&s.y);
+                z.copy_from_slice(&s.z);
+            }
+            self.cycle(s, h, dropout);
+        }
+        self.read_out(s);
+    }
+
+    /// `x_emb = W_in x + b_in; y = z = 0`
+    pub fn begin(&self, s: &mut Shard) {
+        one_hot_linear_forward(
+            &s.cells,
+            &self.packed.input_t,
+            &self.params.input_proj.bias.data,
+            &mut s.x_emb,
+        );
+        s.y.fill(0.0);
+        s.z.fill(0.0);
+    }
+
+    /// One outer cycle.
+    pub fn cycle(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+        for l in 0..self.config.l_cycles {
+            self.refine_latent(s, h, l, dropout);
+        }
+        self.refine_output(s, h, dropout);
+    }
+
+    /// `z <- z + alpha R(x_emb + y + z)`
+    pub fn refine_latent(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
+        s.h.copy_from_slice(&s.x_emb);
+        add_scaled(&mut s.h, 1.0, &s.y);
+        add_scaled(&mut s.h, 1.0, &s.z);
+        let at = self.place(s, h, l, dropout);
+        let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
+        stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, at.application);
+        self.update_state(&mut s.z, &s.h, self.params.latent_gate.data[0]);
+        keep(&mut s.tapes[at.cycle].latent_result, &s.h, at.application.slot);
+    }
+
+    /// `y <- y + beta O(y + z)`
+    pub fn refine_output(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+        s.h.copy_from_slice(&s.y);
+        add_scaled(&mut s.h, 1.0, &s.z);
+        let at = self.place_of_output(s, h, dropout);
+        let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
+        stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, at.application);
+        self.update_state(&mut s.y, &s.h, self.params.output_gate.data[0]);
+        keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
+    }
+
+    /// `logits = W_out y + b_out`
+    pub fn read_out(&self, s: &mut Shard) {
+        linear_forward(&s.y, &self.packed.output_t, &self.params.output_proj.bias.data, &mut s.logits);
+    }
+
+    fn update_state(&self, state: &mut [f32], result: &[f32], gate: f32) {
+        match self.config.update {
+            Update::Documented => add_scaled(state, gate, result),
+            Update::Original => state.copy_from_slice(result),
+        }
+    }
+
+    /// Starts the backward pass: `s.logits` holds d loss / d logits; the state gradients follow from it.
+    pub fn begin_backward(&self, s: &mut Shard) {
+        linear_backward_input(s.rows, &s.logits, &self.params.output_proj.weight.data, &mut s.d_y);
+        s.d_z.fill(0.0);
+        s.d_x_emb.fill(0.0);
+    }
+
+    /// Takes the state gradients from the end of outer cycle h to its start. Cycles go from last to first.
+    pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+        if s.recording() == Recording::Cycle && h + 1 < self.config.h_cycles {
+            s.y.copy_from_slice(&s.starts[h].0);
+            s.z.copy_from_slice(&s.starts[h].1);
+            self.cycle(s, h, dropout);
+        }
+        self.refine_output_backward(s, h, dropout);
+        for l in (0..self.config.l_cycles).rev() {
+            self.refine_latent_backward(s, h, l, dropout);
+        }
+    }
+
+    fn refine_latent_backward(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
+        let at = self.place(s, h, l, dropout);
+        let tape = &mut s.tapes[at.cycle];
+        let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
+        let gate = self.params.latent_gate.data[0];
+        let result = kept(&tape.latent_result, at.application.slot, s.d_z.len());
+        s.sums.latent_gate += self.update_state_backward(&mut s.h, &s.d_z, result, gate);
+        let sums = &mut s.sums.latent;
+        let d_gate = stack.backward(&mut tape.latent, sums, &mut s.h, &mut s.wide, at.application);
+        self.identity_path_backward(&mut s.d_z, &s.h, &mut s.sums.latent_gate, d_gate);
+        add_scaled(&mut s.d_y, 1.0, &s.h);
+        add_scaled(&mut s.d_x_emb, 1.0, &s.h);
+    }
+
+    fn refine_output_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+        let at = self.place_of_output(s, h, dropout);
+        let tape = &mut s.tapes[at.cycle];
+        let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
+        let gate = self.params.output_gate.data[0];
+        let result = kept(&tape.output_result, at.application.slot, s.d_y.len());
+        s.sums.output_gate += self.update_state_backward(&mut s.h, &s.d_y, result, gate);
+        let sums = &mut s.sums.output;
+        let d_gate = stack.backward(&mut tape.output, sums, &mut s.h, &mut s.wide, at.application);
+        self.identity_path_backward(&mut s.d_y, &s.h, &mut s.sums.output_gate, d_gate);
+        add_scaled(&mut s.d_z, 1.0, &s.h);
+    }
+
+    /// Gradient of the stack's result from the gradient of the new state; returns the gate's, if it acts here.
+    fn update_state_backward(&self, d_result: &mut [f32], d_state: &[f32], result: &[f32], gate: f32) -> f32 {
+        match self.config.update {
+            Update::Documented => {
+                d_result.fill(0.0);
+                add_scaled(d_result, gate, d_state);
+                dot(d_state, result)
+            }
+            Update::Original => {
+                d_result.copy_from_slice(d_state);
+                0.0
+            }
+        }
+    }
+
+    /// Adds what reached the old state through the stack to what reached it directly (documented), or replaces the
+    /// latter (original: the old state is only seen through the stack); counts the gates inside the blocks.
+    fn identity_path_backward(&self, d_state: &mut [f32], d_input: &[f32], d_gate: &mut f32, in_blocks: f32) {
+        match self.config.update {
+            Update::Documented => add_scaled(d_state, 1.0, d_input),
+            Update::Original => {
+                d_state.copy_from_slice(d_input);
+                *d_gate += in_blocks;
+            }
+        }
+    }
+
+    fn place<'a>(&self, s: &Shard, h: usize, l: usize, dropout: &'a Dropout) -> Place<'a> {
+        self.numbered(s, h, l, self.params.latent_gate.data[0], dropout)
+    }
+
+    fn place_of_output<'a>(&self, s: &Shard, h: usize, dropout: &'a Dropout) -> Place<'a> {
+        let mut at = self.numbered(s, h, self.config.l_cycles, self.params.output_gate.data[0], dropout);
+        at.application.slot = 0;
+        at
+    }
+
+    fn numbered<'a>(&self, s: &Shard, h: usize, l: usize, gate: f32, dropout: &'a Dropout) -> Place<'a> {
+        let c = &self.config;
+        let layers = c.l_layers.max(c.output_layers);
+        let application = Application {
+            slot: if s.recording() == Recording::Nothing { 0 } else { l },
+            dropout,
+            first_sample: s.first_sample,
+            site: (h * (c.l_cycles + 1) + l) * layers,
+            gate: if c.update == Update::Original { gate } else { 1.0 },
+        };
+        Place { cycle: h % s.tapes.len(), application }
+    }
+}
+
+/// Where in the tape, and which dropout masks, a refinement uses.
+struct Place<'a> {
+    cycle: usize,
+    application: Application<'a>,
+}
+
+/// A stack of residual blocks: `h_k = h_{k-1} + gate f_k(h_{k-1})`.
+struct Stack<'a> {
+    params: &'a [BlockParams],
+    packed: &'a [PackedBlock],
+}
+
+impl Stack<'_> {
+    fn forward(&self, tape: &mut [BlockTape], h: &mut [f32], application: Application) {
+        for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate() {
+            let application = Application { site: application.site + k, ..application };
+            block_forward(params, packed, &mut tape[k], h, application);
+        }
+    }
+
+    fn backward(
+        &self,
+        tape: &mut [BlockTape],
+        sums: &mut [BlockRowSums],
+        d_h: &mut [f32],
+        scratch: &mut [f32],
+        application: Application,
+    ) -> f32 {
+        let mut d_gate = 0.0;
+        for (k, params) in self.params.iter().enumerate().rev() {
+            let application = Application { site: application.site + k, ..application };
+            d_gate += block_backward(params, &mut tape[k], &mut sums[k], d_h, scratch, application);
+        }
+        d_gate
+    }
+}
+
+fn keep(results: &mut [f32], result: &[f32], slot: usize) {
+    if !results.is_empty() {
+        results[slot * result.len()..(slot + 1) * result.len()].copy_from_slice(result);
+    }
+}
+
+fn kept(results: &[f32], slot: usize, len: usize) -> &[f32] {
+    &results[slot * len..(slot + 1) * len]
+}

@@ -1,0 +1,186 @@
+//! The rows of a batch that one worker takes through the whole recursion, with everything it needs to do so.
+
+use super::block::{BlockRowSums, BlockTape};
+use super::{CELLS, DIGITS, EXPANSION};
+use crate::config::{CheckpointActivations, TrmConfig};
+
+/// What the forward pass keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recording {
+    /// Nothing beyond the states: no backward pass will follow.
+    Nothing,
+    /// What backward needs of one outer cycle; other cycles are computed again from their first states.
+    Cycle,
+    /// What backward needs of every outer cycle.
+    Everything,
+}
+
+impl Recording {
+    /// What training keeps under `config`.
+    pub fn for_training(config: &TrmConfig) -> Self {
+        match config.checkpoint_activations {
+            CheckpointActivations::None => Self::Everything,
+            CheckpointActivations::Cycle => Self::Cycle,
+        }
+    }
+
+    /// Number of (outer cycles, inner refinements of a cycle) that there is room for.
+    pub fn room(self, config: &TrmConfig) -> (usize, usize) {
+        match self {
+            Self::Nothing => (1, 1),
+            Self::Cycle => (1, config.l_cycles),
+            Self::Everything => (config.h_cycles, config.l_cycles),
+        }
+    }
+}
+
+/// What one outer cycle leaves for the backward pass.
+#[derive(Clone, Debug)]
+pub struct CycleTape {
+    /// One for each block of R, `l_cycles` applications each.
+    pub latent: Vec<BlockTape>,
+    /// One for each block of O, one application each.
+    pub output: Vec<BlockTape>,
+    /// R(x_emb + y + z), `[l_cycles, rows, d]`.
+    pub latent_result: Vec<f32>,
+    /// O(y + z), `[rows, d]`.
+    pub output_result: Vec<f32>,
+}
+
+/// Gradients that a shard sums over its own rows.
+#[derive(Clone, Debug)]
+pub struct RowSums {
+    /// d loss / d alpha
+    pub latent_gate: f32,
+    /// d loss / d beta
+    pub output_gate: f32,
+    /// One for each block of R.
+    pub latent: Vec<BlockRowSums>,
+    /// One for each block of O.
+    pub output: Vec<BlockRowSums>,
+}
+
+/// States, tape and scratch of some rows.
+#[derive(Clone, Debug)]
+pub struct Shard {
+    /// Rows in use.
+    pub rows: usize,
+    /// Number in the batch of the first row: what dropout masks go by.
+    pub first_sample: usize,
+    /// Digits of the puzzles, `[rows, 81]`.
+    pub cells: Vec<u8>,
+    /// `[rows, d]`
+    pub x_emb: Vec<f32>,
+    /// The answer state, `[rows, d]`.
+    pub y: Vec<f32>,
+    /// The latent state, `[rows, d]`.
+    pub z: Vec<f32>,
+    /// `W_out y + b_out`, `[rows, 81, 9]`; the backward pass makes it its gradient.
+    pub logits: Vec<f32>,
+    /// (y, z) at the start of each outer cycle, when recording.
+    pub starts: Vec<(Vec<f32>, Vec<f32>)>,
+    /// One outer cycle each, as many as [`Recording`] has room for.
+    pub tapes: Vec<CycleTape>,
+    /// The running block input h, `[rows, d]`; in the backward pass its gradient.
+    pub h: Vec<f32>,
+    /// `[rows, 4d]`
+    pub wide: Vec<f32>,
+    /// Gradients of the states, `[rows, d]`.
+    pub d_x_emb: Vec<f32>,
+    /// `[rows, d]`
+    pub d_y: Vec<f32>,
+    /// `[rows, d]`
+    pub d_z: Vec<f32>,
+    /// Gradients summed over the rows.
+    pub sums: RowSums,
+    recording: Recording,
+    capacity: usize,
+}
+
+impl Shard {
+    /// Room for `rows` rows.
+    pub fn new(config: &TrmConfig, rows: usize, recording: Recording) -> Self {
+        let d = config.hidden_dim;
+        let (cycles, applications) = recording.room(config);
+        let zeros = |values: usize| vec![0.0; values];
+        let training = recording != Recording::Nothing;
+        let state = || zeros(rows * d);
+        let gradient = || zeros(if training { rows * d } else { 0 });
+        let tape = |_| CycleTape {
+            latent: vec![BlockTape::new(applications * rows, d); config.l_layers],
+            output: vec![BlockTape::new(rows, d); config.output_layers],
+            latent_result: zeros(if training { applications * rows * d } else { 0 }),
+            output_result: gradient(),
+        };
+        let starts = if training { config.h_cycles } else { 0 };
+        Self {
+            rows,
+            first_sample: 0,
+            cells: Vec::with_capacity(rows * CELLS),
+            x_emb: state(),
+            y: state(),
+            z: state(),
+            logits: zeros(rows * CELLS * DIGITS),
+            starts: (0..starts).map(|_| (state(), state())).collect(),
+            tapes: (0..cycles).map(tape).collect(),
+            h: state(),
+            wide: zeros(if training { rows * EXPANSION * d } else { 0 }),
+            d_x_emb: gradient(),
+            d_y: gradient(),
+            d_z: gradient(),
+            sums: RowSums {
+                latent_gate: 0.0,
+                output_gate: 0.0,
+                latent: vec![BlockRowSums::new(d); config.l_layers],
+                output: vec![BlockRowSums::new(d); config.output_layers],
+            },
+            recording,
+            capacity: rows,
+        }
+    }
+
+    /// f32 values that [`Self::new`] allocates for each row.
+    pub fn values_per_row(config: &TrmConfig, recording: Recording) -> usize {
+        let d = config.hidden_dim;
+        let (cycles, applications) = recording.room(config);
+        let block = BlockTape::values_per_row(d);
+        let tape = config.l_layers * applications * block + config.output_layers * block;
+        let states = 4 * d + CELLS * DIGITS;
+        if recording == Recording::Nothing {
+            return states + cycles * tape;
+        }
+        let results = (applications + 1) * d;
+        states + cycles * (tape + results) + 2 * d * config.h_cycles + EXPANSION * d + 3 * d
+    }
+
+    /// Most rows that there is room for.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What this shard keeps for a backward pass.
+    pub fn recording(&self) -> Recording {
+        self.recording
+    }
+
+    /// Takes other puzzles, at most as many as there is room for: `cells` is `[rows, 81]`.
+    pub fn load(&mut self, cells: &[u8], first_sample: usize, d: usize) {
+        self.rows = cells.len() / CELLS;
+        self.first_sample = first_sample;
+        self.cells.clear();
+        self.cells.extend_from_slice(cells);
+        let values = self.rows * d;
+        let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h];
+        let gradients = [&mut self.d_x_emb, &mut self.d_y, &mut self.d_z];
+        states.into_iter().for_each(|state| state.resize(values, 0.0));
+        self.logits.resize(self.rows * CELLS * DIGITS, 0.0);
+        if self.recording != Recording::Nothing {
+            gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
+            self.wide.resize(EXPANSION * values, 0.0);
+            for (y, z) in &mut self.starts {
+                y.resize(values, 0.0);
+                z.resize(values, 0.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! `GELU(x) = x Phi(x)`, the exact form with the Gaussian integral (PyTorch's `nn.GELU()`).
+
+use trm_kernels::{math::normal, vectorize};
+
+/// `output = GELU(input)`; the input is replaced by the slope there, `Phi(x) + x phi(x)`.
+///
+/// # Shapes
+/// Both slices have one length.
+pub fn gelu_forward(input_to_slope: &mut [f32], output: &mut [f32]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for (x, out) in input_to_slope.iter_mut().zip(output) {
+                let (integral, density) = normal(*x);
+                *out = *x * integral;
+                *x = integral + *x * density;
+            }
+        },
+    );
+}
+
+/// Replaces the slope by `d_input = slope * d_output`.
+pub fn gelu_backward(d_output: &[f32], slope_to_d_input: &mut [f32]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for (slope, d) in slope_to_d_input.iter_mut().zip(d_output) {
+                *slope *= d;
+            }
+        },
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, numbers, weighted_sum};
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let input: Vec<f32> = numbers(67, 1).iter().map(|v| 4.0 * v).collect();
+        let forward = |input: &[f32]| {
+            let mut output = vec![0.0; input.len()];
+            gelu_forward(&mut input.to_vec(), &mut output);
+            weighted_sum(&output)
+        };
+        let mut d_input = input.clone();
+        gelu_forward(&mut d_input, &mut vec![0.0; input.len()]);
+        gelu_backward(&forward(&input).1, &mut d_input);
+        assert_gradient(&input, &d_input, |v| forward(v).0);
+    }
+}

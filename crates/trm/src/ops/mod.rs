@@ -1,0 +1,44 @@
+//! The differentiable operations, one file each, forward and backward side by side.
+//!
+//! What backward needs is what forward leaves in the buffers it was given; the caller owns them all. Gradients of
+//! inputs and parameters are added to (`+=`) unless the name says otherwise.
+
+mod cross_entropy;
+mod dropout;
+mod gelu;
+#[cfg(test)]
+mod gradient_check;
+mod layer_norm;
+mod linear;
+mod one_hot;
+
+pub use cross_entropy::{cross_entropy, cross_entropy_backward};
+pub use dropout::Dropout;
+pub use gelu::{gelu_backward, gelu_forward};
+pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
+pub use linear::{
+    linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, transpose,
+};
+pub use one_hot::{CHANNELS, one_hot_linear_backward_weight, one_hot_linear_forward};
+
+use trm_kernels::{math, vectorize};
+
+/// `target += factor * values`.
+pub fn add_scaled(target: &mut [f32], factor: f32, values: &[f32]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            for (t, v) in target.iter_mut().zip(values) {
+                *t += factor * v;
+            }
+        },
+    );
+}
+
+/// Sum of products of pairs.
+pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    vectorize(
+        #[inline(always)]
+        || math::dot(a, b),
+    )
+}

@@ -1,0 +1,144 @@
+//! AdamW with global-norm clipping and an optional moving average of the weights.
+
+use crate::config::TrmConfig;
+use crate::model::Params;
+use crate::parallel::Threads;
+use crate::tensor::Tensor;
+use trm_kernels::{math, vectorize};
+
+/// Added to the root of the second moment; PyTorch's default.
+pub const ADAM_EPS: f64 = 1e-8;
+/// Values that are one piece of work. Sums are formed piece by piece, whatever the number of threads.
+const PIECE: usize = 1 << 16;
+
+/// Optimiser state.
+///
+/// # Source
+/// Loshchilov and Hutter, "Decoupled Weight Decay Regularization", arXiv 1711.05101;
+/// <https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html>
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdamW {
+    /// Updates made so far.
+    pub step: u64,
+    /// First moments m.
+    pub exp_avg: Params,
+    /// Second moments v.
+    pub exp_avg_sq: Params,
+}
+
+/// Whether weight decay applies to a tensor: to matrices, not to biases, norms and gates.
+pub fn is_decayed(tensor: &Tensor) -> bool {
+    tensor.shape.len() == 2
+}
+
+/// L2 norm of all values.
+pub fn global_norm(grads: &Params, threads: &Threads) -> f64 {
+    let pieces: Vec<&[f32]> = grads.tensors().iter().flat_map(|t| t.data.chunks(PIECE)).collect();
+    let mut squares = vec![0.0f64; pieces.len()];
+    threads.for_each(
+        pieces.into_iter().zip(&mut squares).collect(),
+        |(piece, square): (&[f32], &mut f64)| {
+            // Short runs in f32, their sum in f64: a long f32 sum would lose the last digits.
+            *square = vectorize(
+                #[inline(always)]
+                || piece.chunks(256).map(|run| f64::from(math::dot(run, run))).sum(),
+            );
+        },
+    );
+    squares.iter().sum::<f64>().sqrt()
+}
+
+/// What gradients are multiplied by so that their norm is at most `clip_norm`; PyTorch's formula.
+pub fn clip_factor(norm: f64, clip_norm: f64) -> f64 {
+    (clip_norm / (norm + 1e-6)).min(1.0)
+}
+
+impl AdamW {
+    /// Zero moments.
+    pub fn new(config: &TrmConfig) -> Self {
+        Self { step: 0, exp_avg: Params::zeros(config), exp_avg_sq: Params::zeros(config) }
+    }
+
+    /// One update of `params`, and of their average `ema` if there is one.
+    ///
+    /// `g <- clip g; p <- p - lr wd p; m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2;
+    /// p <- p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps); ema <- decay ema + (1 - decay) p`
+    pub fn update(
+        &mut self,
+        config: &TrmConfig,
+        lr: f64,
+        clip: f64,
+        [params, grads]: [&mut Params; 2],
+        ema: Option<&mut Params>,
+        threads: &Threads,
+    ) {
+        self.step += 1;
+        let t = self.step as f64;
+        let formula = Formula {
+            clip: clip as f32,
+            keep: 1.0,
+            beta1: config.beta1 as f32,
+            beta2: config.beta2 as f32,
+            step_size: (lr / (1.0 - config.beta1.powf(t))) as f32,
+            inv_root_correction: (1.0 / (1.0 - config.beta2.powf(t)).sqrt()) as f32,
+            ema: config.ema as f32,
+        };
+        let keep_decayed = (1.0 - lr * config.weight_decay) as f32;
+        let mut averages = ema.map(|e| e.tensors_mut().into_iter());
+        let mut work = Vec::new();
+        let moments = self.exp_avg.tensors_mut().into_iter().zip(self.exp_avg_sq.tensors_mut());
+        for ((p, g), (m, v)) in params.tensors_mut().into_iter().zip(grads.tensors()).zip(moments) {
+            let formula = Formula { keep: if is_decayed(p) { keep_decayed } else { 1.0 }, ..formula };
+            let mut average = averages.as_mut().and_then(Iterator::next).map(|a| a.data.chunks_mut(PIECE));
+            let pieces = p.data.chunks_mut(PIECE).zip(g.data.chunks(PIECE));
+            let moments = m.data.chunks_mut(PIECE).zip(v.data.chunks_mut(PIECE));
+            for ((p, g), (m, v)) in pieces.zip(moments) {
+                let average = average.as_mut().and_then(Iterator::next);
+                work.push((formula, Piece { p, g, m, v, average }));
+            }
+        }
+        threads.for_each(work, |(formula, piece)| formula.apply(piece));
+    }
+}
+
+struct Piece<'a> {
+    p: &'a mut [f32],
+    g: &'a [f32],
+    m: &'a mut [f32],
+    v: &'a mut [f32],
+    average: Option<&'a mut [f32]>,
+}
+
+#[derive(Clone, Copy)]
+struct Formula {
+    clip: f32,
+    keep: f32,
+    beta1: f32,
+    beta2: f32,
+    step_size: f32,
+    inv_root_correction: f32,
+    ema: f32,
+}
+
+impl Formula {
+    fn apply(self, piece: Piece) {
+        let Piece { p, g, m, v, average } = piece;
+        vectorize(
+            #[inline(always)]
+            || {
+                for (((p, g), m), v) in p.iter_mut().zip(g).zip(m).zip(v) {
+                    let g = self.clip * g;
+                    *m += (1.0 - self.beta1) * (g - *m);
+                    *v = self.beta2 * *v + (1.0 - self.beta2) * g * g;
+                    let root = v.sqrt() * self.inv_root_correction + ADAM_EPS as f32;
+                    *p = *p * self.keep - self.step_size * (*m / root);
+                }
+                if let Some(average) = average {
+                    for (a, p) in average.iter_mut().zip(p.iter()) {
+                        *a += (1.0 - self.ema) * (p - *a);
+                    }
+                }
+            },
+        );
+    }
+}
