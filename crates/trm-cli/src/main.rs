@@ -1,2 +1,19 @@
-//! `trm`: train, evaluate and watch Tiny Recursive Models.
-fn main() {}
+//! `trm`: train, evaluate and watch Tiny Recursive Models solve Sudoku.
+
+mod cli;
+mod commands;
+mod error;
+mod output;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::Cli::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("trm: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -2,12 +2,21 @@
 //! hypothesis `z` and an answer `y` over nested loops.
 #![forbid(unsafe_code)]
 
+pub mod atomic_file;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
+pub mod evaluate;
 pub mod model;
 pub mod ops;
 pub mod parallel;
+pub mod solve;
 pub mod sudoku;
 pub mod tensor;
+pub mod trace;
 pub mod train;
+
+/// Name of the instruction set that loops run with; see [`trm_kernels::level`].
+pub fn kernel_level() -> &'static str {
+    trm_kernels::level().name()
+}

@@ -1,1 +1,209 @@
-//! (in progress)
+//! Model files: `.pt` as PyTorch reads and writes them, and `.safetensors`. Reading never executes anything.
+
+mod pickle;
+mod pickle_writer;
+mod safetensors;
+mod torch;
+mod torch_zip;
+
+use crate::config::TrmConfig;
+use crate::model::Params;
+use crate::tensor::StateDict;
+use std::path::{Path, PathBuf};
+
+/// Version of what we store under a key of our own.
+const FORMAT_VERSION: i64 = 1;
+
+/// What a model file holds. A production file holds the model and its configuration only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checkpoint {
+    /// Parameters by name, as [`Params::names`] has them.
+    pub model: StateDict,
+    /// The configuration they were trained with.
+    pub config: TrmConfig,
+    /// AdamW's state.
+    pub optimizer: Option<OptimizerState>,
+    /// Losses and accuracies, one for each epoch.
+    pub history: Option<Losses>,
+    /// What resuming needs beyond weights and moments.
+    pub training: Option<Training>,
+}
+
+/// AdamW's moments and settings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptimizerState {
+    /// Updates made.
+    pub step: u64,
+    /// First moments by parameter name.
+    pub exp_avg: StateDict,
+    /// Second moments by parameter name.
+    pub exp_avg_sq: StateDict,
+    /// Last learning rate.
+    pub lr: f64,
+    /// Decay rates of the moments.
+    pub betas: (f64, f64),
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Weight decay of the matrices; 0 for all else.
+    pub weight_decay: f64,
+}
+
+/// The training metrics of the documented checkpoint.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Losses {
+    /// Mean training loss of each epoch.
+    pub train_losses: Vec<f64>,
+    /// Validation loss after each epoch.
+    pub val_losses: Vec<f64>,
+    /// Share of the validation cells that were right after each epoch.
+    pub val_accuracies: Vec<f64>,
+}
+
+/// State of a training run, opaque here.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    /// The trainer's own record.
+    pub state_json: String,
+    /// The averaged weights, if there are any.
+    pub ema: Option<StateDict>,
+}
+
+/// Why a model file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The system refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is no model file, or a broken one.
+    #[error("{}: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Its tensors are not those of its configuration.
+    #[error("{}: its tensors do not fit its configuration:\n  {}", path.display(), problems.join("\n  "))]
+    Tensors {
+        /// The file.
+        path: PathBuf,
+        /// One line for each tensor.
+        problems: Vec<String>,
+    },
+}
+
+/// Reasons found while reading, before the file's name is added.
+enum ReadError {
+    Io(std::io::Error),
+    Format(String),
+    Tensors(Vec<String>),
+}
+
+impl ReadError {
+    fn at(self, path: &Path) -> CheckpointError {
+        let path = path.to_path_buf();
+        match self {
+            Self::Io(source) => CheckpointError::Io { path, source },
+            Self::Format(reason) => CheckpointError::Format { path, reason },
+            Self::Tensors(problems) => CheckpointError::Tensors { path, problems },
+        }
+    }
+}
+
+impl From<std::io::Error> for ReadError {
+    fn from(e: std::io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+impl From<String> for ReadError {
+    fn from(reason: String) -> Self {
+        Self::Format(reason)
+    }
+}
+
+fn is_safetensors(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"))
+}
+
+impl Checkpoint {
+    /// Reads a file; `.safetensors` by its ending, anything else as PyTorch's format.
+    ///
+    /// # Errors
+    /// An unreadable, broken or hostile file; tensors that are missing, extra, misshapen or not finite.
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        let read = if is_safetensors(path) { safetensors::read } else { torch::read };
+        let checkpoint = read(path).map_err(|e| e.at(path))?;
+        checkpoint.check().map_err(|problems| ReadError::Tensors(problems).at(path))?;
+        Ok(checkpoint)
+    }
+
+    /// Writes a file; `.safetensors` by its ending, anything else as PyTorch's format. The old file stays until the new
+    /// one is complete.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        let write = if is_safetensors(path) { safetensors::write } else { torch::write };
+        write(self, path).map_err(|e| ReadError::Io(e).at(path))
+    }
+
+    /// Checks every set of tensors against the configuration.
+    fn check(&self) -> Result<(), Vec<String>> {
+        let mut sets = vec![("", &self.model)];
+        if let Some(optimizer) = &self.optimizer {
+            sets.push(("optimizer exp_avg ", &optimizer.exp_avg));
+            sets.push(("optimizer exp_avg_sq ", &optimizer.exp_avg_sq));
+        }
+        if let Some(ema) = self.training.as_ref().and_then(|t| t.ema.as_ref()) {
+            sets.push(("weight average ", ema));
+        }
+        let problems: Vec<String> =
+            sets.into_iter().flat_map(|(set, state)| problems(set, state, &self.config)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// Shapes of all parameters under `config`, in order; without allocating them.
+pub fn expected_shapes(config: &TrmConfig) -> Vec<(String, Vec<usize>)> {
+    let names = Params::names_for(config.l_layers, config.output_layers);
+    let shapes = Params::shapes_for(config);
+    names.into_iter().zip(shapes).collect()
+}
+
+/// What is missing, extra, misshapen or not finite in a state dict.
+fn problems(set: &str, state: &StateDict, config: &TrmConfig) -> Vec<String> {
+    let expected = expected_shapes(config);
+    let mut problems = Vec::new();
+    for (name, shape) in &expected {
+        let found: Vec<_> = state.iter().filter(|(n, _)| n == name).collect();
+        match found[..] {
+            [] => problems.push(format!("{set}{name} is missing; its shape should be {shape:?}")),
+            [(_, tensor)] if tensor.shape.is_empty() && name.ends_with("_gate") => problems.push(format!(
+                "{set}{name} has shape []: this is a file of a later revision of the Python original, whose gates go \
+                 through a sigmoid, whose states start at x_emb and whose loops differ. Its weights mean something \
+                 else in these equations, so they are not converted."
+            )),
+            [(_, tensor)] if tensor.shape != *shape => {
+                problems.push(format!("{set}{name} has shape {:?}; it should be {shape:?}", tensor.shape));
+            }
+            [(_, tensor)] => {
+                if let Some(at) = tensor.data.iter().position(|v| !v.is_finite()) {
+                    problems.push(format!("{set}{name} holds {} at position {at}", tensor.data[at]));
+                }
+            }
+            _ => problems.push(format!("{set}{name} stands more than once")),
+        }
+    }
+    let known: std::collections::HashSet<&String> = expected.iter().map(|(name, _)| name).collect();
+    let extra = state.iter().filter(|(name, _)| !known.contains(name));
+    problems.extend(
+        extra.map(|(name, tensor)| format!("{set}{name} {:?} is not part of the model", tensor.shape)),
+    );
+    problems
+}

@@ -1,1 +1,7 @@
-//! (in progress)
+//! Files of puzzles, and what training makes of them.
+
+mod csv;
+mod dataset;
+
+pub use csv::{DataError, Dataset, ReadOptions, RowError, read_csv, write_csv, write_rows};
+pub use dataset::{EpochOrder, Stats, duplicates, split};

@@ -126,13 +126,16 @@ impl Params {
 
     /// Names in checkpoints: those of the Python original.
     pub fn names(&self) -> Vec<String> {
+        Self::names_for(self.latent_layers.len(), self.output_layers.len())
+    }
+
+    /// Names of the parameters of a model with these numbers of blocks.
+    pub fn names_for(l_layers: usize, output_layers: usize) -> Vec<String> {
         let linear = |name: &str| [format!("{name}.weight"), format!("{name}.bias")];
         let mut names = vec!["latent_gate".to_string(), "output_gate".to_string()];
         names.extend(linear("input_proj"));
-        for (stack, blocks) in
-            [("latent_layers", &self.latent_layers), ("output_layers", &self.output_layers)]
-        {
-            for i in 0..blocks.len() {
+        for (stack, blocks) in [("latent_layers", l_layers), ("output_layers", output_layers)] {
+            for i in 0..blocks {
                 names.extend(
                     [0, 1, 4].into_iter().flat_map(|part| linear(&format!("{stack}.{i}.net.{part}"))),
                 );
@@ -140,6 +143,20 @@ impl Params {
         }
         names.extend(linear("output_proj"));
         names
+    }
+
+    /// Shapes of the parameters under `config`, in the order of [`Self::names`].
+    pub fn shapes_for(config: &TrmConfig) -> Vec<Vec<usize>> {
+        let d = config.hidden_dim;
+        let wide = EXPANSION * d;
+        let linear = |inputs: usize, out: usize| [vec![out, inputs], vec![out]];
+        let mut shapes = vec![vec![1], vec![1]];
+        shapes.extend(linear(config.input_dim, d));
+        for _ in 0..config.l_layers + config.output_layers {
+            shapes.extend([vec![d], vec![d]].into_iter().chain(linear(d, wide)).chain(linear(wide, d)));
+        }
+        shapes.extend(linear(d, config.output_dim));
+        shapes
     }
 
     /// Number of trainable values.
@@ -196,6 +213,8 @@ mod tests {
         assert_eq!(shape("output_layers.0.net.4.weight"), &[3, 12]);
         assert_eq!(shape("output_proj.bias"), &[729]);
         assert_eq!(params.tensors().len(), params.names().len());
+        let shapes: Vec<_> = params.tensors().iter().map(|t| t.shape.clone()).collect();
+        assert_eq!(shapes, Params::shapes_for(&config));
         assert_eq!(params.tensors_mut().len(), params.names().len());
         assert_eq!(Params::from_state_dict(&config, &state), params);
     }

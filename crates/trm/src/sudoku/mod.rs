@@ -1,1 +1,78 @@
-//! (in progress)
+//! Sudoku itself: boards, the exact solver, grading, generation and symmetries. No model code.
+
+mod generator;
+mod grade;
+mod grid;
+mod solver;
+mod symmetry;
+
+pub use generator::{GenerateError, Generator};
+pub use grade::grade;
+pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};
+pub use solver::{Solutions, solve};
+pub use symmetry::Symmetry;
+
+/// A puzzle and its solution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Puzzle {
+    /// What is given.
+    pub quiz: Grid,
+    /// What is to be found.
+    pub solution: Grid,
+}
+
+/// Why a puzzle and a solution do not belong together.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PuzzleError {
+    /// A cell of the solution is blank.
+    #[error("the solution is blank in row {}, column {}", cell / 9 + 1, cell % 9 + 1)]
+    Blank {
+        /// Index of the cell, row by row from 0.
+        cell: usize,
+    },
+    /// The solution breaks the rules.
+    #[error("the solution has {digit} twice in a row, column or box (row {}, column {})", cell / 9 + 1, cell % 9 + 1)]
+    Rules {
+        /// Index of a cell in conflict.
+        cell: usize,
+        /// Its digit.
+        digit: u8,
+    },
+    /// The quiz gives another digit than the solution has.
+    #[error(
+        "row {}, column {}: the quiz gives {given} but the solution has {solution}",
+        cell / 9 + 1,
+        cell % 9 + 1
+    )]
+    Disagree {
+        /// Index of the cell.
+        cell: usize,
+        /// The quiz's digit.
+        given: u8,
+        /// The solution's digit.
+        solution: u8,
+    },
+}
+
+impl Puzzle {
+    /// Checks that the solution obeys the rules and that the quiz agrees with it.
+    ///
+    /// # Errors
+    /// The first cell that is wrong.
+    pub fn check(&self) -> Result<(), PuzzleError> {
+        let solution = self.solution.cells();
+        if let Some(cell) = solution.iter().position(|digit| *digit == 0) {
+            return Err(PuzzleError::Blank { cell });
+        }
+        if let Some(cell) = self.solution.first_conflict() {
+            return Err(PuzzleError::Rules { cell, digit: solution[cell] });
+        }
+        let differs = |(given, solution): (&u8, &u8)| *given != 0 && given != solution;
+        match self.quiz.cells().iter().zip(solution).position(differs) {
+            Some(cell) => {
+                Err(PuzzleError::Disagree { cell, given: self.quiz.cells()[cell], solution: solution[cell] })
+            }
+            None => Ok(()),
+        }
+    }
+}

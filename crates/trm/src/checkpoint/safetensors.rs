@@ -1,0 +1,150 @@
+//! Checkpoints as `.safetensors`: the same content, tensors under prefixed names, all else as text in the metadata.
+//!
+//! # Source
+//! <https://huggingface.co/docs/safetensors>
+
+use super::torch_zip::write_f32;
+use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
+use crate::atomic_file::write_atomically;
+use crate::config::ConfigLayers;
+use crate::tensor::{StateDict, Tensor};
+use half::{bf16, f16};
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::io::Write;
+use std::path::Path;
+
+const EXP_AVG: &str = "optimizer.exp_avg.";
+const EXP_AVG_SQ: &str = "optimizer.exp_avg_sq.";
+const EMA: &str = "ema.";
+
+#[derive(Serialize, Deserialize)]
+struct OptimizerSettings {
+    step: u64,
+    lr: f64,
+    betas: (f64, f64),
+    eps: f64,
+    weight_decay: f64,
+}
+
+/// Writes header and tensors.
+pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
+    let mut metadata = Map::new();
+    let mut put = |key: &str, value: String| metadata.insert(key.into(), Value::String(value));
+    put("format", "pt".into());
+    put("trm.format_version", FORMAT_VERSION.to_string());
+    put("trm.config_toml", checkpoint.config.to_toml());
+    let mut sets = vec![("", &checkpoint.model)];
+    if let Some(o) = &checkpoint.optimizer {
+        let settings = OptimizerSettings {
+            step: o.step,
+            lr: o.lr,
+            betas: o.betas,
+            eps: o.eps,
+            weight_decay: o.weight_decay,
+        };
+        put("trm.optimizer_json", serde_json::to_string(&settings)?);
+        sets.extend([(EXP_AVG, &o.exp_avg), (EXP_AVG_SQ, &o.exp_avg_sq)]);
+    }
+    if let Some(history) = &checkpoint.history {
+        put("trm.history_json", serde_json::to_string(history)?);
+    }
+    if let Some(training) = &checkpoint.training {
+        put("trm.training_json", training.state_json.clone());
+        sets.extend(training.ema.as_ref().map(|ema| (EMA, ema)));
+    }
+    let tensors: Vec<(String, &Tensor)> = sets
+        .into_iter()
+        .flat_map(|(prefix, state)| state.iter().map(move |(name, t)| (format!("{prefix}{name}"), t)))
+        .collect();
+    let mut header = Map::from_iter([("__metadata__".to_string(), Value::Object(metadata))]);
+    let mut offset = 0;
+    for (name, tensor) in &tensors {
+        let end = offset + 4 * tensor.data.len();
+        header.insert(
+            name.clone(),
+            json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [offset, end]}),
+        );
+        offset = end;
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+    write_atomically(path, |file| {
+        file.write_all(&(header.len() as u64).to_le_bytes())?;
+        file.write_all(&header)?;
+        tensors.iter().try_for_each(|(_, tensor)| write_f32(file, &tensor.data))
+    })
+}
+
+/// Reads a file that [`write()`] wrote, in any floating-point type.
+pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
+    let bytes = std::fs::read(path)?;
+    let broken = |e: safetensors::SafeTensorError| format!("it is no safetensors file, or a broken one: {e}");
+    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
+    let metadata = header.metadata().as_ref();
+    let text = |key: &str| metadata.and_then(|m| m.get(key)).cloned();
+    let config_toml = text("trm.config_toml").ok_or_else(|| {
+        "it has no configuration in its metadata (trm.config_toml): it was not written by this program"
+            .to_string()
+    })?;
+    let config = ConfigLayers::default()
+        .toml(&config_toml, "its configuration")
+        .and_then(ConfigLayers::build)
+        .map_err(|e| e.to_string())?;
+    let state = |prefix: &str| -> Result<StateDict, ReadError> {
+        let named = super::expected_shapes(&config).into_iter().map(|(name, _)| name);
+        let known: Vec<String> =
+            named.filter(|name| file.tensor(&format!("{prefix}{name}")).is_ok()).collect();
+        let unknown = file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).filter(|name| {
+            let other_set = [EXP_AVG, EXP_AVG_SQ, EMA].iter().any(|set| name.starts_with(set));
+            !other_set && !known.iter().any(|k| k == name)
+        });
+        let names = known.iter().map(String::as_str).chain(unknown);
+        names.map(|name| Ok((name.to_string(), tensor(&file, &format!("{prefix}{name}"))?))).collect()
+    };
+    fn parse<T: for<'a> Deserialize<'a>>(text: Option<String>, what: &str) -> Result<Option<T>, ReadError> {
+        let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
+        parsed.map_err(|e| ReadError::Format(format!("its {what}: {e}")))
+    }
+    let optimizer = match parse::<OptimizerSettings>(text("trm.optimizer_json"), "optimizer")? {
+        Some(o) => Some(OptimizerState {
+            step: o.step,
+            exp_avg: state(EXP_AVG)?,
+            exp_avg_sq: state(EXP_AVG_SQ)?,
+            lr: o.lr,
+            betas: o.betas,
+            eps: o.eps,
+            weight_decay: o.weight_decay,
+        }),
+        None => None,
+    };
+    let training = match text("trm.training_json") {
+        Some(state_json) => {
+            let has_ema = file.names().iter().any(|name| name.starts_with(EMA));
+            Some(Training { state_json, ema: if has_ema { Some(state(EMA)?) } else { None } })
+        }
+        None => None,
+    };
+    let history = parse::<Losses>(text("trm.history_json"), "history")?;
+    let model = state("")?;
+    Ok(Checkpoint { model, config, optimizer, history, training })
+}
+
+fn tensor(file: &SafeTensors, name: &str) -> Result<Tensor, ReadError> {
+    fn all<const N: usize>(bytes: &[u8], one: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|b| one(*b)).collect()
+    }
+    let view = file.tensor(name).map_err(|e| format!("tensor {name}: {e}"))?;
+    let data = match view.dtype() {
+        Dtype::F32 => all(view.data(), f32::from_le_bytes),
+        Dtype::F64 => all(view.data(), |b| f64::from_le_bytes(b) as f32),
+        Dtype::F16 => all(view.data(), |b| f16::from_le_bytes(b).to_f32()),
+        Dtype::BF16 => all(view.data(), |b| bf16::from_le_bytes(b).to_f32()),
+        other => {
+            return Err(ReadError::Format(format!("tensor {name}: its type {other:?} is not supported")));
+        }
+    };
+    Ok(Tensor { shape: view.shape().to_vec(), data })
+}

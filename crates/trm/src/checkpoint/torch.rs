@@ -1,0 +1,360 @@
+//! Checkpoints as dicts of torch.save: what stands under which key.
+
+use super::pickle::{Id, Node, Pickle};
+use super::pickle_writer::{self, Object, dict};
+use super::torch_zip::{self, TorchZip};
+use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
+use crate::atomic_file::write_atomically;
+use crate::config::{ConfigLayers, TrmConfig, Update};
+use crate::tensor::{StateDict, Tensor};
+use crate::train::optimizer::is_decayed;
+use half::{bf16, f16};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// Key of all that the Python original does not know.
+const OWN_KEY: &str = "trm";
+
+/// Writes the documented keys, and our own.
+pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
+    let name = path.file_stem().map_or("archive".into(), |stem| stem.to_string_lossy().into_owned());
+    let config_toml = checkpoint.config.to_toml();
+    let written = pickle_writer::write(&document(checkpoint, &config_toml));
+    write_atomically(path, |file| torch_zip::write(file, &name, &written))
+}
+
+fn document<'a>(checkpoint: &'a Checkpoint, config_toml: &'a str) -> Object<'a> {
+    let mut items = vec![("model_state_dict", state_dict(&checkpoint.model))];
+    if let Some(optimizer) = &checkpoint.optimizer {
+        items.push(("optimizer_state_dict", optimizer_dict(optimizer)));
+    }
+    items.push(("config", documented_config(&checkpoint.config)));
+    if let Some(history) = &checkpoint.history {
+        let list = |values: &[f64]| Object::List(values.iter().map(|v| Object::Float(*v)).collect());
+        items.push(("train_losses", list(&history.train_losses)));
+        items.push(("val_losses", list(&history.val_losses)));
+        items.push(("val_accuracies", list(&history.val_accuracies)));
+    }
+    let mut own =
+        vec![("format_version", Object::Int(FORMAT_VERSION)), ("config_toml", Object::Str(config_toml))];
+    if let Some(training) = &checkpoint.training {
+        own.push(("training_json", Object::Str(&training.state_json)));
+        if let Some(ema) = &training.ema {
+            own.push(("ema_state_dict", state_dict(ema)));
+        }
+    }
+    items.push((OWN_KEY, dict(own)));
+    dict(items)
+}
+
+fn state_dict(state: &StateDict) -> Object<'_> {
+    Object::OrderedDict(state.iter().map(|(name, tensor)| (name.as_str(), Object::Tensor(tensor))).collect())
+}
+
+/// Exactly the fields of the Python original's dataclass.
+fn documented_config(config: &TrmConfig) -> Object<'static> {
+    let int = |value: usize| Object::Int(value as i64);
+    dict(vec![
+        ("input_dim", int(config.input_dim)),
+        ("hidden_dim", int(config.hidden_dim)),
+        ("output_dim", int(config.output_dim)),
+        ("L_layers", int(config.l_layers)),
+        ("H_cycles", int(config.h_cycles)),
+        ("L_cycles", int(config.l_cycles)),
+        ("dropout", Object::Float(config.dropout)),
+    ])
+}
+
+/// Indices of the parameters in the order of AdamW's two groups: those that decay, then all others.
+fn grouped(state: &StateDict) -> [Vec<usize>; 2] {
+    let (decayed, others) = (0..state.len()).partition(|i| is_decayed(&state[*i].1));
+    [decayed, others]
+}
+
+/// What `torch.optim.AdamW` over two groups saves and loads.
+fn optimizer_dict(optimizer: &OptimizerState) -> Object<'_> {
+    let groups = grouped(&optimizer.exp_avg);
+    let state = groups.iter().flatten().enumerate().map(|(number, i)| {
+        let moments = dict(vec![
+            ("step", Object::Scalar(optimizer.step as f32)),
+            ("exp_avg", Object::Tensor(&optimizer.exp_avg[*i].1)),
+            ("exp_avg_sq", Object::Tensor(&optimizer.exp_avg_sq[*i].1)),
+        ]);
+        (Object::Int(number as i64), moments)
+    });
+    let group = |first: usize, len: usize, weight_decay: f64| {
+        dict(vec![
+            ("lr", Object::Float(optimizer.lr)),
+            (
+                "betas",
+                Object::Pair(Box::new([Object::Float(optimizer.betas.0), Object::Float(optimizer.betas.1)])),
+            ),
+            ("eps", Object::Float(optimizer.eps)),
+            ("weight_decay", Object::Float(weight_decay)),
+            ("amsgrad", Object::Bool(false)),
+            ("maximize", Object::Bool(false)),
+            ("foreach", Object::None),
+            ("capturable", Object::Bool(false)),
+            ("differentiable", Object::Bool(false)),
+            ("fused", Object::None),
+            ("decoupled_weight_decay", Object::Bool(true)),
+            ("params", Object::List((first..first + len).map(|i| Object::Int(i as i64)).collect())),
+        ])
+    };
+    let decayed = groups[0].len();
+    dict(vec![
+        ("state", Object::Dict(state.collect())),
+        (
+            "param_groups",
+            Object::List(vec![
+                group(0, decayed, optimizer.weight_decay),
+                group(decayed, groups[1].len(), 0.0),
+            ]),
+        ),
+    ])
+}
+
+/// Reads a file of ours or of the Python original.
+pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
+    let mut zip = TorchZip::open(path)?;
+    let pickle = Pickle::read(&zip.pickle()?)?;
+    let budget = zip.file_bytes;
+    let mut reader = Reader { pickle, zip, storages: HashMap::new(), budget };
+    reader.checkpoint()
+}
+
+struct Reader {
+    pickle: Pickle,
+    zip: TorchZip,
+    /// Storages as f32, by key; tied tensors share one.
+    storages: HashMap<String, Vec<f32>>,
+    /// Values that may still be read: no file holds more values than bytes.
+    budget: u64,
+}
+
+impl Reader {
+    fn checkpoint(&mut self) -> Result<Checkpoint, ReadError> {
+        let root = self.pickle.root();
+        let model_id = self.pickle.get(root, "model_state_dict").ok_or_else(|| {
+            "it has no `model_state_dict`: a checkpoint is a dict of `model_state_dict` and `config`"
+                .to_string()
+        })?;
+        let model = self.state_dict(model_id)?;
+        let Some(own) = self.pickle.get(root, OWN_KEY) else {
+            let config = self.foreign_config(root, &model)?;
+            return Ok(Checkpoint {
+                model,
+                config,
+                optimizer: None,
+                history: self.losses(root),
+                training: None,
+            });
+        };
+        let text =
+            |key: &str| self.pickle.get(own, key).and_then(|id| self.pickle.text(id)).map(str::to_string);
+        let config_toml = text("config_toml").ok_or_else(|| format!("`{OWN_KEY}` has no config_toml"))?;
+        let config = ConfigLayers::default()
+            .toml(&config_toml, "its configuration")
+            .and_then(ConfigLayers::build)
+            .map_err(|e| e.to_string())?;
+        let training = match text("training_json") {
+            Some(state_json) => {
+                let ema = self.pickle.get(own, "ema_state_dict");
+                Some(Training { state_json, ema: ema.map(|id| self.state_dict(id)).transpose()? })
+            }
+            None => None,
+        };
+        let optimizer = match self.pickle.get(root, "optimizer_state_dict") {
+            Some(id) => Some(self.optimizer(id, &model)?),
+            None => None,
+        };
+        Ok(Checkpoint { model, config, optimizer, history: self.losses(root), training })
+    }
+
+    /// The configuration of a file of the Python original: a dict, or a pickled dataclass whose fields are read.
+    fn foreign_config(&self, root: Id, model: &StateDict) -> Result<TrmConfig, ReadError> {
+        let fields = self.pickle.get(root, "config").and_then(|id| self.pickle.fields(id)).ok_or_else(|| {
+            "it has no `config`: the number of cycles cannot be told from the weights. Save it in Python as \
+             {'model_state_dict': ..., 'config': dict(input_dim=810, hidden_dim=..., output_dim=729, L_layers=..., \
+             H_cycles=..., L_cycles=..., dropout=...)}"
+                .to_string()
+        })?;
+        let mut layers = ConfigLayers::default();
+        for (key, value) in fields {
+            let (Some(key), Some(number)) = (self.pickle.text(*key), self.pickle.number(*value)) else {
+                continue;
+            };
+            // Fields that we do not have are the original's own business.
+            layers = layers.clone().set(&format!("{key}={number}")).unwrap_or(layers);
+        }
+        let is_output_block =
+            |name: &str| name.starts_with("output_layers.") && name.ends_with(".net.1.weight");
+        let output_layers = model.iter().filter(|(name, _)| is_output_block(name)).count();
+        layers = layers.set(&format!("output_layers={}", output_layers.max(1))).map_err(|e| e.to_string())?;
+        let config = layers.build().map_err(|e| format!("its configuration: {e}"))?;
+        Ok(TrmConfig { update: Update::Original, ..config })
+    }
+
+    fn losses(&self, root: Id) -> Option<Losses> {
+        let list = |key: &str| {
+            let elements = self.pickle.sequence(self.pickle.get(root, key)?)?;
+            elements.iter().map(|id| self.pickle.number(*id)).collect::<Option<Vec<f64>>>()
+        };
+        Some(Losses {
+            train_losses: list("train_losses")?,
+            val_losses: list("val_losses").unwrap_or_default(),
+            val_accuracies: list("val_accuracies").unwrap_or_default(),
+        })
+    }
+
+    fn optimizer(&mut self, id: Id, model: &StateDict) -> Result<OptimizerState, ReadError> {
+        let missing = |what: &str| format!("optimizer_state_dict: {what} is missing");
+        let states = self.pickle.get(id, "state").ok_or_else(|| missing("state"))?;
+        let groups = self.pickle.get(id, "param_groups").and_then(|g| self.pickle.sequence(g));
+        let group = *groups.and_then(<[Id]>::first).ok_or_else(|| missing("param_groups"))?;
+        let number = |key: &str| self.pickle.get(group, key).and_then(|id| self.pickle.number(id));
+        let betas = self.pickle.get(group, "betas").and_then(|id| self.pickle.sequence(id)).unwrap_or(&[]);
+        let betas: Option<Vec<f64>> = betas.iter().map(|id| self.pickle.number(*id)).collect();
+        let Some([beta1, beta2]) = betas.as_deref().and_then(|b| <[f64; 2]>::try_from(b).ok()) else {
+            return Err(missing("betas").into());
+        };
+        let mut optimizer = OptimizerState {
+            step: 0,
+            exp_avg: model.iter().map(|(name, _)| (name.clone(), Tensor::zeros(&[0]))).collect(),
+            exp_avg_sq: model.iter().map(|(name, _)| (name.clone(), Tensor::zeros(&[0]))).collect(),
+            lr: number("lr").ok_or_else(|| missing("lr"))?,
+            betas: (beta1, beta2),
+            eps: number("eps").ok_or_else(|| missing("eps"))?,
+            weight_decay: number("weight_decay").ok_or_else(|| missing("weight_decay"))?,
+        };
+        let entries: HashMap<i64, Id> = self
+            .pickle
+            .items(states)
+            .unwrap_or(&[])
+            .iter()
+            .filter_map(|(key, value)| Some((self.pickle.int(*key)?, *value)))
+            .collect();
+        for (number, i) in (0..).zip(grouped(model).iter().flatten()) {
+            let name = &model[*i].0;
+            let entry = *entries.get(&number).ok_or_else(|| missing(&format!("the state of {name}")))?;
+            let mut moment = |key: &str| -> Result<Tensor, ReadError> {
+                let id = self.pickle.get(entry, key).ok_or_else(|| missing(&format!("{key} of {name}")))?;
+                self.tensor(id, name)
+            };
+            optimizer.step = moment("step")?.data.first().map_or(0, |step| *step as u64);
+            optimizer.exp_avg[*i].1 = moment("exp_avg")?;
+            optimizer.exp_avg_sq[*i].1 = moment("exp_avg_sq")?;
+        }
+        Ok(optimizer)
+    }
+
+    fn state_dict(&mut self, id: Id) -> Result<StateDict, ReadError> {
+        let items = self.pickle.items(id).ok_or_else(|| "a state dict is no dict".to_string())?.to_vec();
+        let mut state = StateDict::new();
+        for (key, value) in items {
+            let name =
+                self.pickle.text(key).ok_or_else(|| "a state dict has a key that is no text".to_string())?;
+            let name = name.to_string();
+            state.push((name.clone(), self.tensor(value, &name)?));
+        }
+        Ok(state)
+    }
+
+    /// Rebuilds a tensor from its storage, offset, sizes and strides.
+    fn tensor(&mut self, id: Id, name: &str) -> Result<Tensor, ReadError> {
+        let fail = |what: &str| ReadError::Format(format!("tensor {name}: {what}"));
+        let args = match self.pickle.called(id) {
+            Some("torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_tensor") => self.pickle.args(id),
+            Some("torch._utils._rebuild_parameter") => {
+                let inner = *self.pickle.args(id).first().ok_or_else(|| fail("an empty parameter"))?;
+                if self.pickle.called(inner) == Some("torch._utils._rebuild_parameter") {
+                    return Err(fail("a parameter of a parameter"));
+                }
+                return self.tensor(inner, name);
+            }
+            Some(other) => return Err(fail(&format!("made by {other}, which is not run"))),
+            None => return Err(fail("no tensor stands there")),
+        };
+        let [storage, offset, sizes, strides, ..] = *args else { return Err(fail("too few arguments")) };
+        let whole = |id: &Id| self.pickle.int(*id).and_then(|v| usize::try_from(v).ok());
+        let list =
+            |id| self.pickle.sequence(id).and_then(|ids| ids.iter().map(whole).collect::<Option<Vec<_>>>());
+        let (offset, shape, strides) = match (whole(&offset), list(sizes), list(strides)) {
+            (Some(offset), Some(shape), Some(strides)) if shape.len() == strides.len() => {
+                (offset, shape, strides)
+            }
+            _ => return Err(fail("sizes, strides or offset make no sense")),
+        };
+        let numel = shape.iter().try_fold(1usize, |n, size| n.checked_mul(*size));
+        let numel = numel
+            .filter(|n| *n as u64 <= self.budget)
+            .ok_or_else(|| fail(&format!("its shape {shape:?} has more values than the file has bytes")))?;
+        self.budget -= numel as u64;
+        let key = self.storage_key(storage).ok_or_else(|| fail("its storage makes no sense"))?;
+        let storage = self.storage(&key).map_err(|reason| fail(&reason))?;
+        let reach = shape.iter().zip(&strides).try_fold(offset, |reach, (size, stride)| {
+            reach.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
+        });
+        if numel > 0 && reach.is_none_or(|reach| reach >= storage.len()) {
+            return Err(fail("it reaches beyond its storage"));
+        }
+        Ok(Tensor { data: gather(storage, offset, &shape, &strides, numel), shape })
+    }
+
+    /// (type, key) of a persistent id `('storage', torch.FloatStorage, '0', 'cpu', numel)`.
+    fn storage_key(&self, id: Id) -> Option<(String, String)> {
+        let Node::Persistent(id) = self.pickle.node(id) else { return None };
+        let [_, kind, key, ..] = *self.pickle.sequence(*id)? else { return None };
+        let Node::Global(kind) = self.pickle.node(kind) else { return None };
+        Some((kind.clone(), self.pickle.text(key)?.to_string()))
+    }
+
+    fn storage(&mut self, (kind, key): &(String, String)) -> Result<&[f32], String> {
+        let id = format!("{kind} {key}");
+        if !self.storages.contains_key(&id) {
+            let bytes = self.zip.storage(key).map_err(|e| match e {
+                ReadError::Io(e) => e.to_string(),
+                ReadError::Format(reason) => reason,
+                ReadError::Tensors(problems) => problems.join("; "),
+            })?;
+            self.storages.insert(id.clone(), decode(kind, &bytes)?);
+        }
+        Ok(&self.storages[&id])
+    }
+}
+
+/// The values of a storage as f32.
+fn decode(kind: &str, bytes: &[u8]) -> Result<Vec<f32>, String> {
+    fn all<const N: usize>(bytes: &[u8], one: impl Fn([u8; N]) -> f32) -> Vec<f32> {
+        bytes.as_chunks::<N>().0.iter().map(|b| one(*b)).collect()
+    }
+    Ok(match kind {
+        "torch.FloatStorage" => all(bytes, f32::from_le_bytes),
+        "torch.DoubleStorage" => all(bytes, |b| f64::from_le_bytes(b) as f32),
+        "torch.HalfStorage" => all(bytes, |b| f16::from_le_bytes(b).to_f32()),
+        "torch.BFloat16Storage" => all(bytes, |b| bf16::from_le_bytes(b).to_f32()),
+        "torch.LongStorage" => all(bytes, |b| i64::from_le_bytes(b) as f32),
+        "torch.IntStorage" => all(bytes, |b| i32::from_le_bytes(b) as f32),
+        other => return Err(format!("its type {other} is not supported")),
+    })
+}
+
+/// The values of a strided view in row-major order; the caller has checked that they lie inside.
+fn gather(storage: &[f32], offset: usize, shape: &[usize], strides: &[usize], numel: usize) -> Vec<f32> {
+    let mut data = Vec::with_capacity(numel);
+    let mut index = vec![0; shape.len()];
+    let mut at = offset;
+    for _ in 0..numel {
+        data.push(storage[at]);
+        for dim in (0..shape.len()).rev() {
+            index[dim] += 1;
+            at += strides[dim];
+            if index[dim] < shape[dim] {
+                break;
+            }
+            at -= strides[dim] * shape[dim];
+            index[dim] = 0;
+        }
+    }
+    data
+}

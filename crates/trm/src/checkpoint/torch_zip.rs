@@ -1,0 +1,140 @@
+//! The container of torch.save: a zip archive of stored entries, `NAME/data.pkl` and `NAME/data/0`, `NAME/data/1`, ...
+//!
+//! # Source
+//! <https://docs.pytorch.org/docs/stable/notes/serialization.html>
+
+use super::ReadError;
+use super::pickle_writer::{Storage, Written};
+use crate::atomic_file::AtomicWriter;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use zip::write::SimpleFileOptions;
+use zip::{CompressionMethod, ZipArchive, ZipWriter};
+
+/// Largest pickle that is read: a state dict of a thousand tensors has a hundred kilobytes.
+const MOST_PICKLE_BYTES: u64 = 16 << 20;
+/// Alignment of the tensors' bytes in the file, as PyTorch has it.
+const ALIGNMENT: u16 = 64;
+
+/// An opened archive.
+pub struct TorchZip {
+    archive: ZipArchive<File>,
+    /// Folder that all entries lie in.
+    prefix: String,
+    /// Length of the file: what all its entries together cannot exceed.
+    pub file_bytes: u64,
+}
+
+impl TorchZip {
+    /// Opens an archive and checks that its entries fit the file.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let mut file = File::open(path)?;
+        let file_bytes = file.metadata()?.len();
+        let mut start = Vec::new();
+        (&mut file).take(4).read_to_end(&mut start)?;
+        if start.starts_with(&[0x80, 2]) {
+            return Err(ReadError::Format(
+                "it is in PyTorch's format from before version 1.6; load it there and save it again with torch.save"
+                    .into(),
+            ));
+        }
+        if !start.starts_with(b"PK") {
+            return Err(ReadError::Format(
+                "it is no PyTorch file (.pt): it does not begin like a zip archive".into(),
+            ));
+        }
+        let mut archive = ZipArchive::new(file).map_err(damaged)?;
+        let mut total = 0u64;
+        let mut prefix = None;
+        for i in 0..archive.len() {
+            let entry = archive.by_index_raw(i).map_err(damaged)?;
+            let name = entry.name().map_err(damaged)?;
+            if entry.compression() != CompressionMethod::Stored {
+                return Err(ReadError::Format(format!(
+                    "{} is compressed, which torch.save never does",
+                    name
+                )));
+            }
+            total = total.saturating_add(entry.size().max(entry.compressed_size()));
+            if let Some(folder) = name.strip_suffix("/data.pkl") {
+                prefix = Some(folder.to_string());
+            }
+        }
+        if total > file_bytes {
+            return Err(ReadError::Format(format!(
+                "its entries claim {total} bytes, but the file has {file_bytes}: it is damaged or hostile"
+            )));
+        }
+        let prefix =
+            prefix.ok_or_else(|| "it holds no data.pkl: a zip archive, but not of torch.save".to_string())?;
+        let mut zip = Self { archive, prefix, file_bytes };
+        if zip.read("byteorder", 16).is_ok_and(|order| order.trim_ascii() == b"big") {
+            return Err(ReadError::Format("it was written on a big-endian machine".into()));
+        }
+        Ok(zip)
+    }
+
+    /// The pickle.
+    pub fn pickle(&mut self) -> Result<Vec<u8>, ReadError> {
+        self.read("data.pkl", MOST_PICKLE_BYTES)
+    }
+
+    /// The bytes of a storage.
+    pub fn storage(&mut self, key: &str) -> Result<Vec<u8>, ReadError> {
+        self.read(&format!("data/{key}"), self.file_bytes)
+    }
+
+    fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>, ReadError> {
+        let entry = self.archive.by_name(&format!("{}/{name}", self.prefix)).map_err(damaged)?;
+        let size = entry.size();
+        if size > most {
+            return Err(ReadError::Format(format!("{name} has {size} bytes; at most {most} are expected")));
+        }
+        let mut bytes = Vec::with_capacity(size as usize);
+        // Reading to the end also compares the checksum.
+        entry.take(most).read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}: the file is damaged"))?;
+        if bytes.len() as u64 != size {
+            return Err(ReadError::Format(format!("{name} ends early: the file is damaged")));
+        }
+        Ok(bytes)
+    }
+}
+
+fn damaged(e: zip::result::ZipError) -> ReadError {
+    ReadError::Format(format!("{e}: the file is incomplete or damaged"))
+}
+
+/// Writes an archive as torch.save lays it out.
+pub fn write(file: &mut AtomicWriter, name: &str, written: &Written) -> io::Result<()> {
+    let options =
+        SimpleFileOptions::default().compression_method(CompressionMethod::Stored).with_alignment(ALIGNMENT);
+    let mut zip = ZipWriter::new(file);
+    let mut entry = |part: &str, write: &mut dyn FnMut(&mut dyn Write) -> io::Result<()>| -> io::Result<()> {
+        zip.start_file(format!("{name}/{part}"), options)?;
+        write(&mut zip)
+    };
+    entry("data.pkl", &mut |out| out.write_all(&written.pickle))?;
+    entry("byteorder", &mut |out| out.write_all(b"little"))?;
+    for (key, storage) in written.storages.iter().enumerate() {
+        let values = match storage {
+            Storage::Values(values) => values,
+            Storage::One(value) => std::slice::from_ref(value),
+        };
+        entry(&format!("data/{key}"), &mut |out| write_f32(out, values))?;
+    }
+    entry("version", &mut |out| out.write_all(b"3\n"))?;
+    zip.finish()?;
+    Ok(())
+}
+
+/// Little-endian bytes of the values, some thousand at a time.
+pub fn write_f32(out: &mut dyn Write, values: &[f32]) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    for part in values.chunks(1 << 14) {
+        bytes.clear();
+        part.iter().for_each(|value| bytes.extend_from_slice(&value.to_le_bytes()));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
+}

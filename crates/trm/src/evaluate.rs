@@ -1,0 +1,64 @@
+//! How well a model does on puzzles whose solutions are known.
+
+use crate::model::{Batch, CELLS, DIGITS, Engine, Model, Tally};
+use crate::parallel::Threads;
+use crate::sudoku::Puzzle;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Puzzles in one prediction, a bound on the memory for logits.
+const CHUNK: usize = 4096;
+
+/// Loss and accuracies over a set of puzzles, from the bare predictions: givens count as predicted, not as given.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Evaluation {
+    /// Number of puzzles.
+    pub puzzles: u64,
+    /// Mean cross-entropy of a cell.
+    pub loss: f64,
+    /// Share of all cells that are right.
+    pub cell_accuracy: f64,
+    /// Share of the blank cells that are right.
+    pub blank_accuracy: f64,
+    /// Share of the boards that are right in every cell.
+    pub board_accuracy: f64,
+    /// (boards, boards right) by number of givens.
+    pub boards_by_givens: BTreeMap<usize, [u64; 2]>,
+}
+
+/// Predicts every puzzle and compares with its solution.
+pub fn evaluate(model: &Model, engine: &mut Engine, puzzles: &[Puzzle], threads: &Threads) -> Evaluation {
+    let mut total = Tally::default();
+    let mut boards_by_givens: BTreeMap<usize, [u64; 2]> = BTreeMap::new();
+    for chunk in puzzles.chunks(CHUNK) {
+        let batch = batch_of(chunk);
+        let logits = engine.predict(model, &batch.cells, threads);
+        for (i, puzzle) in chunk.iter().enumerate() {
+            let cells = i * CELLS..(i + 1) * CELLS;
+            let logits = &logits[i * CELLS * DIGITS..(i + 1) * CELLS * DIGITS];
+            let tally = Tally::of(logits, &batch.cells[cells.clone()], &batch.targets[cells]);
+            let [boards, right] = boards_by_givens.entry(puzzle.quiz.givens()).or_default();
+            *boards += 1;
+            *right += tally.boards[1];
+            total.add(&tally);
+        }
+    }
+    Evaluation {
+        puzzles: total.boards[0],
+        loss: total.loss(),
+        cell_accuracy: total.cell_accuracy(),
+        blank_accuracy: total.blank_accuracy(),
+        board_accuracy: total.board_accuracy(),
+        boards_by_givens,
+    }
+}
+
+/// The puzzles' digits, and their solutions' as targets.
+pub fn batch_of(puzzles: &[Puzzle]) -> Batch {
+    let mut batch = Batch::default();
+    for puzzle in puzzles {
+        batch.cells.extend_from_slice(puzzle.quiz.cells());
+        batch.targets.extend(puzzle.solution.cells().iter().map(|digit| digit - 1));
+    }
+    batch
+}

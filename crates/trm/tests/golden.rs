@@ -1,0 +1,229 @@
+//! Logits, loss, every gradient and ten AdamW steps against numbers made by PyTorch (golden/generate.py), and the
+//! recursion's own laws: no dependence on threads, on what is recorded, or on the order of rows.
+
+use safetensors::SafeTensors;
+use trm::config::{CheckpointActivations, TrmConfig, Update};
+use trm::model::{Batch, Engine, Model, Params, Recording, Shard};
+use trm::ops::{Dropout, cross_entropy};
+use trm::parallel::Threads;
+use trm::tensor::Tensor;
+use trm::train::optimizer::{AdamW, clip_factor, global_norm};
+use trm::train::schedule::learning_rate;
+
+/// `|ours - theirs| / |theirs|` over a whole tensor; PyTorch's side is computed in f64.
+const TOLERANCE: f64 = 1e-5;
+
+struct Golden {
+    bytes: Vec<u8>,
+    config: TrmConfig,
+}
+
+impl Golden {
+    fn read(update: Update) -> Self {
+        let name = match update {
+            Update::Documented => "documented",
+            Update::Original => "original",
+        };
+        let path = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
+        let bytes = std::fs::read(path).expect("the fixture is committed");
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let json = &metadata.metadata().as_ref().unwrap()["config"];
+        let settings: serde_json::Value = serde_json::from_str(json).unwrap();
+        let size = |key: &str| settings[key].as_u64().unwrap() as usize;
+        let config = TrmConfig {
+            hidden_dim: size("hidden_dim"),
+            l_layers: size("L_layers"),
+            l_cycles: size("L_cycles"),
+            h_cycles: size("H_cycles"),
+            output_layers: size("output_layers"),
+            lr: settings["lr"].as_f64().unwrap(),
+            weight_decay: settings["weight_decay"].as_f64().unwrap(),
+            dropout: 0.0,
+            update,
+            ..TrmConfig::default()
+        };
+        Self { bytes, config }
+    }
+
+    fn numbers(&self, name: &str) -> Vec<f32> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+        tensor.data().as_chunks().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    }
+
+    fn digits(&self, name: &str) -> Vec<u8> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let tensor = file.tensor(name).unwrap();
+        match tensor.dtype() {
+            safetensors::Dtype::U8 => tensor.data().to_vec(),
+            _ => tensor.data().as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b) as u8).collect(),
+        }
+    }
+
+    fn params(&self) -> Params {
+        let zeros = Params::zeros(&self.config);
+        let tensors = zeros.names().into_iter().zip(zeros.tensors()).map(|(name, tensor)| {
+            let data = self.numbers(&format!("param.{name}"));
+            (name, Tensor { shape: tensor.shape.clone(), data })
+        });
+        Params::from_state_dict(&self.config, &tensors.collect())
+    }
+
+    fn batch(&self) -> Batch {
+        Batch { cells: self.digits("inputs"), targets: self.digits("targets") }
+    }
+}
+
+fn assert_close(ours: &[f32], theirs: &[f32], what: &str) {
+    assert_eq!(ours.len(), theirs.len(), "{what}");
+    let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
+    let error = norm(&mut ours.iter().zip(theirs).map(|(a, b)| f64::from(*a) - f64::from(*b)));
+    let size = norm(&mut theirs.iter().map(|b| f64::from(*b)));
+    assert!(error <= TOLERANCE * size, "{what}: relative error {:.2e}", error / size);
+}
+
+fn loss_and_gradients(model: &Model, batch: &Batch, recording: Recording, threads: usize) -> (f64, Params) {
+    let mut grads = Params::zeros(model.config());
+    let dropout = Dropout::new(model.config().dropout, 1, 2);
+    let tally =
+        Engine::new(recording).forward_backward(model, batch, &dropout, &mut grads, &Threads::new(threads));
+    (tally.loss(), grads)
+}
+
+fn agrees_with_pytorch(update: Update) {
+    let golden = Golden::read(update);
+    let (config, batch, threads) = (&golden.config, golden.batch(), Threads::new(2));
+    let mut model = Model::new(config.clone(), golden.params(), &threads);
+
+    let logits = Engine::new(Recording::Nothing).predict(&model, &batch.cells, &threads);
+    assert_close(&logits, &golden.numbers("logits"), "logits");
+    let loss = cross_entropy(&logits, 9, &batch.targets) / batch.targets.len() as f64;
+    assert_close(&[loss as f32], &golden.numbers("loss"), "loss");
+
+    let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 2);
+    for (name, grad) in grads.state_dict() {
+        assert_close(&grad.data, &golden.numbers(&format!("grad.{name}")), &format!("gradient of {name}"));
+    }
+    assert_close(&[global_norm(&grads, &threads) as f32], &golden.numbers("grad_norm"), "gradient norm");
+
+    let mut optimizer = AdamW::new(config);
+    let mut losses = Vec::new();
+    for step in 0..10 {
+        let (loss, mut grads) = loss_and_gradients(&model, &batch, Recording::Everything, 2);
+        losses.push(loss as f32);
+        let clip = clip_factor(global_norm(&grads, &threads), config.clip_norm);
+        let lr = learning_rate(config, step, 10);
+        model
+            .update_params(&threads, |p| optimizer.update(config, lr, clip, [p, &mut grads], None, &threads));
+    }
+    assert_close(&losses, &golden.numbers("losses"), "losses of ten steps");
+    for (name, after) in model.params().state_dict() {
+        assert_close(
+            &after.data,
+            &golden.numbers(&format!("after.{name}")),
+            &format!("{name} after ten steps"),
+        );
+    }
+}
+
+#[test]
+fn the_documented_update_agrees_with_pytorch() {
+    agrees_with_pytorch(Update::Documented);
+}
+
+#[test]
+fn the_original_update_agrees_with_pytorch() {
+    agrees_with_pytorch(Update::Original);
+}
+
+/// Enough rows for several shards and a ragged last one, with dropout.
+fn larger_case(update: Update) -> (Model, Batch) {
+    let config = TrmConfig {
+        hidden_dim: 24,
+        l_layers: 2,
+        l_cycles: 2,
+        h_cycles: 3,
+        dropout: 0.2,
+        update,
+        ..TrmConfig::default()
+    };
+    let rows = 300;
+    let cells = (0..rows * 81).map(|i| (i * i / 7 % 10) as u8).collect();
+    let targets = (0..rows * 81).map(|i| (i * i / 11 % 9) as u8).collect();
+    let model = Model::new(config.clone(), Params::init(&config), &Threads::new(1));
+    (model, Batch { cells, targets })
+}
+
+#[test]
+fn gradients_are_the_same_bits_on_any_number_of_threads() {
+    for update in [Update::Documented, Update::Original] {
+        let (model, batch) = larger_case(update);
+        let one = loss_and_gradients(&model, &batch, Recording::Everything, 1);
+        for threads in [2, 3, 8] {
+            assert_eq!(
+                one,
+                loss_and_gradients(&model, &batch, Recording::Everything, threads),
+                "{threads} threads"
+            );
+        }
+    }
+}
+
+#[test]
+fn activation_checkpoints_give_the_same_bits() {
+    for update in [Update::Documented, Update::Original] {
+        let (model, batch) = larger_case(update);
+        let everything = loss_and_gradients(&model, &batch, Recording::Everything, 2);
+        assert_eq!(everything, loss_and_gradients(&model, &batch, Recording::Cycle, 2));
+    }
+}
+
+#[test]
+fn the_whole_gradient_with_dropout_agrees_with_finite_differences() {
+    let (model, batch) = larger_case(Update::Documented);
+    let batch = Batch { cells: batch.cells[..243].to_vec(), targets: batch.targets[..243].to_vec() };
+    let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 1);
+    let loss_at = |tensor: usize, index: usize, value: f32| {
+        let mut params = model.params().clone();
+        params.tensors_mut()[tensor].data[index] = value;
+        let moved = Model::new(model.config().clone(), params, &Threads::new(1));
+        loss_and_gradients(&moved, &batch, Recording::Everything, 1).0
+    };
+    let mut checked = 0;
+    for (t, (grad, param)) in grads.tensors().iter().zip(model.params().tensors()).enumerate() {
+        // The largest entry of each tensor: where a difference stands out of the rounding.
+        let index =
+            (0..grad.data.len()).max_by(|a, b| grad.data[*a].abs().total_cmp(&grad.data[*b].abs())).unwrap();
+        let step = 2e-2;
+        let (at, gradient) = (param.data[index], f64::from(grad.data[index]));
+        let difference =
+            (loss_at(t, index, at + step) - loss_at(t, index, at - step)) / (2.0 * f64::from(step));
+        let error = (difference - gradient).abs() / gradient.abs().max(1e-4);
+        assert!(error < 2e-2, "{}: gradient {gradient}, differences {difference}", grads.names()[t]);
+        checked += 1;
+    }
+    assert_eq!(checked, grads.names().len());
+}
+
+#[test]
+fn gates_at_zero_make_the_recursion_the_identity() {
+    let config = TrmConfig { hidden_dim: 16, gate_init: 0.0, ..TrmConfig::default() };
+    let threads = Threads::new(1);
+    let mut params = Params::init(&config);
+    params.output_proj.bias.data.iter_mut().enumerate().for_each(|(i, b)| *b = i as f32);
+    let model = Model::new(config.clone(), params.clone(), &threads);
+    let mut shard = Shard::new(&config, 1, Recording::Nothing);
+    shard.load(&[3; 81], 0, config.hidden_dim);
+    model.forward(&mut shard, &Dropout::OFF);
+    assert!(shard.y.iter().chain(&shard.z).all(|v| *v == 0.0), "y and z stay where they began");
+    assert_eq!(shard.logits, params.output_proj.bias.data);
+}
+
+#[test]
+fn fewer_activations_take_less_memory() {
+    let plan = |checkpoint_activations| {
+        let config = TrmConfig { checkpoint_activations, ..TrmConfig::default() };
+        trm::model::MemoryPlan::for_training(&config).activations
+    };
+    assert!(plan(CheckpointActivations::Cycle) * 2 < plan(CheckpointActivations::None));
+}
