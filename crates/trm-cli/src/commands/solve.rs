@@ -2,10 +2,10 @@
 
 use super::ModelArgs;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::print;
 use clap::ValueEnum;
-use std::fmt::Write;
-use std::io::{IsTerminal, Read};
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Read, Write as _};
 use std::path::PathBuf;
 use trm::atomic_file::write_atomically;
 use trm::model::{Engine, Model, Recording};

@@ -1,0 +1,126 @@
+//! `trm info`
+
+use crate::error::CliError;
+use crate::output::{bytes, print, print_json};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+use trm::checkpoint::Checkpoint;
+use trm::config::TrmConfig;
+use trm::model::flops_per_sample;
+
+/// Options of `trm info`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  trm info checkpoints/trm_sudoku_best.pt
+  trm info model.safetensors --json")]
+pub struct InfoArgs {
+    /// Model file: .pt or .safetensors
+    file: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Info {
+    file: String,
+    bytes: u64,
+    kind: &'static str,
+    parameters: usize,
+    forward_flops: u64,
+    config: TrmConfig,
+    latent_gate: f32,
+    output_gate: f32,
+    optimizer_step: Option<u64>,
+    epochs: Option<usize>,
+    best_val_accuracy: Option<f64>,
+    has_weight_average: bool,
+    tensors: Vec<TensorInfo>,
+}
+
+#[derive(Serialize)]
+struct TensorInfo {
+    name: String,
+    shape: Vec<usize>,
+    mean: f64,
+    std: f64,
+}
+
+/// Describes a model file.
+pub fn run(args: InfoArgs) -> Result<(), CliError> {
+    let checkpoint = Checkpoint::read(&args.file).map_err(|e| CliError::Input(e.to_string()))?;
+    let info = describe(&args, checkpoint);
+    if args.json { print_json(&info) } else { print(&text(&info)) }
+}
+
+fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
+    let gate = |name: &str| {
+        let found = checkpoint.model.iter().find(|(n, _)| n == name);
+        found.map_or(f32::NAN, |(_, tensor)| tensor.data[0])
+    };
+    let accuracies = checkpoint.history.as_ref().map(|h| &h.val_accuracies);
+    Info {
+        file: args.file.display().to_string(),
+        bytes: std::fs::metadata(&args.file).map_or(0, |m| m.len()),
+        kind: match (&checkpoint.training, &checkpoint.optimizer) {
+            (Some(_), _) => "training checkpoint, can be resumed",
+            (None, Some(_)) => "checkpoint with optimiser state",
+            (None, None) => "production: weights and configuration",
+        },
+        parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
+        forward_flops: flops_per_sample(&checkpoint.config).0,
+        latent_gate: gate("latent_gate"),
+        output_gate: gate("output_gate"),
+        optimizer_step: checkpoint.optimizer.as_ref().map(|o| o.step),
+        epochs: checkpoint.history.as_ref().map(|h| h.train_losses.len()),
+        best_val_accuracy: accuracies.and_then(|a| a.iter().copied().reduce(f64::max)),
+        has_weight_average: checkpoint.training.as_ref().is_some_and(|t| t.ema.is_some()),
+        tensors: checkpoint
+            .model
+            .iter()
+            .map(|(name, tensor)| {
+                let n = tensor.data.len().max(1) as f64;
+                let mean = tensor.data.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+                let variance = tensor.data.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
+                TensorInfo { name: name.clone(), shape: tensor.shape.clone(), mean, std: variance.sqrt() }
+            })
+            .collect(),
+        config: checkpoint.config,
+    }
+}
+
+fn text(info: &Info) -> String {
+    let mut text = format!(
+        "file         {} ({})\nholds        {}\nparameters   {}\nwork         {:.1} MFLOP for one answer\n\
+         gates        latent {:.4}, output {:.4}\n",
+        info.file,
+        bytes(info.bytes),
+        info.kind,
+        info.parameters,
+        info.forward_flops as f64 / 1e6,
+        info.latent_gate,
+        info.output_gate
+    );
+    if let Some(step) = info.optimizer_step {
+        let _ = writeln!(text, "optimiser    step {step}");
+    }
+    if let Some(epochs) = info.epochs {
+        let best = info.best_val_accuracy.map_or(String::new(), |a| format!(", best {:.2} %", 100.0 * a));
+        let _ = writeln!(text, "history      {epochs} epochs{best}");
+    }
+    if info.has_weight_average {
+        let _ = writeln!(text, "average      of the weights, decay {}", info.config.ema);
+    }
+    let _ = write!(text, "\nsettings\n");
+    info.config.to_toml().lines().for_each(|line| {
+        let _ = writeln!(text, "  {line}");
+    });
+    let _ = writeln!(text, "\n{:<36} {:>14} {:>10} {:>10}", "tensor", "shape", "mean", "std");
+    for t in &info.tensors {
+        let shape = format!("{:?}", t.shape);
+        let _ = writeln!(text, "{:<36} {shape:>14} {:>10.5} {:>10.5}", t.name, t.mean, t.std);
+    }
+    text
+}

@@ -1,0 +1,209 @@
+//! What is shown while a run goes on: bars on a terminal, lines elsewhere, JSON for machines.
+
+use crate::output::{duration, percent, print_json};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use trm::train::history::EpochRecord;
+use trm::train::{Observer, StepReport, Trainer};
+
+/// Steps of this sitting after which the whole run's time is estimated.
+const ESTIMATE_AFTER: u64 = 5;
+/// Time between two lines about an epoch in progress, where there are no bars.
+const LINE_EVERY: Duration = Duration::from_secs(30);
+
+/// How much is shown, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Display {
+    /// Bars that move.
+    Bars,
+    /// A line now and then.
+    Lines,
+    /// JSON on standard output.
+    Json,
+    /// Nothing.
+    Quiet,
+}
+
+impl Display {
+    /// What the options and the terminal ask for.
+    pub fn choose(quiet: bool, json: bool) -> Self {
+        match (quiet, json) {
+            (true, _) => Self::Quiet,
+            (_, true) => Self::Json,
+            _ if std::io::stderr().is_terminal() => Self::Bars,
+            _ => Self::Lines,
+        }
+    }
+
+    /// Tells a person something.
+    pub fn say(self, text: &str) {
+        if matches!(self, Self::Bars | Self::Lines) {
+            eprintln!("{text}");
+        }
+    }
+}
+
+/// Shows a run's progress.
+pub struct Progress {
+    display: Display,
+    stop: Arc<AtomicBool>,
+    bars: Option<Bars>,
+    started: Instant,
+    last_line: Instant,
+    steps: u64,
+    /// Mean of recent steps, so that the numbers can be read.
+    loss: f64,
+    accuracy: f64,
+    samples_per_s: f64,
+}
+
+struct Bars {
+    all: MultiProgress,
+    epochs: ProgressBar,
+    batches: ProgressBar,
+}
+
+impl Progress {
+    /// Nothing shown yet; `stop` is asked after every step.
+    pub fn new(display: Display, stop: Arc<AtomicBool>) -> Self {
+        let bars = (display == Display::Bars).then(|| {
+            let style = |template: &str| {
+                ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+            };
+            let all = MultiProgress::new();
+            let epochs = all.add(ProgressBar::new(0));
+            epochs.set_style(style("epoch {pos:>4}/{len:<4} [{bar:30}] {msg}"));
+            let batches = all.add(ProgressBar::new(0));
+            batches.set_style(style("step  {pos:>4}/{len:<4} [{bar:30}] {msg}"));
+            Bars { all, epochs, batches }
+        });
+        let now = Instant::now();
+        Self {
+            display,
+            stop,
+            bars,
+            started: now,
+            last_line: now,
+            steps: 0,
+            loss: 0.0,
+            accuracy: 0.0,
+            samples_per_s: 0.0,
+        }
+    }
+
+    /// Leaves the last state of the bars on the screen.
+    pub fn finish(&self) {
+        if let Some(bars) = &self.bars {
+            bars.batches.finish_and_clear();
+            bars.epochs.abandon();
+        }
+    }
+
+    /// Seconds to the end at the speed of this sitting; steps yet to come count, early stopping does not.
+    fn seconds_left(&self, trainer: &Trainer, step: u64) -> f64 {
+        let per_step = self.started.elapsed().as_secs_f64() / self.steps.max(1) as f64;
+        per_step * trainer.total_steps().saturating_sub(step) as f64
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => drop(bars.all.println(text)),
+            None => self.display.say(text),
+        }
+    }
+}
+
+impl Observer for Progress {
+    fn step(&mut self, trainer: &Trainer, report: &StepReport) {
+        self.steps += 1;
+        let weight = if self.steps == 1 { 1.0 } else { 0.1 };
+        self.loss += weight * (report.loss - self.loss);
+        self.accuracy += weight * (report.cell_accuracy - self.accuracy);
+        self.samples_per_s += weight * (report.samples_per_s - self.samples_per_s);
+        let left = self.seconds_left(trainer, report.step);
+        if self.steps == ESTIMATE_AFTER {
+            self.line(&format!(
+                "estimate {} for all {} epochs ({:.0} puzzles/s)",
+                duration(left),
+                trainer.config().epochs,
+                self.samples_per_s
+            ));
+        }
+        let message = format!(
+            "loss {:.4}  cells {}  grad {:.2}  lr {:.1e}  {:.0}/s",
+            self.loss,
+            percent(self.accuracy),
+            report.grad_norm,
+            report.lr,
+            self.samples_per_s
+        );
+        if let Some(bars) = &self.bars {
+            bars.batches.set_length(report.steps_per_epoch as u64);
+            bars.batches.set_position(report.step_in_epoch as u64);
+            bars.batches.set_message(message);
+            bars.epochs.set_length(trainer.config().epochs as u64);
+            bars.epochs.set_position(report.epoch as u64 - 1);
+            let best = trainer
+                .progress()
+                .best
+                .map_or(String::new(), |(a, epoch)| format!("  best {} in epoch {epoch}", percent(a)));
+            bars.epochs.set_message(format!("{} left{best}", duration(left)));
+        } else if self.display == Display::Lines && self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            self.line(&format!(
+                "epoch {} step {}/{}  {message}  {} left",
+                report.epoch,
+                report.step_in_epoch,
+                report.steps_per_epoch,
+                duration(left)
+            ));
+        }
+    }
+
+    fn epoch(&mut self, trainer: &Trainer, record: &EpochRecord) {
+        self.last_line = Instant::now();
+        if self.display == Display::Json {
+            let mut value = json!({"event": "epoch"});
+            if let (Some(target), Ok(serde_json::Value::Object(fields))) =
+                (value.as_object_mut(), serde_json::to_value(record))
+            {
+                target.extend(fields);
+            }
+            // A reader that went away is no reason to stop training.
+            let _ = print_json(&value);
+            return;
+        }
+        if let Some(bars) = &self.bars {
+            bars.epochs.set_position(record.epoch as u64);
+        }
+        let validation = match (record.val_loss, record.val_cell_accuracy) {
+            (Some(loss), Some(cells)) => format!(
+                "validation: loss {loss:.4}, cells {}, blanks {}, boards {}",
+                percent(cells),
+                percent(record.val_blank_accuracy.unwrap_or(0.0)),
+                percent(record.val_board_accuracy.unwrap_or(0.0))
+            ),
+            _ => "no validation".to_string(),
+        };
+        self.line(&format!(
+            "epoch {}/{}: loss {:.4}, cells {}; {validation}{}; gates {:.3} {:.3}; {:.0} puzzles/s, {}",
+            record.epoch,
+            trainer.config().epochs,
+            record.train_loss,
+            percent(record.train_cell_accuracy),
+            if record.is_best { " *" } else { "" },
+            record.latent_gate,
+            record.output_gate,
+            record.samples_per_s,
+            duration(record.elapsed_s)
+        ));
+    }
+
+    fn wants_to_stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}

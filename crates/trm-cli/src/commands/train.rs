@@ -1,0 +1,376 @@
+//! `trm train`
+
+use super::progress::{Display, Progress};
+use super::{eval, solve};
+use crate::error::CliError;
+use crate::output::{bytes, duration, percent, print, print_json};
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use trm::checkpoint::{Checkpoint, CheckpointError};
+use trm::config::{CheckpointActivations, ConfigLayers, TrmConfig};
+use trm::data::{Dataset, ReadOptions, read_csv};
+use trm::evaluate::Evaluation;
+use trm::model::{MemoryPlan, Model, Params, flops_per_sample, parameter_count};
+use trm::parallel::Threads;
+use trm::sudoku::{Generator, Grid};
+use trm::train::{Ending, RunFolder, TrainError, Trainer, TrainingData, run as run_training, split_data};
+
+/// Settings that come with the program, by name.
+const PRESETS: [(&str, &str); 3] = [
+    ("quick", include_str!("../../../../presets/quick.toml")),
+    ("documented", include_str!("../../../../presets/documented.toml")),
+    ("kaggle", include_str!("../../../../presets/kaggle.toml")),
+];
+
+/// Options of `trm train`.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Settings come from the documented defaults, then --preset, then --config, then --data and --set; the last one wins.
+Every setting of the specification is one: hidden_dim, L_layers, L_cycles, H_cycles, dropout, lr, weight_decay,
+batch_size, epochs, and those of this program: update, gate_init, augment, ema, patience, checkpoint_activations ...
+The file config.toml of a run lists them all.
+
+Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.
+
+Examples:
+  trm train --preset quick
+  trm train --data data/sudoku.csv
+  trm train --data data/sudoku.csv --set hidden_dim=256 L_cycles=4 augment=true --run runs/small
+  trm train --resume --run runs/small")]
+pub struct TrainArgs {
+    /// Settings that come with the program (quick, documented, kaggle), or a TOML file
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// TOML file of settings
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// CSV file (.csv, .csv.gz) with the columns quizzes,solutions
+    #[arg(short, long, value_name = "FILE")]
+    data: Option<PathBuf>,
+    /// Single settings, as in hidden_dim=256
+    #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
+    set: Vec<String>,
+    /// Folder for checkpoints, history and pictures
+    #[arg(long, value_name = "DIR", default_value = "checkpoints")]
+    run: PathBuf,
+    /// Go on with the run in the folder, from its last checkpoint, with its settings
+    #[arg(long, conflicts_with_all = ["preset", "config", "data", "set", "overwrite"])]
+    resume: bool,
+    /// Start anew in a folder that holds a run already
+    #[arg(long)]
+    overwrite: bool,
+    /// Leave out rows that are no puzzle, instead of stopping at the first
+    #[arg(long)]
+    skip_bad_rows: bool,
+    /// Worker threads; 0 for one on each CPU. Results do not depend on it
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
+    /// Say nothing but errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// One JSON object a line on standard output: the plan, every epoch, the end
+    #[arg(long, conflicts_with = "quiet")]
+    json: bool,
+}
+
+/// Trains, evaluates, and solves one puzzle.
+pub fn run(args: TrainArgs) -> Result<(), CliError> {
+    let folder_file = args.run.join("trm_sudoku_last.pt");
+    let resumed = if args.resume { Some(read_last(&folder_file)?) } else { None };
+    if resumed.is_none() && folder_file.exists() && !args.overwrite {
+        return Err(CliError::Input(format!(
+            "{} holds a run already; go on with it by --resume, replace it by --overwrite, or choose another \
+             folder with --run",
+            args.run.display()
+        )));
+    }
+    let config = match &resumed {
+        Some(checkpoint) => checkpoint.config.clone(),
+        None => args.settings()?,
+    };
+    let display = Display::choose(args.quiet, args.json);
+    let threads = Threads::new(args.threads);
+    let data = load_data(&config, args.skip_bad_rows, &threads, display)?;
+    announce(&config, &data, &threads, &args.run, display)?;
+    check_memory(&config)?;
+
+    let folder = RunFolder::create(&args.run).map_err(train_error)?;
+    let mut trainer = match &resumed {
+        Some(checkpoint) => Trainer::resume(checkpoint, data, threads),
+        None => Trainer::new(config, data, threads),
+    }
+    .map_err(train_error)?;
+    drop(resumed);
+    let mut progress = Progress::new(display, stop_on_ctrl_c());
+    let ending = run_training(&mut trainer, &folder, &mut progress);
+    progress.finish();
+    match ending.map_err(train_error)? {
+        Ending::Stopped => {
+            display.say(&format!(
+                "stopped; everything is saved. Go on with: trm train --resume --run {}",
+                args.run.display()
+            ));
+            Err(CliError::Interrupted)
+        }
+        Ending::Finished { early, holdout } => conclude(&trainer, &folder, early, holdout.as_ref(), display),
+    }
+}
+
+impl TrainArgs {
+    fn settings(&self) -> Result<TrmConfig, CliError> {
+        let input = |e: &dyn std::fmt::Display| CliError::Input(e.to_string());
+        let mut layers = ConfigLayers::default();
+        if let Some(name) = &self.preset {
+            let (text, origin) = match PRESETS.iter().find(|(known, _)| known == name) {
+                Some((_, text)) => ((*text).to_string(), format!("preset {name}")),
+                None => (read_settings(Path::new(name), "no preset and no file of this name")?, name.clone()),
+            };
+            layers = layers.toml(&text, &origin).map_err(|e| input(&e))?;
+        }
+        if let Some(path) = &self.config {
+            let text = read_settings(path, "cannot read it")?;
+            layers = layers.toml(&text, &path.display().to_string()).map_err(|e| input(&e))?;
+        }
+        for set in &self.set {
+            layers = layers.set(set).map_err(|e| input(&e))?;
+        }
+        let mut config = layers.build().map_err(|e| input(&e))?;
+        if let Some(path) = &self.data {
+            config.data = path.display().to_string();
+        }
+        if config.data.is_empty() && config.generate_samples == 0 {
+            return Err(input(&TrainError::NoData));
+        }
+        Ok(config)
+    }
+}
+
+fn read_settings(path: &Path, otherwise: &str) -> Result<String, CliError> {
+    let presets: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+    std::fs::read_to_string(path).map_err(|e| {
+        CliError::Input(format!("{}: {otherwise} ({e}); presets are: {}", path.display(), presets.join(", ")))
+    })
+}
+
+fn read_last(path: &Path) -> Result<Checkpoint, CliError> {
+    if !path.exists() {
+        return Err(CliError::Input(format!("there is no run to resume: {} does not exist", path.display())));
+    }
+    Checkpoint::read(path).map_err(|e| CliError::Input(e.to_string()))
+}
+
+fn train_error(error: TrainError) -> CliError {
+    match error {
+        TrainError::NoData | TrainError::NotResumable(_) | TrainError::OutOfMemory(_) => {
+            CliError::Input(error.to_string())
+        }
+        TrainError::Checkpoint(CheckpointError::Io { .. }) | TrainError::Io { .. } => {
+            CliError::Failed(format!("{error}; checkpoints written before are untouched"))
+        }
+        _ => CliError::Failed(error.to_string()),
+    }
+}
+
+fn load_data(
+    config: &TrmConfig,
+    skip_bad_rows: bool,
+    threads: &Threads,
+    display: Display,
+) -> Result<TrainingData, CliError> {
+    let dataset = if config.data.is_empty() {
+        let givens = config.generate_givens_min..=config.generate_givens_max;
+        display.say(&format!(
+            "generating {} puzzles with {} to {} givens",
+            config.generate_samples,
+            givens.start(),
+            givens.end()
+        ));
+        let puzzles = Generator::new(config.seed, givens)
+            .generate_many(config.generate_samples, threads)
+            .map_err(|e| CliError::Input(e.to_string()))?;
+        Dataset { puzzles, ..Dataset::default() }
+    } else {
+        let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
+        read_csv(Path::new(&config.data), &options).map_err(|e| {
+            CliError::Input(format!(
+                "{e}\n  `trm data check` lists every bad row; --skip-bad-rows leaves them out"
+            ))
+        })?
+    };
+    if dataset.skipped_count > 0 {
+        display.say(&format!("skipped {} bad rows:", dataset.skipped_count));
+        dataset.skipped.iter().take(10).for_each(|error| display.say(&format!("  {error}")));
+    }
+    Ok(split_data(config, dataset))
+}
+
+/// What is about to happen, and what it will take.
+fn announce(
+    config: &TrmConfig,
+    data: &TrainingData,
+    threads: &Threads,
+    run: &Path,
+    display: Display,
+) -> Result<(), CliError> {
+    let plan = MemoryPlan::for_training(config);
+    let (_, flops) = flops_per_sample(config);
+    if display == Display::Json {
+        return print_json(&json!({
+            "event": "plan",
+            "parameters": parameter_count(config),
+            "flops_per_sample": flops,
+            "memory_bytes": plan.total(),
+            "threads": threads.count(),
+            "instructions": trm::kernel_level(),
+            "training": data.train.len(),
+            "validation": data.validation.len(),
+            "holdout": data.holdout.len(),
+            "config": config,
+        }));
+    }
+    display.say(&format!(
+        "model    {} parameters: hidden_dim {}, L_layers {}, L_cycles {}, H_cycles {}\n\
+         work     {:.2} GFLOP for each training puzzle; {} threads, {}\n\
+         memory   {}: weights {}, gradients {}, optimiser {}, activations {}\n\
+         data     {} puzzles to train on, {} for validation, {} held out\n\
+         run      {}",
+        grouped(parameter_count(config)),
+        config.hidden_dim,
+        config.l_layers,
+        config.l_cycles,
+        config.h_cycles,
+        flops as f64 / 1e9,
+        threads.count(),
+        trm::kernel_level(),
+        bytes(plan.total()),
+        bytes(plan.weights),
+        bytes(plan.gradients),
+        bytes(plan.optimizer),
+        bytes(plan.activations),
+        data.train.len(),
+        data.validation.len(),
+        data.holdout.len(),
+        run.display()
+    ));
+    Ok(())
+}
+
+/// Refuses a run that cannot fit into memory, with the numbers and a way out.
+fn check_memory(config: &TrmConfig) -> Result<(), CliError> {
+    let plan = MemoryPlan::for_training(config);
+    let available = available_memory();
+    if available == 0 || plan.total() <= available {
+        return Ok(());
+    }
+    let cycle = MemoryPlan::with_cycle_checkpoints(config);
+    let way_out =
+        if config.checkpoint_activations == CheckpointActivations::None && cycle.total() <= available {
+            format!(
+                "--set checkpoint_activations=cycle needs {} and gives the same weights",
+                bytes(cycle.total())
+            )
+        } else {
+            "a smaller hidden_dim, batch_size or fewer cycles".to_string()
+        };
+    Err(train_error(TrainError::OutOfMemory(format!(
+        "this run needs {} of memory ({} for activations), but {} are available. What helps: {way_out}",
+        bytes(plan.total()),
+        bytes(plan.activations),
+        bytes(available)
+    ))))
+}
+
+/// Bytes that may still be allocated; 0 if the system does not tell.
+fn available_memory() -> u64 {
+    let mut system = sysinfo::System::new();
+    system.refresh_memory();
+    let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
+    system.available_memory().min(limit)
+}
+
+/// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
+fn stop_on_ctrl_c() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let raised = Arc::clone(&flag);
+    // Without a handler Ctrl-C still ends the program; the last checkpoint is then the latest saved one.
+    let _ = ctrlc::set_handler(move || {
+        if raised.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        eprintln!("\nstopping after this step; Ctrl-C again to stop at once");
+    });
+    flag
+}
+
+/// The result: accuracy on rows that nothing was decided by, and one puzzle solved before your eyes.
+fn conclude(
+    trainer: &Trainer,
+    folder: &RunFolder,
+    early: bool,
+    holdout: Option<&Evaluation>,
+    display: Display,
+) -> Result<(), CliError> {
+    let progress = trainer.progress();
+    let best = progress.best.map(|(accuracy, epoch)| json!({"epoch": epoch, "val_cell_accuracy": accuracy}));
+    if display == Display::Json {
+        return print_json(&json!({
+            "event": "end",
+            "early": early,
+            "elapsed_s": progress.elapsed_s,
+            "best": best,
+            "holdout": holdout,
+        }));
+    }
+    if display == Display::Quiet {
+        return Ok(());
+    }
+    let reason =
+        if early { "no better validation accuracy for a while: stopped early" } else { "all epochs done" };
+    print(&format!("\n{reason} after {}\n", duration(progress.elapsed_s)))?;
+    if let Some((accuracy, epoch)) = progress.best {
+        print(&format!("best epoch {epoch}: {} of validation cells\n", percent(accuracy)))?;
+    }
+    if let Some(evaluation) = holdout {
+        print(&format!("\nheld-out puzzles, never trained on nor chosen by:\n{}", eval::table(evaluation)))?;
+    }
+    show_one(trainer, folder)?;
+    print(&format!(
+        "checkpoints, history and picture are in {}; try: trm solve --model {} PUZZLE\n",
+        folder.file("").display(),
+        folder.production().display()
+    ))
+}
+
+/// Solves a puzzle that was not trained on: the first that comes out solved, else the first.
+fn show_one(trainer: &Trainer, folder: &RunFolder) -> Result<(), CliError> {
+    let data = trainer.data();
+    let unseen = if data.holdout.is_empty() { &data.validation } else { &data.holdout };
+    let puzzles: Vec<Grid> = unseen.iter().take(1000).map(|p| p.quiz).collect();
+    if puzzles.is_empty() {
+        return Ok(());
+    }
+    let best = Checkpoint::read(&folder.production()).map_err(|e| CliError::Failed(e.to_string()))?;
+    let params = Params::from_state_dict(&best.config, &best.model);
+    let model = Model::new(best.config, params, trainer.threads());
+    let answers = solve::answers_of(&model, &puzzles, trainer.threads());
+    let solved = answers.iter().filter(|a| a.solved).count();
+    let shown = answers.iter().position(|a| a.solved).unwrap_or(0);
+    print(&format!(
+        "\nwith the givens kept, {solved} of {} unseen puzzles are solved; number {} of them:\n\n{}\n{}",
+        puzzles.len(),
+        shown + 1,
+        puzzles[shown],
+        solve::answer_grid(&answers[shown])
+    ))
+}
+
+/// `13473499` as `13,473,499`.
+fn grouped(count: u64) -> String {
+    let digits = count.to_string();
+    let first = digits.len() % 3;
+    let mut parts: Vec<&str> = if first > 0 { vec![&digits[..first]] } else { Vec::new() };
+    parts.extend((first..digits.len()).step_by(3).map(|i| &digits[i..i + 3]));
+    parts.join(",")
+}
