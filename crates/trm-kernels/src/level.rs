@@ -11,6 +11,8 @@ pub enum Level {
     Avx2,
     /// x86-64 with AVX-512 F, BW, CD, DQ, VL (x86-64-v4).
     Avx512,
+    /// The same with native products of bfloat16 numbers (Zen 4, Cooper Lake, Sapphire Rapids and later).
+    Avx512Bf16,
 }
 
 impl Level {
@@ -20,6 +22,7 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Avx512Bf16 => "avx512-bf16",
         }
     }
 }
@@ -59,8 +62,13 @@ impl Dispatcher {
     fn detect(wanted: Option<&str>) -> Self {
         let avx2 = pulp::x86::V3::try_new();
         let avx512 = pulp::x86::V4::try_new();
-        let levels =
-            [(Level::Avx512, avx512.is_some()), (Level::Avx2, avx2.is_some()), (Level::Portable, true)];
+        let bf16 = avx512.is_some() && std::arch::is_x86_feature_detected!("avx512bf16");
+        let levels = [
+            (Level::Avx512Bf16, bf16),
+            (Level::Avx512, avx512.is_some()),
+            (Level::Avx2, avx2.is_some()),
+            (Level::Portable, true),
+        ];
         let mut available = levels.iter().filter(|(_, has)| *has).map(|(level, _)| *level);
         let level = match wanted {
             Some(name) => available.clone().find(|l| l.name() == name).or_else(|| available.next()),
@@ -72,7 +80,7 @@ impl Dispatcher {
     #[inline(always)]
     fn run<R>(self, body: impl FnOnce() -> R) -> R {
         match (self.level, self.avx2, self.avx512) {
-            (Level::Avx512, _, Some(simd)) => simd.vectorize(Body(body)),
+            (Level::Avx512 | Level::Avx512Bf16, _, Some(simd)) => simd.vectorize(Body(body)),
             (Level::Avx2, Some(simd), _) => simd.vectorize(Body(body)),
             _ => body(),
         }

@@ -3,6 +3,7 @@
 //! Layers are merged as tables (defaults, then preset, then file, then overrides) and read once, so that the
 //! last one wins and an unknown key is refused whichever layer it came from.
 
+use crate::ops::Format;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -19,6 +20,29 @@ pub enum Update {
     Documented,
     /// `c = x_emb + y + z; c <- c + alpha * f(c)` for each block; `z <- c`: the Python original.
     Original,
+}
+
+/// Number format of matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bfloat16 where the CPU multiplies it natively, else f32.
+    Auto,
+    /// f32
+    F32,
+    /// bfloat16 operands, f32 sums; slow where the CPU does not multiply bfloat16.
+    Bf16,
+}
+
+impl Precision {
+    /// The format on this machine.
+    pub fn format(self) -> Format {
+        match self {
+            Self::Auto => Format::fastest(),
+            Self::F32 => Format::F32,
+            Self::Bf16 => Format::Bf16,
+        }
+    }
 }
 
 /// What is kept of the forward pass for the backward pass.
@@ -83,6 +107,8 @@ pub struct TrmConfig {
     pub patience: usize,
     /// Seed of everything random.
     pub seed: u64,
+    /// Number format of matrix products; states, sums, weights and optimiser are f32.
+    pub precision: Precision,
     /// Memory for time: what the forward pass keeps.
     pub checkpoint_activations: CheckpointActivations,
 
@@ -117,7 +143,7 @@ impl Default for TrmConfig {
             output_layers: 2,
             dropout: 0.1,
             update: Update::Documented,
-            gate_init: 0.3,
+            gate_init: 0.1,
             lr: 1e-4,
             weight_decay: 0.01,
             beta1: 0.9,
@@ -129,6 +155,7 @@ impl Default for TrmConfig {
             ema: 0.0,
             patience: 5,
             seed: 42,
+            precision: Precision::Auto,
             checkpoint_activations: CheckpointActivations::None,
             data: String::new(),
             max_samples: 100_000,

@@ -2,7 +2,7 @@
 //! recursion's own laws: no dependence on threads, on what is recorded, or on the order of rows.
 
 use safetensors::SafeTensors;
-use trm::config::{CheckpointActivations, TrmConfig, Update};
+use trm::config::{CheckpointActivations, Precision, TrmConfig, Update};
 use trm::model::{Batch, Engine, Model, Params, Recording, Shard};
 use trm::ops::{Dropout, cross_entropy};
 use trm::parallel::Threads;
@@ -40,6 +40,7 @@ impl Golden {
             weight_decay: settings["weight_decay"].as_f64().unwrap(),
             dropout: 0.0,
             update,
+            precision: Precision::F32,
             ..TrmConfig::default()
         };
         Self { bytes, config }
@@ -136,8 +137,15 @@ fn the_original_update_agrees_with_pytorch() {
     agrees_with_pytorch(Update::Original);
 }
 
+const EVERY_KIND: [(Update, Precision); 4] = [
+    (Update::Documented, Precision::F32),
+    (Update::Original, Precision::F32),
+    (Update::Documented, Precision::Bf16),
+    (Update::Original, Precision::Bf16),
+];
+
 /// Enough rows for several shards and a ragged last one, with dropout.
-fn larger_case(update: Update) -> (Model, Batch) {
+fn larger_case(update: Update, precision: Precision) -> (Model, Batch) {
     let config = TrmConfig {
         hidden_dim: 24,
         l_layers: 2,
@@ -145,6 +153,7 @@ fn larger_case(update: Update) -> (Model, Batch) {
         h_cycles: 3,
         dropout: 0.2,
         update,
+        precision,
         ..TrmConfig::default()
     };
     let rows = 300;
@@ -156,8 +165,8 @@ fn larger_case(update: Update) -> (Model, Batch) {
 
 #[test]
 fn gradients_are_the_same_bits_on_any_number_of_threads() {
-    for update in [Update::Documented, Update::Original] {
-        let (model, batch) = larger_case(update);
+    for (update, precision) in EVERY_KIND {
+        let (model, batch) = larger_case(update, precision);
         let one = loss_and_gradients(&model, &batch, Recording::Everything, 1);
         for threads in [2, 3, 8] {
             assert_eq!(
@@ -171,16 +180,34 @@ fn gradients_are_the_same_bits_on_any_number_of_threads() {
 
 #[test]
 fn activation_checkpoints_give_the_same_bits() {
-    for update in [Update::Documented, Update::Original] {
-        let (model, batch) = larger_case(update);
+    for (update, precision) in EVERY_KIND {
+        let (model, batch) = larger_case(update, precision);
         let everything = loss_and_gradients(&model, &batch, Recording::Everything, 2);
         assert_eq!(everything, loss_and_gradients(&model, &batch, Recording::Cycle, 2));
     }
 }
 
 #[test]
+fn bfloat16_gradients_point_where_f32_gradients_do() {
+    for update in [Update::Documented, Update::Original] {
+        let gradient = |precision| {
+            let (model, batch) = larger_case(update, precision);
+            loss_and_gradients(&model, &batch, Recording::Everything, 2)
+        };
+        let ((loss, exact), (rounded_loss, rounded)) = (gradient(Precision::F32), gradient(Precision::Bf16));
+        assert!((loss - rounded_loss).abs() < 1e-2 * loss, "{loss} and {rounded_loss}");
+        let pairs = || {
+            exact.tensors().into_iter().zip(rounded.tensors()).flat_map(|(a, b)| a.data.iter().zip(&b.data))
+        };
+        let dot: f64 = pairs().map(|(a, b)| f64::from(a * b)).sum();
+        let cosine = dot / (global_norm(&exact, &Threads::new(1)) * global_norm(&rounded, &Threads::new(1)));
+        assert!(cosine > 0.999, "cosine {cosine}");
+    }
+}
+
+#[test]
 fn the_whole_gradient_with_dropout_agrees_with_finite_differences() {
-    let (model, batch) = larger_case(Update::Documented);
+    let (model, batch) = larger_case(Update::Documented, Precision::F32);
     let batch = Batch { cells: batch.cells[..243].to_vec(), targets: batch.targets[..243].to_vec() };
     let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 1);
     let loss_at = |tensor: usize, index: usize, value: f32| {

@@ -9,7 +9,7 @@ use super::recursion::Model;
 use super::shard::{Recording, Shard};
 use super::{CELLS, DIGITS};
 use crate::ops::{
-    CHANNELS, Dropout, add_scaled, cross_entropy, cross_entropy_backward, linear_backward_bias,
+    CHANNELS, Dropout, Format, add_scaled, cross_entropy, cross_entropy_backward, linear_backward_bias,
     linear_backward_weight, one_hot_linear_backward_weight, transpose,
 };
 use crate::parallel::Threads;
@@ -17,7 +17,7 @@ use crate::parallel::Threads;
 /// Most rows whose activations are in memory at the same time.
 const ROWS_AT_ONCE: usize = 256;
 /// Rows of a weight matrix whose gradient is one piece of work.
-const PANEL_ROWS: usize = 256;
+const PANEL_ROWS: usize = 512;
 
 /// Puzzles and what is to be predicted for them.
 #[derive(Clone, Debug, Default)]
@@ -186,12 +186,12 @@ impl Engine {
                 model.begin_backward(s);
             });
             tallies.iter().for_each(|t| tally.add(t));
-            output_gradients(&mut grads.output_proj, shards, threads);
+            output_gradients(&mut grads.output_proj, shards, model.format(), threads);
             for h in (0..config.h_cycles).rev() {
                 threads.for_each(shards.iter_mut().collect(), |s: &mut Shard| {
                     model.cycle_backward(s, h, dropout)
                 });
-                weight_gradients(grads, shards, h, config.l_cycles, threads);
+                weight_gradients(grads, shards, model, h, threads);
             }
             row_sum_gradients(grads, shards);
             input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, shards, threads);
@@ -248,25 +248,26 @@ fn panels<'a>(linear: &'a mut Linear, sources: &[(usize, &'a [f32], &'a [f32])],
     }
 }
 
-fn run(work: Vec<Panel>, threads: &Threads) {
+fn run(work: Vec<Panel>, format: Format, threads: &Threads) {
     threads.for_each(work, |panel: Panel| {
         for (rows, input, d_output) in panel.sources {
-            linear_backward_weight(rows, input, d_output, panel.first_output, panel.d_weight);
+            linear_backward_weight(rows, input, d_output, panel.first_output, panel.d_weight, format);
         }
     });
 }
 
-fn output_gradients(grads: &mut Linear, shards: &[Shard], threads: &Threads) {
+fn output_gradients(grads: &mut Linear, shards: &[Shard], format: Format, threads: &Threads) {
     for s in shards {
         linear_backward_bias(&s.logits, &mut grads.bias.data);
     }
     let sources: Vec<_> = shards.iter().map(|s| (s.rows, &s.y[..], &s.logits[..])).collect();
     let mut work = Vec::new();
     panels(grads, &sources, &mut work);
-    run(work, threads);
+    run(work, format, threads);
 }
 
-fn weight_gradients(grads: &mut Params, shards: &[Shard], h: usize, l_cycles: usize, threads: &Threads) {
+fn weight_gradients(grads: &mut Params, shards: &[Shard], model: &Model, h: usize, threads: &Threads) {
+    let (l_cycles, format) = (model.config().l_cycles, model.format());
     let mut work = Vec::new();
     let tape_of = |s: &Shard| h % s.tapes.len();
     for (k, block) in grads.latent_layers.iter_mut().enumerate() {
@@ -277,7 +278,7 @@ fn weight_gradients(grads: &mut Params, shards: &[Shard], h: usize, l_cycles: us
         let tapes = shards.iter().map(|s| (s.rows, &s.tapes[tape_of(s)].output[k]));
         block_panels(block, tapes, &mut work);
     }
-    run(work, threads);
+    run(work, format, threads);
 }
 
 fn block_panels<'a>(

@@ -117,11 +117,11 @@ pub fn block_forward(
 
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
     layer_norm_forward(h, gain, bias, &mut tape.normalised[narrow], &mut tape.inv_std[each], normed);
-    linear_forward(normed, &packed.expand_t, &params.expand.bias.data, slope);
+    linear_forward(normed, &packed.expand, &params.expand.bias.data, slope);
     gelu_forward(slope, activation);
     application.drop(activation, EXPANSION * d, false);
     application.drop(slope, EXPANSION * d, false);
-    linear_forward(activation, &packed.contract_t, &params.contract.bias.data, branch);
+    linear_forward(activation, &packed.contract, &params.contract.bias.data, branch);
     application.drop(branch, d, true);
     add_scaled(h, application.gate, branch);
 }
@@ -133,6 +133,7 @@ pub fn block_forward(
 /// `d_h` is `[rows, d]`, `scratch` is `[rows, 4d]`.
 pub fn block_backward(
     params: &BlockParams,
+    packed: &PackedBlock,
     tape: &mut BlockTape,
     sums: &mut BlockRowSums,
     d_h: &mut [f32],
@@ -152,11 +153,11 @@ pub fn block_backward(
     add_scaled(branch, application.gate, d_h);
     application.drop(branch, d, true);
     linear_backward_bias(branch, &mut sums.contract_bias);
-    linear_backward_input(rows, branch, &params.contract.weight.data, scratch);
+    linear_backward_input(rows, branch, (&params.contract.weight.data, &packed.contract), scratch);
     gelu_backward(scratch, slope);
     linear_backward_bias(slope, &mut sums.expand_bias);
     let d_normed = &mut scratch[..rows * d];
-    linear_backward_input(rows, slope, &params.expand.weight.data, d_normed);
+    linear_backward_input(rows, slope, (&params.expand.weight.data, &packed.expand), d_normed);
     layer_norm_backward(
         d_normed,
         &tape.normalised[narrow],

@@ -15,7 +15,9 @@ use super::packed::{Packed, PackedBlock};
 use super::params::{BlockParams, Params};
 use super::shard::{Recording, Shard};
 use crate::config::{TrmConfig, Update};
-use crate::ops::{Dropout, add_scaled, dot, linear_backward_input, linear_forward, one_hot_linear_forward};
+use crate::ops::{
+    Dropout, Format, add_scaled, dot, linear_backward_input, linear_forward, one_hot_linear_forward,
+};
 use crate::parallel::Threads;
 
 /// A model ready to run: configuration, parameters, and the parameters as the forward pass reads them.
@@ -24,18 +26,25 @@ pub struct Model {
     config: TrmConfig,
     params: Params,
     packed: Packed,
+    format: Format,
 }
 
 impl Model {
     /// A model with these parameters.
     pub fn new(config: TrmConfig, params: Params, threads: &Threads) -> Self {
-        let packed = Packed::new(&params, threads);
-        Self { config, params, packed }
+        let format = config.precision.format();
+        let packed = Packed::new(&params, format, threads);
+        Self { config, params, packed, format }
     }
 
     /// Its configuration.
     pub fn config(&self) -> &TrmConfig {
         &self.config
+    }
+
+    /// Number format of its matrix products.
+    pub fn format(&self) -> Format {
+        self.format
     }
 
     /// Its parameters.
@@ -108,7 +117,7 @@ impl Model {
 
     /// `logits = W_out y + b_out`
     pub fn read_out(&self, s: &mut Shard) {
-        linear_forward(&s.y, &self.packed.output_t, &self.params.output_proj.bias.data, &mut s.logits);
+        linear_forward(&s.y, &self.packed.output_proj, &self.params.output_proj.bias.data, &mut s.logits);
     }
 
     fn update_state(&self, state: &mut [f32], result: &[f32], gate: f32) {
@@ -120,7 +129,8 @@ impl Model {
 
     /// Starts the backward pass: `s.logits` holds d loss / d logits; the state gradients follow from it.
     pub fn begin_backward(&self, s: &mut Shard) {
-        linear_backward_input(s.rows, &s.logits, &self.params.output_proj.weight.data, &mut s.d_y);
+        let weight = (&self.params.output_proj.weight.data[..], &self.packed.output_proj);
+        linear_backward_input(s.rows, &s.logits, weight, &mut s.d_y);
         s.d_z.fill(0.0);
         s.d_x_emb.fill(0.0);
     }
@@ -245,9 +255,9 @@ impl Stack<'_> {
         application: Application,
     ) -> f32 {
         let mut d_gate = 0.0;
-        for (k, params) in self.params.iter().enumerate().rev() {
+        for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate().rev() {
             let application = Application { site: application.site + k, ..application };
-            d_gate += block_backward(params, &mut tape[k], &mut sums[k], d_h, scratch, application);
+            d_gate += block_backward(params, packed, &mut tape[k], &mut sums[k], d_h, scratch, application);
         }
         d_gate
     }

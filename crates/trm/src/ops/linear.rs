@@ -1,30 +1,98 @@
 //! `output = input W^T + b`, with the weight laid out as PyTorch's `nn.Linear` has it, `[out, in]`.
 //!
-//! The forward pass takes the weight transposed: the recursion multiplies by the same weights many times between
-//! two updates, and in this layout the product needs no packing.
+//! The recursion multiplies by the same weights many times between two updates, so they are packed once after each:
+//! as f32 transposed, which the forward product reads without further packing, or as bfloat16 for both directions.
 
-use trm_kernels::{Overwrite, matmul, matmul_lhs_transposed, vectorize};
+use trm_kernels::{
+    Level, Overwrite, Panels, level, matmul, matmul_bf16, matmul_bf16_lhs_transposed, matmul_lhs_transposed,
+    vectorize,
+};
+
+/// Number format of the operands of matrix products; sums, weights, states and norms are always f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// 24 bits of mantissa.
+    F32,
+    /// bfloat16: 8 bits of mantissa.
+    Bf16,
+}
+
+impl Format {
+    /// bfloat16 where the CPU multiplies it natively.
+    pub fn fastest() -> Self {
+        if level() >= Level::Avx512Bf16 { Self::Bf16 } else { Self::F32 }
+    }
+}
+
+/// A weight `[out, in]` as products read it.
+#[derive(Clone, Debug)]
+pub enum PackedWeight {
+    /// `[in, out]`; the backward product reads the weight itself.
+    F32(Vec<f32>),
+    /// For the forward product, `[in, out]`, and for the backward product, `[out, in]`.
+    Bf16(Panels, Panels),
+}
+
+impl PackedWeight {
+    /// Nothing packed yet.
+    pub fn new(format: Format) -> Self {
+        match format {
+            Format::F32 => Self::F32(Vec::new()),
+            Format::Bf16 => Self::Bf16(Panels::default(), Panels::default()),
+        }
+    }
+
+    /// Packs a weight.
+    ///
+    /// # Shapes
+    /// `weight` is `[out, in]`.
+    pub fn pack(&mut self, [out, inputs]: [usize; 2], weight: &[f32]) {
+        match self {
+            Self::F32(weight_t) => {
+                weight_t.resize(weight.len(), 0.0);
+                transpose([out, inputs], weight, weight_t);
+            }
+            Self::Bf16(forward, backward) => {
+                forward.pack_transposed([inputs, out], weight);
+                backward.pack([out, inputs], weight);
+            }
+        }
+    }
+}
 
 /// `output = input W^T + b`.
 ///
 /// # Shapes
-/// `input` is `[rows, in]`, `weight_t` is `[in, out]`, `bias` is `[out]`, `output` is `[rows, out]`.
-pub fn linear_forward(input: &[f32], weight_t: &[f32], bias: &[f32], output: &mut [f32]) {
+/// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, out]`.
+pub fn linear_forward(input: &[f32], weight: &PackedWeight, bias: &[f32], output: &mut [f32]) {
     let out = bias.len();
     let rows = output.len() / out;
     for row in output.chunks_exact_mut(out) {
         row.copy_from_slice(bias);
     }
-    matmul([rows, weight_t.len() / out, out], input, weight_t, output, Overwrite::No);
+    match weight {
+        PackedWeight::F32(weight_t) => {
+            matmul([rows, weight_t.len() / out, out], input, weight_t, output, Overwrite::No);
+        }
+        PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, Overwrite::No),
+    }
 }
 
 /// `d_input = d_output W`; overwrites.
 ///
 /// # Shapes
-/// `d_output` is `[rows, out]`, `weight` is `[out, in]`, `d_input` is `[rows, in]`.
-pub fn linear_backward_input(rows: usize, d_output: &[f32], weight: &[f32], d_input: &mut [f32]) {
+/// `d_output` is `[rows, out]`, `weight` is `[out, in]`, unpacked and packed, `d_input` is `[rows, in]`.
+pub fn linear_backward_input(
+    rows: usize,
+    d_output: &[f32],
+    (weight, packed): (&[f32], &PackedWeight),
+    d_input: &mut [f32],
+) {
     let (out, inputs) = (d_output.len() / rows, d_input.len() / rows);
-    matmul([rows, out, inputs], d_output, weight, d_input, Overwrite::Yes);
+    match packed {
+        PackedWeight::F32(_) => matmul([rows, out, inputs], d_output, weight, d_input, Overwrite::Yes),
+        PackedWeight::Bf16(_, backward) => matmul_bf16(rows, d_output, backward, d_input, Overwrite::Yes),
+    }
 }
 
 /// `d_weight += d_output^T input` for the rows `first_output ..` of the weight that `d_weight` holds.
@@ -37,10 +105,22 @@ pub fn linear_backward_weight(
     d_output: &[f32],
     first_output: usize,
     d_weight: &mut [f32],
+    format: Format,
 ) {
     let (inputs, out) = (input.len() / rows, d_output.len() / rows);
-    let panel = [d_weight.len() / inputs, rows, inputs];
-    matmul_lhs_transposed(panel, d_output, [out, first_output], input, d_weight, Overwrite::No);
+    let outputs = d_weight.len() / inputs;
+    let columns = [out, first_output];
+    match format {
+        Format::F32 => {
+            let shape = [outputs, rows, inputs];
+            matmul_lhs_transposed(shape, d_output, columns, input, d_weight, Overwrite::No);
+        }
+        Format::Bf16 => {
+            let mut panels = Panels::default();
+            panels.pack([rows, inputs], input);
+            matmul_bf16_lhs_transposed(outputs, d_output, columns, &panels, d_weight, Overwrite::No);
+        }
+    }
 }
 
 /// `d_bias += column sums of d_output`.
@@ -93,28 +173,54 @@ mod tests {
         let input = numbers(rows * inputs, 1);
         let weight = numbers(out * inputs, 2);
         let bias = numbers(out, 3);
+        let pack = |weight: &[f32]| {
+            let mut packed = PackedWeight::new(Format::F32);
+            packed.pack([out, inputs], weight);
+            packed
+        };
         let forward = |input: &[f32], weight: &[f32], bias: &[f32]| {
-            let mut weight_t = vec![0.0; weight.len()];
-            transpose([out, inputs], weight, &mut weight_t);
             let mut output = vec![0.0; rows * out];
-            linear_forward(input, &weight_t, bias, &mut output);
+            linear_forward(input, &pack(weight), bias, &mut output);
             weighted_sum(&output)
         };
         let d_output = weighted_sum(&vec![0.0; rows * out]).1;
 
         let mut d_input = vec![9.0; input.len()];
-        linear_backward_input(rows, &d_output, &weight, &mut d_input);
+        linear_backward_input(rows, &d_output, (&weight, &pack(&weight)), &mut d_input);
         assert_gradient(&input, &d_input, |v| forward(v, &weight, &bias).0);
 
         let mut d_weight = vec![0.0; weight.len()];
         let (top, bottom) = d_weight.split_at_mut(inputs);
-        linear_backward_weight(rows, &input, &d_output, 0, top);
-        linear_backward_weight(rows, &input, &d_output, 1, bottom);
+        linear_backward_weight(rows, &input, &d_output, 0, top, Format::F32);
+        linear_backward_weight(rows, &input, &d_output, 1, bottom, Format::F32);
         assert_gradient(&weight, &d_weight, |v| forward(&input, v, &bias).0);
 
         let mut d_bias = vec![0.0; out];
         linear_backward_bias(&d_output, &mut d_bias);
         assert_gradient(&bias, &d_bias, |v| forward(&input, &weight, v).0);
+    }
+
+    #[test]
+    fn bfloat16_products_are_the_f32_products_to_a_hundredth() {
+        let (rows, inputs, out) = (7, 33, 70);
+        let (input, weight, bias) = (numbers(rows * inputs, 1), numbers(out * inputs, 2), numbers(out, 3));
+        let d_output = numbers(rows * out, 4);
+        let run = |format: Format| {
+            let mut packed = PackedWeight::new(format);
+            packed.pack([out, inputs], &weight);
+            let (mut output, mut d_input) = (vec![0.0; rows * out], vec![0.0; rows * inputs]);
+            let mut d_weight = vec![0.0; 40 * inputs];
+            linear_forward(&input, &packed, &bias, &mut output);
+            linear_backward_input(rows, &d_output, (&weight, &packed), &mut d_input);
+            linear_backward_weight(rows, &input, &d_output, 20, &mut d_weight, format);
+            [output, d_input, d_weight]
+        };
+        for (exact, rounded) in run(Format::F32).iter().zip(&run(Format::Bf16)) {
+            let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            for (e, r) in exact.iter().zip(rounded) {
+                assert!((e - r).abs() < 0.01 * largest, "{e} and {r}");
+            }
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ pub use dropout::Dropout;
 pub use gelu::{gelu_backward, gelu_forward};
 pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use linear::{
-    linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward, transpose,
+    Format, PackedWeight, linear_backward_bias, linear_backward_input, linear_backward_weight,
+    linear_forward, transpose,
 };
 pub use one_hot::{CHANNELS, one_hot_linear_backward_weight, one_hot_linear_forward};
 

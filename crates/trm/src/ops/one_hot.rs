@@ -45,7 +45,7 @@ pub fn one_hot_linear_backward_weight(
 mod tests {
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, numbers, weighted_sum};
-    use crate::ops::{linear_forward, transpose};
+    use crate::ops::{Format, PackedWeight, linear_forward, transpose};
 
     #[test]
     fn it_is_the_linear_map_of_the_one_hot_input() {
@@ -57,13 +57,15 @@ mod tests {
             one_hot[i * CHANNELS + usize::from(*digit)] = 1.0;
         }
         let (mut dense, mut sparse) = (vec![0.0; rows * d], vec![0.0; rows * d]);
-        linear_forward(&one_hot, &weight_t, &bias, &mut dense);
+        let mut weight = vec![0.0; weight_t.len()];
+        transpose([n * CHANNELS, d], &weight_t, &mut weight);
+        let mut packed = PackedWeight::new(Format::F32);
+        packed.pack([d, n * CHANNELS], &weight);
+        linear_forward(&one_hot, &packed, &bias, &mut dense);
         one_hot_linear_forward(&cells, &weight_t, &bias, &mut sparse);
         for (a, b) in dense.iter().zip(&sparse) {
             assert!((a - b).abs() < 1e-5, "{a} and {b}");
         }
-        let mut back = vec![0.0; weight_t.len()];
-        transpose([n * CHANNELS, d], &weight_t, &mut back);
     }
 
     #[test]

@@ -1,0 +1,357 @@
+//! Matrix products of bfloat16 numbers with f32 sums: half the memory traffic and twice the speed of f32 on CPUs that
+//! multiply bfloat16 natively, at 8 bits of mantissa.
+//!
+//! The right operand is packed once into [`Panels`] and used many times. Every element of a product is one sum in the
+//! order of the inner dimension, whatever the number of rows, so results do not depend on how rows are shared out.
+
+use crate::level::{Level, level};
+use crate::{Overwrite, vectorize};
+use half::bf16;
+use std::cell::RefCell;
+
+/// Columns of a panel: four registers of sixteen f32 sums.
+pub(crate) const PANEL: usize = 64;
+/// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
+pub(crate) const BLOCK: usize = 6;
+
+/// A matrix `[inner, cols]` in bfloat16, laid out for products from the left.
+///
+/// Panel j holds columns `64 j ..`; in it, word `64 p + c` holds rows `2p` (low half) and `2p + 1` of column c. Missing
+/// rows and columns are zeros.
+#[derive(Clone, Debug, Default)]
+pub struct Panels {
+    inner: usize,
+    cols: usize,
+    words: Vec<u32>,
+}
+
+impl Panels {
+    /// Packs a row-major `[inner, cols]` matrix.
+    ///
+    /// # Panics
+    /// If the slice has another length.
+    pub fn pack(&mut self, [inner, cols]: [usize; 2], matrix: &[f32]) {
+        assert_eq!(matrix.len(), inner * cols, "matrix is [inner, cols]");
+        self.resize([inner, cols]);
+        let pairs = inner.div_ceil(2);
+        let words = &mut self.words;
+        vectorize(
+            #[inline(always)]
+            || {
+                for p in 0..pairs {
+                    let low = &matrix[2 * p * cols..(2 * p + 1) * cols];
+                    let high =
+                        if 2 * p + 1 < inner { &matrix[(2 * p + 1) * cols..(2 * p + 2) * cols] } else { &[] };
+                    for (panel, low) in low.chunks(PANEL).enumerate() {
+                        let target = &mut words[(panel * pairs + p) * PANEL..][..low.len()];
+                        if high.is_empty() {
+                            target.iter_mut().zip(low).for_each(|(word, low)| *word = pair(*low, 0.0));
+                        } else {
+                            let high = &high[panel * PANEL..][..low.len()];
+                            for ((word, low), high) in target.iter_mut().zip(low).zip(high) {
+                                *word = pair(*low, *high);
+                            }
+                        }
+                    }
+                }
+            },
+        );
+    }
+
+    /// Packs the transpose of a row-major `[cols, inner]` matrix.
+    ///
+    /// # Panics
+    /// If the slice has another length.
+    pub fn pack_transposed(&mut self, [inner, cols]: [usize; 2], transpose: &[f32]) {
+        assert_eq!(transpose.len(), inner * cols, "transpose is [cols, inner]");
+        self.resize([inner, cols]);
+        let pairs = inner.div_ceil(2);
+        // A few columns at a time, so that whole cache lines are written.
+        const TILE: usize = 16;
+        let mut tile = vec![0; TILE * pairs];
+        for (first, rows) in transpose.chunks(TILE * inner.max(1)).enumerate() {
+            let width = rows.len() / inner.max(1);
+            for (row, words) in rows.chunks_exact(inner).zip(tile.chunks_exact_mut(pairs)) {
+                to_pairs(row, words);
+            }
+            let (panel, offset) = (first * TILE / PANEL, first * TILE % PANEL);
+            for p in 0..pairs {
+                let target = &mut self.words[(panel * pairs + p) * PANEL + offset..][..width];
+                for (c, word) in target.iter_mut().enumerate() {
+                    *word = tile[c * pairs + p];
+                }
+            }
+        }
+    }
+
+    fn resize(&mut self, [inner, cols]: [usize; 2]) {
+        if (self.inner, self.cols) != (inner, cols) {
+            (self.inner, self.cols) = (inner, cols);
+            self.words.clear();
+            self.words.resize(inner.div_ceil(2) * cols.next_multiple_of(PANEL), 0);
+        }
+    }
+}
+
+/// Two numbers rounded to bfloat16, the first in the low half.
+#[inline(always)]
+fn pair(low: f32, high: f32) -> u32 {
+    round(low) >> 16 | round(high) & 0xffff_0000
+}
+
+/// Rounds to the nearest bfloat16, ties to even, which is left in the high half; NaN stays NaN.
+#[inline(always)]
+fn round(value: f32) -> u32 {
+    let bits = value.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    if value.is_nan() { bits | 0x0040_0000 } else { rounded }
+}
+
+/// Rounds a row and packs it by twos; an odd last number gets a zero beside it.
+fn to_pairs(row: &[f32], words: &mut [u32]) {
+    vectorize(
+        #[inline(always)]
+        || {
+            let (twos, rest) = row.as_chunks::<2>();
+            for (word, [low, high]) in words.iter_mut().zip(twos) {
+                *word = pair(*low, *high);
+            }
+            if let ([last], Some(word)) = (rest, words.last_mut()) {
+                *word = pair(*last, 0.0);
+            }
+        },
+    );
+}
+
+thread_local! {
+    /// The left operand of the product in progress.
+    static LEFT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// `dst = a b` or `dst += a b`, both operands rounded to bfloat16.
+///
+/// # Shapes
+/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, cols]`.
+///
+/// # Panics
+/// If a slice has another length.
+pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
+    assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
+    let pairs = b.inner.div_ceil(2);
+    with_left(rows * pairs, |left| {
+        if b.inner > 0 {
+            for (row, words) in a.chunks_exact(b.inner).zip(left.chunks_exact_mut(pairs)) {
+                to_pairs(row, words);
+            }
+        }
+        let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
+        multiply(rows, left, b, dst, overwrite);
+    });
+}
+
+/// `dst = a^T b` or `dst += a^T b`, both operands rounded to bfloat16: the gradient of a weight matrix.
+///
+/// # Shapes
+/// `a` is `[inner, a_cols]`, of which columns `first .. first + rows` are used; `b` is `[inner, cols]`, `dst` is
+/// `[rows, cols]`.
+///
+/// # Panics
+/// If a slice has another length.
+pub fn matmul_bf16_lhs_transposed(
+    rows: usize,
+    a: &[f32],
+    [a_cols, first]: [usize; 2],
+    b: &Panels,
+    dst: &mut [f32],
+    overwrite: Overwrite,
+) {
+    assert!(first + rows <= a_cols, "the columns lie inside a");
+    assert_eq!(a.len(), b.inner * a_cols, "a is [inner, a_cols]");
+    let pairs = b.inner.div_ceil(2);
+    with_left(rows.next_multiple_of(BLOCK) * pairs, |left| {
+        for p in 0..pairs {
+            let low = &a[2 * p * a_cols + first..][..rows];
+            let has_high = 2 * p + 1 < b.inner;
+            let high = if has_high { &a[(2 * p + 1) * a_cols + first..][..rows] } else { &[] };
+            for (block, low) in low.chunks(BLOCK).enumerate() {
+                let words = &mut left[(block * pairs + p) * BLOCK..][..low.len()];
+                for (r, (word, low)) in words.iter_mut().zip(low).enumerate() {
+                    *word = pair(*low, high.get(block * BLOCK + r).copied().unwrap_or(0.0));
+                }
+            }
+        }
+        let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: 1, pair_stride: BLOCK };
+        multiply(rows, left, b, dst, overwrite);
+    });
+}
+
+fn with_left(words: usize, run: impl FnOnce(&mut [u32])) {
+    LEFT.with_borrow_mut(|buffer| {
+        if buffer.len() < words {
+            buffer.resize(words, 0);
+        }
+        run(&mut buffer[..words]);
+    });
+}
+
+/// Where the left operand's pairs stand: word `block * block_stride + r * row_stride + p * pair_stride` holds numbers
+/// `2p` and `2p + 1` of row `6 block + r`.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pub words: &'a [u32],
+    pub block_stride: usize,
+    pub row_stride: usize,
+    pub pair_stride: usize,
+}
+
+fn multiply(rows: usize, left: Left, b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
+    assert_eq!(dst.len(), rows * b.cols, "dst is [rows, cols]");
+    let pairs = b.inner.div_ceil(2);
+    if pairs == 0 {
+        if overwrite == Overwrite::Yes {
+            dst.fill(0.0);
+        }
+        return;
+    }
+    for (j, panel) in b.words.chunks_exact(pairs * PANEL).enumerate() {
+        let cols = PANEL.min(b.cols - j * PANEL);
+        for first in (0..rows).step_by(BLOCK) {
+            let tile = Tile {
+                rows: BLOCK.min(rows - first),
+                cols,
+                pairs,
+                left: Left { words: &left.words[first / BLOCK * left.block_stride..], ..left },
+                panel,
+                dst: &mut dst[first * b.cols + j * PANEL..],
+                dst_stride: b.cols,
+                overwrite,
+            };
+            tile.run();
+        }
+    }
+}
+
+/// Up to 6 by 64 elements of a product.
+pub(crate) struct Tile<'a> {
+    pub rows: usize,
+    pub cols: usize,
+    pub pairs: usize,
+    pub left: Left<'a>,
+    pub panel: &'a [u32],
+    pub dst: &'a mut [f32],
+    pub dst_stride: usize,
+    pub overwrite: Overwrite,
+}
+
+impl Tile<'_> {
+    fn run(self) {
+        #[cfg(target_arch = "x86_64")]
+        if level() >= Level::Avx512Bf16 {
+            return crate::x86_64::avx512_bf16::run(self);
+        }
+        let _ = (level, Level::Portable);
+        self.run_portable();
+    }
+
+    /// The same sums in plain Rust.
+    fn run_portable(self) {
+        for r in 0..self.rows {
+            let dst = &mut self.dst[r * self.dst_stride..][..self.cols];
+            for (c, dst) in dst.iter_mut().enumerate() {
+                let mut sum = if self.overwrite == Overwrite::Yes { 0.0 } else { *dst };
+                for p in 0..self.pairs {
+                    let a = self.left.words[r * self.left.row_stride + p * self.left.pair_stride];
+                    let b = self.panel[p * PANEL + c];
+                    let half = |word: u32, shift: u32| bf16::from_bits((word >> shift) as u16).to_f32();
+                    sum += half(a, 16) * half(b, 16);
+                    sum += half(a, 0) * half(b, 0);
+                }
+                *dst = sum;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference;
+
+    /// Sums of a few hundred products of numbers below 1 that were rounded alike on both sides.
+    const TOLERANCE: f64 = 1e-4;
+    const SIZES: [usize; 10] = [0, 1, 2, 5, 6, 7, 63, 64, 65, 131];
+
+    fn numbers(len: usize, seed: u32) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        (0..len).map(|_| next()).collect()
+    }
+
+    fn rounded(values: &[f32]) -> Vec<f32> {
+        values.iter().map(|v| bf16::from_f32(*v).to_f32()).collect()
+    }
+
+    fn assert_close(got: &[f32], want: &[f64], what: &str) {
+        for (i, (g, w)) in got.iter().zip(want).enumerate() {
+            assert!((f64::from(*g) - w).abs() < TOLERANCE, "{what}: element {i} is {g}, not {w}");
+        }
+    }
+
+    #[test]
+    fn rounding_is_to_the_nearest_even() {
+        for value in [0.0, -0.0, 1.0, 1.003_906_25, 1.011_718_8, -3.3, 1e38, f32::INFINITY, 1e-40] {
+            assert_eq!(round(value) >> 16, u32::from(bf16::from_f32(value).to_bits()), "{value}");
+        }
+        assert!(f32::from_bits(round(f32::NAN) & 0xffff_0000).is_nan());
+    }
+
+    #[test]
+    fn products_of_all_ragged_sizes_agree_with_the_reference() {
+        for rows in SIZES {
+            for inner in SIZES {
+                for cols in SIZES {
+                    let a = numbers(rows * inner, 1);
+                    let b = numbers(inner * cols, 2);
+                    let before = numbers(rows * cols, 3);
+                    let want = reference::matmul(rows, inner, cols, &rounded(&a), &rounded(&b));
+                    let sum: Vec<f64> = want.iter().zip(&before).map(|(w, d)| w + f64::from(*d)).collect();
+                    let what = format!("[{rows}, {inner}, {cols}]");
+                    let mut panels = Panels::default();
+                    panels.pack([inner, cols], &b);
+                    let mut transposed = Panels::default();
+                    transposed.pack_transposed([inner, cols], &reference::transpose(inner, cols, &b));
+                    assert_eq!(panels.words, transposed.words, "{what}");
+
+                    let mut dst = before.clone();
+                    matmul_bf16(rows, &a, &panels, &mut dst, Overwrite::Yes);
+                    assert_close(&dst, &want, &what);
+                    let mut dst = before.clone();
+                    matmul_bf16(rows, &a, &panels, &mut dst, Overwrite::No);
+                    assert_close(&dst, &sum, &what);
+                    let a_t = reference::transpose(rows, inner, &a);
+                    let mut dst = before.clone();
+                    matmul_bf16_lhs_transposed(rows, &a_t, [rows, 0], &panels, &mut dst, Overwrite::No);
+                    assert_close(&dst, &sum, &what);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_has_the_same_bits_in_every_company() {
+        let (inner, cols) = (77, 130);
+        let a = numbers(20 * inner, 1);
+        let mut panels = Panels::default();
+        panels.pack([inner, cols], &numbers(inner * cols, 2));
+        let mut all = vec![0.0; 20 * cols];
+        matmul_bf16(20, &a, &panels, &mut all, Overwrite::Yes);
+        for r in 0..20 {
+            let mut one = vec![0.0; cols];
+            matmul_bf16(1, &a[r * inner..(r + 1) * inner], &panels, &mut one, Overwrite::Yes);
+            assert_eq!(one, all[r * cols..(r + 1) * cols], "row {r}");
+        }
+    }
+}

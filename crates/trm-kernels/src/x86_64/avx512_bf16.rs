@@ -1,0 +1,79 @@
+//! AVX-512 BF16: `vdpbf16ps` adds two products of bfloat16 numbers to each of sixteen f32 sums.
+
+use crate::Overwrite;
+use crate::bf16::{BLOCK, PANEL, Tile};
+use std::arch::x86_64::*;
+
+/// f32 numbers in a register.
+const LANES: usize = 16;
+/// Registers across a panel.
+const WIDTH: usize = PANEL / LANES;
+
+/// Computes a tile. Call it at level AVX-512 BF16 only.
+pub(crate) fn run(tile: Tile) {
+    assert!((1..=BLOCK).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
+    let Tile { rows, cols, pairs, left, panel, .. } = &tile;
+    assert!(panel.len() >= pairs * PANEL);
+    assert!(tile.dst.len() >= (rows - 1) * tile.dst_stride + cols);
+    assert!(*pairs > 0 && left.words.len() > (rows - 1) * left.row_stride + (pairs - 1) * left.pair_stride);
+    // SAFETY: the level says that the CPU has AVX-512 F and BF16; the assertions above are what `tile` asks for.
+    unsafe {
+        match rows {
+            1 => sums::<1>(tile),
+            2 => sums::<2>(tile),
+            3 => sums::<3>(tile),
+            4 => sums::<4>(tile),
+            5 => sums::<5>(tile),
+            _ => sums::<6>(tile),
+        }
+    }
+}
+
+/// # Safety
+/// The CPU has AVX-512 F and BF16. `panel` has `pairs * 64` words; `left` has a word for each of ROWS rows and `pairs`
+/// pairs at its strides; `dst` has `cols` numbers in each of ROWS rows at its stride.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn sums<const ROWS: usize>(tile: Tile) {
+    let Tile { cols, pairs, left, panel, dst, dst_stride, overwrite, .. } = tile;
+    let mask = |i: usize| -> __mmask16 {
+        let columns = cols.saturating_sub(i * LANES).min(LANES);
+        ((1u32 << columns) - 1) as u16
+    };
+    let (left_at, panel_at, dst_at) = (left.words.as_ptr(), panel.as_ptr(), dst.as_mut_ptr());
+    let mut sums = [[_mm512_setzero_ps(); WIDTH]; ROWS];
+    if overwrite == Overwrite::No {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: the mask leaves out columns beyond `cols`; row r of `dst` has `cols` numbers.
+                *sum = unsafe {
+                    _mm512_maskz_loadu_ps(mask(i), dst_at.wrapping_add(r * dst_stride + i * LANES))
+                };
+            }
+        }
+    }
+    for p in 0..pairs {
+        let mut b = [_mm512_setzero_si512(); WIDTH];
+        for (i, b) in b.iter_mut().enumerate() {
+            // SAFETY: word p * 64 + 63 is the last of pair p, and p < pairs.
+            *b = unsafe { _mm512_loadu_si512(panel_at.add(p * PANEL + i * LANES).cast()) };
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: r < ROWS and p < pairs: the word is one of `left`'s.
+            let a = unsafe { *left_at.add(r * left.row_stride + p * left.pair_stride) };
+            let a = _mm512_set1_epi32(a.cast_signed());
+            for (sum, b) in sums.iter_mut().zip(b) {
+                // SAFETY: both are 512 bits of plain data.
+                let (a, b) = unsafe {
+                    (std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b))
+                };
+                *sum = _mm512_dpbf16_ps(*sum, a, b);
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        for (i, sum) in sums.iter().enumerate() {
+            // SAFETY: the mask leaves out columns beyond `cols`; row r of `dst` has `cols` numbers.
+            unsafe { _mm512_mask_storeu_ps(dst_at.wrapping_add(r * dst_stride + i * LANES), mask(i), *sum) };
+        }
+    }
+}

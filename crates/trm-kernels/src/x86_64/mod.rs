@@ -1,0 +1,3 @@
+//! Kernels for x86-64, one file for each instruction set.
+
+pub mod avx512_bf16;
