@@ -12,12 +12,35 @@ use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::path::Path;
 
 const EXP_AVG: &str = "optimizer.exp_avg.";
 const EXP_AVG_SQ: &str = "optimizer.exp_avg_sq.";
 const EMA: &str = "ema.";
+/// Checksum of the other metadata and of all tensors: the format itself has none.
+const CRC32: &str = "trm.crc32";
+
+#[derive(Default)]
+struct Crc(crc32fast::Hasher);
+
+impl Crc {
+    fn text(&mut self, key: &str, value: &str) {
+        [key, "=", value, "\n"].iter().for_each(|part| self.0.update(part.as_bytes()));
+    }
+}
+
+impl Write for Crc {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 #[derive(Serialize, Deserialize)]
 struct OptimizerSettings {
@@ -29,7 +52,7 @@ struct OptimizerSettings {
 }
 
 /// Writes header and tensors.
-pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
+pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
     let mut metadata = Map::new();
     let mut put = |key: &str, value: String| metadata.insert(key.into(), Value::String(value));
     put("format", "pt".into());
@@ -58,6 +81,10 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
         .into_iter()
         .flat_map(|(prefix, state)| state.iter().map(move |(name, t)| (format!("{prefix}{name}"), t)))
         .collect();
+    let mut crc = Crc::default();
+    metadata.iter().for_each(|(key, value)| crc.text(key, value.as_str().unwrap_or("")));
+    tensors.iter().try_for_each(|(_, tensor)| write_f32(&mut crc, &tensor.data))?;
+    metadata.insert(CRC32.into(), Value::String(crc.0.finalize().to_string()));
     let mut header = Map::from_iter([("__metadata__".to_string(), Value::Object(metadata))]);
     let mut offset = 0;
     for (name, tensor) in &tensors {
@@ -81,10 +108,19 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
 pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
     let bytes = std::fs::read(path)?;
     let broken = |e: safetensors::SafeTensorError| format!("it is no safetensors file, or a broken one: {e}");
-    let (_, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
+    let (header_bytes, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
     let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
     let metadata = header.metadata().as_ref();
     let text = |key: &str| metadata.and_then(|m| m.get(key)).cloned();
+    if let (Some(expected), Some(metadata)) = (text(CRC32), metadata) {
+        let mut crc = Crc::default();
+        let others: BTreeMap<_, _> = metadata.iter().filter(|(key, _)| *key != CRC32).collect();
+        others.into_iter().for_each(|(key, value)| crc.text(key, value));
+        crc.0.update(&bytes[8 + header_bytes..]);
+        if crc.0.finalize().to_string() != expected {
+            return Err(ReadError::Format("its checksum does not fit its content: the file is damaged".into()));
+        }
+    }
     let config_toml = text("trm.config_toml").ok_or_else(|| {
         "it has no configuration in its metadata (trm.config_toml): it was not written by this program"
             .to_string()

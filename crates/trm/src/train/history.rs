@@ -1,7 +1,7 @@
 //! The record of each epoch, and `history.jsonl`: one record a line.
 
 use crate::atomic_file::write_atomically;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -13,8 +13,10 @@ pub struct EpochRecord {
     /// Optimiser steps made so far.
     pub step: u64,
     /// Mean cross-entropy of a cell over the epoch, dropout on.
+    #[serde(deserialize_with = "number_or_null")]
     pub train_loss: f64,
     /// Share of the training cells predicted right, dropout on.
+    #[serde(deserialize_with = "number_or_null")]
     pub train_cell_accuracy: f64,
     /// Mean cross-entropy of a validation cell.
     pub val_loss: Option<f64>,
@@ -25,18 +27,25 @@ pub struct EpochRecord {
     /// Share of the validation boards predicted right in every cell.
     pub val_board_accuracy: Option<f64>,
     /// Learning rate of the last step.
+    #[serde(deserialize_with = "number_or_null")]
     pub lr: f64,
     /// Mean norm of the gradients before clipping.
+    #[serde(deserialize_with = "number_or_null")]
     pub grad_norm_mean: f64,
     /// Largest of these norms.
+    #[serde(deserialize_with = "number_or_null")]
     pub grad_norm_max: f64,
     /// alpha
+    #[serde(deserialize_with = "number_or_null")]
     pub latent_gate: f64,
     /// beta
+    #[serde(deserialize_with = "number_or_null")]
     pub output_gate: f64,
     /// Training puzzles a second.
+    #[serde(deserialize_with = "number_or_null")]
     pub samples_per_s: f64,
     /// Seconds of training so far, over all sittings.
+    #[serde(deserialize_with = "number_or_null")]
     pub elapsed_s: f64,
     /// Best validation accuracy so far.
     pub is_best: bool,
@@ -61,5 +70,74 @@ pub fn write_jsonl(path: &Path, records: &[EpochRecord]) -> io::Result<()> {
 /// # Errors
 /// An unreadable file, or a line that is no record.
 pub fn read_jsonl(path: &Path) -> io::Result<Vec<EpochRecord>> {
-    std::fs::read_to_string(path)?.lines().map(|line| Ok(serde_json::from_str(line)?)).collect()
+    let text = std::fs::read_to_string(path)?;
+    let record = |(number, line)| {
+        serde_json::from_str(line).map_err(|e| io::Error::other(format!("line {}: {e}", number + 1)))
+    };
+    text.lines().enumerate().map(record).collect()
+}
+
+/// JSON has no NaN: `serde_json` writes it as null.
+fn number_or_null<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(value)?.unwrap_or(f64::NAN))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(epoch: usize) -> EpochRecord {
+        EpochRecord {
+            epoch,
+            step: 10 * epoch as u64,
+            train_loss: 2.0 / 3.0,
+            train_cell_accuracy: 0.1,
+            val_loss: Some(1e-300),
+            val_cell_accuracy: None,
+            val_blank_accuracy: Some(0.7),
+            val_board_accuracy: None,
+            lr: 1e-4,
+            grad_norm_mean: 0.3,
+            grad_norm_max: 7e5,
+            latent_gate: -0.1,
+            output_gate: 0.1,
+            samples_per_s: 123.4,
+            elapsed_s: 1e9,
+            is_best: epoch == 2,
+        }
+    }
+
+    #[test]
+    fn records_written_are_records_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        for count in [4, 0, 1] {
+            let records: Vec<_> = (1..=count).map(record).collect();
+            write_jsonl(&path, &records).unwrap();
+            assert_eq!(read_jsonl(&path).unwrap(), records);
+            assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), count);
+        }
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_can_be_written_and_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        write_jsonl(&path, &[EpochRecord { train_loss: f64::NAN, val_loss: Some(f64::NAN), ..record(1) }])
+            .unwrap();
+        let back = read_jsonl(&path).unwrap();
+        assert!(back[0].train_loss.is_nan());
+        assert_eq!(back[0].val_loss, None);
+    }
+
+    #[test]
+    fn a_line_that_is_no_record_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        write_jsonl(&path, &[record(1)]).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, format!("{text}{}", &text[..40])).unwrap();
+        let error = read_jsonl(&path).unwrap_err().to_string();
+        assert!(error.starts_with("line 2: "), "{error}");
+    }
 }

@@ -1,23 +1,30 @@
 //! The picture of a training history: loss on the left, accuracies on the right, as PNG and SVG.
 
+mod canvas;
+mod panel;
+
 use super::history::EpochRecord;
 use crate::atomic_file::write_atomically;
-use plotters::coord::Shift;
+use canvas::{Canvas, FONT, Font, SCALE};
+use panel::{Curve, Panel, TRAINING, loss_range};
 use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
 use plotters::style::{FontStyle, register_font};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Once;
 
-const SIZE: (u32, u32) = (1500, 640);
-const FONT: &str = "sans-serif";
-const INK: RGBColor = RGBColor(40, 40, 40);
-const GRID: RGBColor = RGBColor(226, 226, 226);
-/// Okabe and Ito's colours, which people with any colour vision can tell apart.
+/// Width and height in units; the SVG is so many pixels large.
+const SIZE: (u32, u32) = (1200, 540);
+/// Pixels drawn that make one of the PNG, in each direction: smooth lines without a smoothing backend.
+const SHRINK: u32 = 2;
+
+const INK: RGBColor = RGBColor(38, 38, 38);
+const FAINT_INK: RGBColor = RGBColor(105, 105, 105);
+// Okabe and Ito's colours, which do not depend on full colour vision.
 const BLUE: RGBColor = RGBColor(0, 114, 178);
-const ORANGE: RGBColor = RGBColor(230, 159, 0);
-const GREEN: RGBColor = RGBColor(0, 158, 115);
 const VERMILION: RGBColor = RGBColor(213, 94, 0);
+const GREEN: RGBColor = RGBColor(0, 158, 115);
 
 /// Why no picture was made.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +37,7 @@ pub enum PlotError {
     Drawing(String),
     /// The file could not be written.
     #[error("{0}")]
-    Io(#[from] std::io::Error),
+    Io(#[from] io::Error),
 }
 
 /// Draws the records.
@@ -42,17 +49,24 @@ pub fn draw(records: &[EpochRecord], title: &str, png: &Path, svg: &Path) -> Res
         return Err(PlotError::Empty);
     }
     register_fonts();
+    let (width, height) = (SIZE.0 * SCALE, SIZE.1 * SCALE);
+
     let mut text = String::new();
-    figure(&SVGBackend::with_string(&mut text, SIZE).into_drawing_area(), records, title)?;
+    figure(&Canvas::new(SVGBackend::with_string(&mut text, (width, height)))?, records, title)?;
+    let drawn_size = format!(r#"width="{width}" height="{height}""#);
+    let text = text.replacen(&drawn_size, &format!(r#"width="{}" height="{}""#, SIZE.0, SIZE.1), 1);
     write_atomically(svg, |file| file.write_all(text.as_bytes()))?;
 
-    let mut pixels = vec![0; (SIZE.0 * SIZE.1 * 3) as usize];
-    figure(&BitMapBackend::with_buffer(&mut pixels, SIZE).into_drawing_area(), records, title)?;
+    let mut pixels = vec![0; (width * height * 3) as usize];
+    let canvas = Canvas::new(BitMapBackend::with_buffer(&mut pixels, (width, height)))?;
+    figure(&canvas, records, title)?;
+    canvas.present()?;
+    let pixels = shrink(&pixels, width);
     write_atomically(png, |file| {
         let encoder = image::codecs::png::PngEncoder::new(file);
-        let color = image::ColorType::Rgb8;
-        image::ImageEncoder::write_image(encoder, &pixels, SIZE.0, SIZE.1, color)
-            .map_err(std::io::Error::other)
+        let (width, height) = (width / SHRINK, height / SHRINK);
+        image::ImageEncoder::write_image(encoder, &pixels, width, height, image::ColorType::Rgb8)
+            .map_err(io::Error::other)
     })?;
     Ok(())
 }
@@ -66,158 +80,95 @@ fn register_fonts() {
     });
 }
 
-/// A curve: its name, colour, and (epoch, value) points.
-struct Curve {
-    name: &'static str,
-    color: RGBColor,
-    points: Vec<(f64, f64)>,
-}
-
-impl Curve {
-    fn new(
-        name: &'static str,
-        color: RGBColor,
-        records: &[EpochRecord],
-        value: impl Fn(&EpochRecord) -> Option<f64>,
-    ) -> Self {
-        let point = |r: &EpochRecord| value(r).filter(|v| v.is_finite()).map(|v| (r.epoch as f64, v));
-        Self { name, color, points: records.iter().filter_map(point).collect() }
+/// The mean of each square of `SHRINK` x `SHRINK` RGB pixels in rows of `width`.
+fn shrink(pixels: &[u8], width: u32) -> Vec<u8> {
+    let (side, row) = (SHRINK as usize, 3 * width as usize);
+    let mut small = Vec::with_capacity(pixels.len() / (side * side));
+    for rows in pixels.chunks_exact(side * row) {
+        for x in (0..row).step_by(3 * side) {
+            for channel in x..x + 3 {
+                let square = (0..side).flat_map(|r| (0..side).map(move |c| r * row + channel + 3 * c));
+                let sum: usize = square.map(|i| usize::from(rows[i])).sum();
+                small.push((sum / (side * side)) as u8);
+            }
+        }
     }
+    small
 }
 
+/// Title, a line that says what came out, and the two panels.
 fn figure<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
+    canvas: &Canvas<B>,
     records: &[EpochRecord],
     title: &str,
 ) -> Result<(), PlotError> {
-    let drawing = |e: DrawingAreaErrorKind<B::ErrorType>| PlotError::Drawing(e.to_string());
-    area.fill(&WHITE).map_err(drawing)?;
-    let area = area.titled(title, (FONT, 30, FontStyle::Bold).into_font().color(&INK)).map_err(drawing)?;
-    let (left, right) = area.split_horizontally(SIZE.0 / 2);
+    let best = records.iter().rev().find(|r| r.is_best);
+    let mut font = Font { size: 22.0, bold: true, color: INK };
+    let room = f64::from(SIZE.0) - 60.0;
+    font.size *= (room / canvas.text_width(title, font)?.max(1.0)).min(1.0);
+    canvas.text((30.0, 32.0), HPos::Left, title, font)?;
+    let font = Font { size: 15.0, bold: false, color: FAINT_INK };
+    canvas.text((30.0, 60.0), HPos::Left, &summary(records, best), font)?;
 
-    let percent = |value: Option<f64>| value.map(|v| 100.0 * v);
+    let share = |value: Option<f64>| value.map(|v| 100.0 * v);
     let losses = [
-        Curve::new("training", BLUE, records, |r| Some(r.train_loss)),
-        Curve::new("validation", VERMILION, records, |r| r.val_loss),
+        Curve::new("training", TRAINING, records, |r| Some(r.train_loss)),
+        Curve::new("validation", BLUE, records, |r| r.val_loss),
     ];
     let accuracies = [
-        Curve::new("training cells", BLUE, records, |r| percent(Some(r.train_cell_accuracy))),
-        Curve::new("cells", VERMILION, records, |r| percent(r.val_cell_accuracy)),
-        Curve::new("blank cells", ORANGE, records, |r| percent(r.val_blank_accuracy)),
-        Curve::new("boards", GREEN, records, |r| percent(r.val_board_accuracy)),
+        Curve::new("training cells", TRAINING, records, |r| share(Some(r.train_cell_accuracy))),
+        Curve::new("cells", BLUE, records, |r| share(r.val_cell_accuracy)),
+        Curve::new("blanks", VERMILION, records, |r| share(r.val_blank_accuracy)),
+        Curve::new("boards", GREEN, records, |r| share(r.val_board_accuracy)),
     ];
-    let best = records.iter().rev().find(|r| r.is_best).map(|r| r.epoch as f64);
-    let highest = losses.iter().flat_map(|c| &c.points).fold(0.0f64, |m, p| m.max(p.1));
-    panel(&left, "Loss (cross-entropy of a cell)", &losses, records, (highest * 1.08).max(1e-3), best)?;
-    panel(&right, "Accuracy in %, validation unless it says training", &accuracies, records, 104.0, best)
+    let epochs = (records[0].epoch as f64, records[records.len() - 1].epoch as f64);
+    let best = best.map(|r| r.epoch as f64);
+    Panel::new(70.0, 450.0, epochs, loss_range(&losses), best).draw(
+        canvas,
+        "Cross-entropy loss",
+        &losses,
+        "",
+    )?;
+    Panel::new(650.0, 1030.0, epochs, (0.0, 100.0), best).draw(canvas, "Accuracy", &accuracies, " %")
 }
 
-/// One chart: curves over epochs, names at their right ends, the best epoch marked.
-fn panel<B: DrawingBackend>(
-    area: &DrawingArea<B, Shift>,
-    caption: &str,
-    curves: &[Curve],
-    records: &[EpochRecord],
-    top: f64,
-    best: Option<f64>,
-) -> Result<(), PlotError> {
-    let drawing = |e: DrawingAreaErrorKind<B::ErrorType>| PlotError::Drawing(e.to_string());
-    let first = records.first().map_or(1.0, |r| r.epoch as f64);
-    let last = records.last().map_or(1.0, |r| r.epoch as f64).max(first + 1.0);
-    let text = |size: i32| (FONT, size).into_font().color(&INK);
-    let mut chart = ChartBuilder::on(area)
-        .caption(caption, text(19))
-        .margin(14)
-        .margin_right(150)
-        .x_label_area_size(52)
-        .y_label_area_size(58)
-        .build_cartesian_2d(first..last, 0.0..top)
-        .map_err(drawing)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .bold_line_style(GRID)
-        .light_line_style(WHITE)
-        .axis_style(GRID)
-        .x_desc("epoch")
-        .x_labels(((last - first) as usize + 1).min(9))
-        .y_labels(8)
-        .label_style(text(17))
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| if top > 50.0 { format!("{y:.0}") } else { format!("{y:.2}") })
-        .draw()
-        .map_err(drawing)?;
+fn summary(records: &[EpochRecord], best: Option<&EpochRecord>) -> String {
+    let count = records.len();
+    let mut text = format!("{count} epoch{}", if count == 1 { "" } else { "s" });
     if let Some(best) = best {
-        let line = DashedLineSeries::new([(best, 0.0), (best, top)], 5, 5, INK.mix(0.45).into());
-        chart.draw_series(line).map_err(drawing)?;
-    }
-    let many = records.len() > 60;
-    for curve in curves {
-        chart
-            .draw_series(LineSeries::new(curve.points.clone(), curve.color.stroke_width(3)))
-            .map_err(drawing)?;
-        if !many {
-            let dots = curve.points.iter().map(|p| Circle::new(*p, 4, curve.color.filled()));
-            chart.draw_series(dots).map_err(drawing)?;
+        let shares = [
+            ("cells", best.val_cell_accuracy),
+            ("blanks", best.val_blank_accuracy),
+            ("boards", best.val_board_accuracy),
+        ];
+        let shares: Vec<_> = shares
+            .iter()
+            .filter_map(|(name, share)| Some(format!("{:.1} % of {name}", 100.0 * (*share)?)))
+            .collect();
+        text += &format!(", best after epoch {}", best.epoch);
+        if !shares.is_empty() {
+            text += &format!(": {} right in validation", shares.join(", "));
         }
     }
-    let (_, pixels) = (0, chart.plotting_area().get_pixel_range().1);
-    let per_pixel = top / f64::from(pixels.end - pixels.start);
-    for (curve, y) in label_heights(curves, 21.0 * per_pixel, top) {
-        let (x, label_y) = chart.backend_coord(&(last, y));
-        let value = curve.points.last().map_or(0.0, |p| p.1);
-        let digits = if top > 50.0 { format!("{value:.1}") } else { format!("{value:.3}") };
-        let label = format!("{} {digits}", curve.name);
-        let style = (FONT, 16).into_font().color(&curve.color);
-        let (base_x, base_y) = area.get_base_pixel();
-        area.draw(&Text::new(label, (x - base_x + 10, label_y - base_y - 9), style)).map_err(drawing)?;
-    }
-    if let Some(best) = best {
-        let (x, y) = chart.backend_coord(&(best, top));
-        let (base_x, base_y) = area.get_base_pixel();
-        let half = (best > (first + last) / 2.0).then_some(84).unwrap_or(-6);
-        area.draw(&Text::new(
-            "best epoch",
-            (x - base_x - half, y - base_y + 2),
-            (FONT, 14).into_font().color(&INK),
-        ))
-        .map_err(drawing)?;
-    }
-    Ok(())
-}
-
-/// A height for each curve's name: that of its last point, moved up or down so that no two names overlap.
-fn label_heights(curves: &[Curve], gap: f64, top: f64) -> Vec<(&Curve, f64)> {
-    let mut labels: Vec<(&Curve, f64)> =
-        curves.iter().filter_map(|c| Some((c, c.points.last()?.1))).collect();
-    labels.sort_by(|a, b| a.1.total_cmp(&b.1));
-    for i in 1..labels.len() {
-        labels[i].1 = labels[i].1.max(labels[i - 1].1 + gap);
-    }
-    let mut ceiling = top;
-    for label in labels.iter_mut().rev() {
-        label.1 = label.1.min(ceiling);
-        ceiling = label.1 - gap;
-    }
-    labels
+    text
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::train::history::{read_jsonl, write_jsonl};
 
-    fn record(epoch: usize) -> EpochRecord {
-        let t = epoch as f64 / 30.0;
+    fn record(epoch: usize, time: f64) -> EpochRecord {
+        let decay = (-(epoch as f64) / time).exp();
+        let noise = 0.04 * (epoch as f64 * 12.9898).sin() * decay.max(0.15);
         EpochRecord {
             epoch,
             step: 10 * epoch as u64,
-            train_loss: 0.3 + 1.9 * (-t).exp(),
-            train_cell_accuracy: 1.0 - 0.8 * (-t).exp(),
-            val_loss: Some(0.35 + 1.8 * (-t).exp()),
-            val_cell_accuracy: Some(0.96 - 0.7 * (-t).exp()),
-            val_blank_accuracy: Some(0.93 - 0.8 * (-t).exp()),
-            val_board_accuracy: Some(0.5 * (1.0 - (-t).exp())),
+            train_loss: 0.55 + 1.5 * decay + noise,
+            train_cell_accuracy: 0.82 - 0.62 * decay - noise / 3.0,
+            val_loss: Some(0.62 + 1.45 * decay - 0.3 * noise + 0.02 * (epoch as f64 / time - 1.0).max(0.0)),
+            val_cell_accuracy: Some(0.81 - 0.5 * decay + noise / 5.0),
+            val_blank_accuracy: Some(0.72 - 0.6 * decay + noise / 4.0),
+            val_board_accuracy: Some(0.31 * (1.0 - decay) * (1.0 - decay)),
             lr: 1e-4,
             grad_norm_mean: 1.0,
             grad_norm_max: 2.0,
@@ -225,42 +176,82 @@ mod tests {
             output_gate: 0.1,
             samples_per_s: 100.0,
             elapsed_s: epoch as f64,
-            is_best: epoch % 7 != 0,
+            is_best: false,
+        }
+    }
+
+    fn history(epochs: usize) -> Vec<EpochRecord> {
+        let mut records: Vec<_> = (1..=epochs).map(|e| record(e, epochs as f64 / 5.0)).collect();
+        records[(epochs - 1) * 5 / 6].is_best = true;
+        records
+    }
+
+    /// Draws and returns the SVG; keeps the files where TRM_PLOT_FOLDER says, to be looked at.
+    fn drawn(name: &str, records: &[EpochRecord]) -> String {
+        let temporary = tempfile::tempdir().unwrap();
+        let kept = std::env::var_os("TRM_PLOT_FOLDER").map(std::path::PathBuf::from);
+        let folder = kept.as_deref().unwrap_or(temporary.path());
+        let (png, svg) = (folder.join(format!("{name}.png")), folder.join(format!("{name}.svg")));
+        draw(records, "A <title> & more", &png, &svg).unwrap();
+        let header = std::fs::read(&png).unwrap()[..24].to_vec();
+        assert!(header.starts_with(b"\x89PNG"));
+        assert_eq!(header[16..20], (SIZE.0 * SCALE / SHRINK).to_be_bytes());
+        let text = std::fs::read_to_string(&svg).unwrap();
+        assert!(
+            text.starts_with(r#"<svg width="1200" height="540" viewBox="0 0 3600 1620""#),
+            "{}",
+            &text[..90]
+        );
+        assert!(text.contains("A &lt;title&gt; &amp; more") && !text.contains("NaN"));
+        text
+    }
+
+    #[test]
+    fn one_epoch_few_and_many_are_drawn() {
+        for (name, epochs) in [("one", 1), ("two", 2), ("some", 30), ("many", 1000)] {
+            let svg = drawn(name, &history(epochs));
+            for label in ["validation 0.", "training cells ", "boards ", "best after epoch", " %"] {
+                assert!(svg.contains(label), "{epochs} epochs: {label}");
+            }
         }
     }
 
     #[test]
-    fn a_picture_is_made_of_any_history_with_an_epoch() {
-        let folder = tempfile::tempdir().unwrap();
-        let (png, svg) = (folder.path().join("h.png"), folder.path().join("h.svg"));
-        for count in [1, 2, 50, 1000] {
-            let mut records: Vec<_> = (1..=count).map(record).collect();
-            records[0].train_loss = f64::NAN;
-            records[0].val_loss = None;
-            draw(&records, "Training history", &png, &svg).unwrap();
-            assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
-            let text = std::fs::read_to_string(&svg).unwrap();
-            assert!(text.starts_with("<svg") && text.contains("blank cells") && text.contains("best epoch"));
+    fn a_history_without_validation_shows_training_alone() {
+        let mut records = history(8);
+        for record in &mut records {
+            record.val_loss = None;
+            record.val_cell_accuracy = None;
+            record.val_blank_accuracy = None;
+            record.val_board_accuracy = None;
+            record.is_best = false;
         }
-        assert!(matches!(draw(&[], "none", &png, &svg), Err(PlotError::Empty)));
+        let svg = drawn("training", &records);
+        assert!(svg.contains("training cells") && !svg.contains("validation") && !svg.contains("boards"));
     }
 
     #[test]
-    fn names_of_curves_that_end_together_do_not_overlap() {
-        let curve = |value| Curve { name: "", color: INK, points: vec![(1.0, value)] };
-        let curves = [curve(100.0), curve(99.9), curve(99.8), curve(3.0)];
-        let heights: Vec<f64> = label_heights(&curves, 5.0, 104.0).iter().map(|l| l.1).collect();
-        assert!(heights.windows(2).all(|pair| pair[1] - pair[0] >= 5.0 - 1e-9), "{heights:?}");
-        assert!(heights.iter().all(|h| *h <= 104.0));
+    fn losses_that_are_no_number_or_huge_do_not_spoil_the_rest() {
+        let mut records = history(12);
+        records[3].train_loss = f64::NAN;
+        records[4].val_loss = Some(f64::INFINITY);
+        records[11].train_cell_accuracy = f64::NAN;
+        records[7].train_loss = 1e30;
+        drawn("spoilt", &records);
+        for value in [f64::NAN, f64::INFINITY, f64::MAX, 0.0, 1e30] {
+            for record in &mut records {
+                record.train_loss = value;
+                record.val_loss = Some(value);
+            }
+            drawn("constant", &records);
+        }
     }
 
     #[test]
-    fn records_written_are_records_read() {
+    fn an_empty_history_is_refused_and_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("history.jsonl");
-        let records: Vec<_> = (1..4).map(record).collect();
-        write_jsonl(&path, &records).unwrap();
-        assert_eq!(read_jsonl(&path).unwrap(), records);
-        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 3);
+        let error = draw(&[], "none", &folder.path().join("a.png"), &folder.path().join("a.svg"));
+        assert!(matches!(error, Err(PlotError::Empty)));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

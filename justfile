@@ -1,0 +1,39 @@
+# Recipes for https://just.systems; each is one command that can also be typed.
+
+torch_python := env("TRM_TORCH_VENV", env("HOME") / ".cache/trm/torch-venv") / "bin/python"
+
+# list the recipes
+default:
+    @just --list
+
+# build the program: target/release/trm
+build:
+    cargo build --release
+
+# train for a few minutes on generated puzzles and solve one
+quick:
+    cargo run --release -- train --preset quick
+
+# run the tests
+test:
+    cargo test --workspace
+
+# format the code
+format:
+    cargo fmt --all
+
+# every check a change has to pass, or those named: format clippy tests docs wasm32 pytorch golden
+ci *checks:
+    .ci/run {{ checks }}
+
+# read the library's documentation
+doc:
+    cargo doc --no-deps --workspace --open
+
+# compare the speed with PyTorch's on this machine
+bench *options: build
+    python3 bench/compare_pytorch.py {{ options }}
+
+# write the reference numbers of the tests again
+golden:
+    {{ torch_python }} crates/trm/tests/golden/generate.py
