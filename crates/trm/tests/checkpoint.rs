@@ -32,7 +32,10 @@ fn full_checkpoint() -> Checkpoint {
             val_losses: vec![2.2, 0.4],
             val_accuracies: vec![0.1, 0.7],
         }),
-        training: Some(Training { state_json: r#"{"epoch":2,"π":"\"quoted\""}"#.into(), ema: Some(state(4)) }),
+        training: Some(Training {
+            state_json: r#"{"epoch":2,"π":"\"quoted\""}"#.into(),
+            ema: Some(state(4)),
+        }),
         config,
     }
 }
@@ -125,7 +128,9 @@ fn pickle_with_gate(value: &[u8]) -> Vec<u8> {
 /// A float tensor of storage 0 with these sizes, strides and offset, as protocol 2 writes it.
 fn tensor(offset: i32, sizes: &[i32], strides: &[i32]) -> Vec<u8> {
     let int = |value: i32| [b"J".as_slice(), &value.to_le_bytes()].concat();
-    let tuple = |values: &[i32]| [b"(".to_vec(), values.iter().flat_map(|v| int(*v)).collect(), b"t".to_vec()].concat();
+    let tuple = |values: &[i32]| {
+        [b"(".to_vec(), values.iter().flat_map(|v| int(*v)).collect(), b"t".to_vec()].concat()
+    };
     let storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuJ\x01\x00\x00\x00tQ";
     [
         b"ctorch._utils\n_rebuild_tensor_v2\n(".to_vec(),
@@ -152,7 +157,11 @@ fn hostile_pickles_are_errors() {
     let cyclic = b"\x80\x02}q\x00X\x10\x00\x00\x00model_state_dicth\x00s.".to_vec();
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
         ("a system call", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00exitR.".to_vec(), "model_state_dict"),
-        ("a system call as a tensor", pickle_with_gate(b"cos\nsystem\nX\x04\x00\x00\x00exit\x85R"), "os.system"),
+        (
+            "a system call as a tensor",
+            pickle_with_gate(b"cos\nsystem\nX\x04\x00\x00\x00exit\x85R"),
+            "os.system",
+        ),
         ("a million lists in lists", deep, "model_state_dict"),
         ("a memo bomb", bomb, "model_state_dict"),
         ("a dict that holds itself", cyclic, "no tensor"),
@@ -166,7 +175,11 @@ fn hostile_pickles_are_errors() {
         ("a negative stride", pickle_with_gate(&tensor(3, &[2], &[-1])), "make no sense"),
         ("a negative offset", pickle_with_gate(&tensor(-1, &[1], &[1])), "make no sense"),
         ("a view beyond its storage", pickle_with_gate(&tensor(1, &[1], &[1])), "beyond its storage"),
-        ("a stride that overflows", pickle_with_gate(&tensor(i32::MAX, &[2], &[i32::MAX])), "beyond its storage"),
+        (
+            "a stride that overflows",
+            pickle_with_gate(&tensor(i32::MAX, &[2], &[i32::MAX])),
+            "beyond its storage",
+        ),
         ("no config", pickle_with_gate(&tensor(0, &[1], &[1])), "no `config`"),
     ];
     in_folder(|folder| {
@@ -209,7 +222,9 @@ fn hostile_archives_are_errors() {
         let foreign = br#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#;
         assert!(read(&with_header(foreign)).contains("no configuration"));
     });
-    assert!(Checkpoint::read(&PathBuf::from("/nowhere/model.pt")).unwrap_err().to_string().contains("/nowhere"));
+    assert!(
+        Checkpoint::read(&PathBuf::from("/nowhere/model.pt")).unwrap_err().to_string().contains("/nowhere")
+    );
 }
 
 #[test]

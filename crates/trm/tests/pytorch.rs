@@ -85,10 +85,8 @@ fn pytorch_loads_what_we_write() {
     full.write(&file("full.pt")).unwrap();
     let production = Checkpoint { optimizer: None, history: None, training: None, ..full.clone() };
     production.write(&file("production.pt")).unwrap();
-    let documented = Checkpoint {
-        config: TrmConfig { update: Update::Documented, ..config },
-        ..production.clone()
-    };
+    let documented =
+        Checkpoint { config: TrmConfig { update: Update::Documented, ..config }, ..production.clone() };
     documented.write(&file("documented.pt")).unwrap();
     let arguments = ["full.pt", "production.pt", "documented.pt", "out.json"].map(file);
     let mut all: Vec<&Path> = vec![Path::new("read")];
@@ -102,7 +100,12 @@ fn pytorch_loads_what_we_write() {
     for (name, tensor) in &full.optimizer.as_ref().unwrap().exp_avg {
         assert_close(&tensor.data, &numbers(&result["exp_avg"][name]), 0.0, name);
     }
-    assert_close(&logits(&production), &numbers(&result["logits"]), 1e-5, "logits of the original's inference");
+    assert_close(
+        &logits(&production),
+        &numbers(&result["logits"]),
+        1e-5,
+        "logits of the original's inference",
+    );
 }
 
 #[test]
@@ -115,7 +118,12 @@ fn what_pytorch_writes_is_loaded() {
     let expected = json(&folder.path().join("expected.json"));
     let assert_values = |state: &StateDict, tolerance: f64, what: &str| {
         for (name, tensor) in state {
-            assert_close(&tensor.data, &numbers(&expected["values"][name]), tolerance, &format!("{what} {name}"));
+            assert_close(
+                &tensor.data,
+                &numbers(&expected["values"][name]),
+                tolerance,
+                &format!("{what} {name}"),
+            );
         }
     };
     let original = read("dataclass.pt").unwrap();
@@ -127,7 +135,13 @@ fn what_pytorch_writes_is_loaded() {
     assert_values(&original.model, 0.0, "dataclass");
     assert_close(&logits(&original), &numbers(&expected["logits"]), 1e-5, "logits");
     // Half a unit in the last place of each type, relative to the largest value of a tensor.
-    let cases = [("double.pt", 0.0), ("parameters.pt", 0.0), ("views.pt", 0.0), ("half.pt", 6e-4), ("bfloat16.pt", 5e-3)];
+    let cases = [
+        ("double.pt", 0.0),
+        ("parameters.pt", 0.0),
+        ("views.pt", 0.0),
+        ("half.pt", 6e-4),
+        ("bfloat16.pt", 5e-3),
+    ];
     for (name, tolerance) in cases {
         assert_values(&read(name).unwrap_or_else(|e| panic!("{e}")).model, tolerance, name);
     }

@@ -118,7 +118,9 @@ pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
         others.into_iter().for_each(|(key, value)| crc.text(key, value));
         crc.0.update(&bytes[8 + header_bytes..]);
         if crc.0.finalize().to_string() != expected {
-            return Err(ReadError::Format("its checksum does not fit its content: the file is damaged".into()));
+            return Err(ReadError::Format(
+                "its checksum does not fit its content: the file is damaged".into(),
+            ));
         }
     }
     let config_toml = text("trm.config_toml").ok_or_else(|| {

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 /// Time after which a run saves itself in the middle of an epoch.
 const SAVE_EVERY: Duration = Duration::from_secs(180);
+/// Least time between two drawings of the history; it is drawn at the end in any case.
+const DRAW_EVERY: Duration = Duration::from_secs(10);
 
 /// The files of a run.
 #[derive(Clone, Debug)]
@@ -67,18 +69,24 @@ impl RunFolder {
     }
 
     fn save_history(&self, trainer: &Trainer) -> Result<(), TrainError> {
-        let records = &trainer.progress().history;
         let path = self.file("history.jsonl");
-        history::write_jsonl(&path, records).map_err(|source| TrainError::Io { path, source })?;
-        #[cfg(feature = "plot")]
-        {
-            let (png, svg) = (self.file("training_history.png"), self.file("training_history.svg"));
-            let title = "Tiny Recursive Model: training history";
-            super::plot::draw(records, title, &png, &svg).map_err(|e| TrainError::Io {
-                path: png.clone(),
-                source: std::io::Error::other(e.to_string()),
-            })?;
+        history::write_jsonl(&path, &trainer.progress().history)
+            .map_err(|source| TrainError::Io { path, source })
+    }
+
+    #[cfg(feature = "plot")]
+    fn draw_history(&self, trainer: &Trainer) -> Result<(), TrainError> {
+        let records = &trainer.progress().history;
+        if records.is_empty() {
+            return Ok(());
         }
+        let (png, svg) = (self.file("training_history.png"), self.file("training_history.svg"));
+        super::plot::draw(records, "Tiny Recursive Model: training history", &png, &svg)
+            .map_err(|e| TrainError::Io { path: png.clone(), source: std::io::Error::other(e.to_string()) })
+    }
+
+    #[cfg(not(feature = "plot"))]
+    fn draw_history(&self, _trainer: &Trainer) -> Result<(), TrainError> {
         Ok(())
     }
 
@@ -124,10 +132,12 @@ pub fn run(
 ) -> Result<Ending, TrainError> {
     folder.save_config(trainer.config())?;
     let mut saved = Instant::now();
+    let mut drawn: Option<Instant> = None;
     while !trainer.is_finished() {
         while !trainer.epoch_is_complete() {
             if observer.wants_to_stop() {
                 folder.save_last(trainer)?;
+                folder.draw_history(trainer)?;
                 return Ok(Ending::Stopped);
             }
             let report = trainer.step()?;
@@ -144,8 +154,13 @@ pub fn run(
         folder.save_last(trainer)?;
         folder.save_history(trainer)?;
         saved = Instant::now();
+        if drawn.is_none_or(|at| at.elapsed() >= DRAW_EVERY) {
+            folder.draw_history(trainer)?;
+            drawn = Some(Instant::now());
+        }
         observer.epoch(trainer, &record);
     }
+    folder.draw_history(trainer)?;
     let best = Checkpoint::read(&folder.production())?;
     let holdout = trainer.evaluate_holdout(&best);
     Ok(Ending::Finished { early: trainer.has_stopped_early(), holdout })

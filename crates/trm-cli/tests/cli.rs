@@ -1,0 +1,276 @@
+//! The program as a person runs it: what it prints, what it leaves behind, and how it fails.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+const PUZZLE: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
+const SOLUTION: &str = "534678912672195348198342567859761423426853791713924856961537284287419635345286179";
+
+fn trm(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trm"));
+    command.current_dir(folder).args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    trm(folder, arguments).output().unwrap()
+}
+
+fn succeed(folder: &Path, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command that must fail; its message.
+fn fail(folder: &Path, code: i32, arguments: &[&str]) -> String {
+    let output = run(folder, arguments);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
+    message
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+/// Settings of a run of seconds: `epochs` epochs of 16 steps.
+fn tiny(run: &str, epochs: usize) -> Vec<String> {
+    let settings = format!(
+        "train --run {run} --threads 2 --set hidden_dim=16 L_layers=1 output_layers=1 L_cycles=2 H_cycles=2 \
+         batch_size=16 epochs={epochs} generate_samples=300 generate_givens_min=60 generate_givens_max=70 \
+         holdout_rows=20 augment=true lr=1e-2 gate_init=0.3 ema=0.9 patience=0"
+    );
+    settings.split_whitespace().map(str::to_string).collect()
+}
+
+fn as_strs(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+fn model_bytes(folder: &Path, run: &str) -> Vec<u8> {
+    let (last, model) = (format!("{run}/trm_sudoku_last.pt"), format!("{run}/model.pt"));
+    succeed(folder, &["convert", "--production", &last, &model]);
+    std::fs::read(folder.join(model)).unwrap()
+}
+
+#[test]
+fn a_run_leaves_every_promised_file_and_its_model_can_be_used() {
+    let folder = folder();
+    let output = succeed(folder.path(), &as_strs(&tiny("run", 2)));
+    assert!(output.contains("held-out puzzles") && output.contains("blank accuracy"), "{output}");
+    assert!(output.contains("unseen puzzles are solved"), "{output}");
+    for file in [
+        "trm_sudoku_best.pt",
+        "trm_sudoku_last.pt",
+        "trm_sudoku_production.pt",
+        "history.jsonl",
+        "config.toml",
+        "training_history.png",
+        "training_history.svg",
+    ] {
+        assert!(folder.path().join("run").join(file).metadata().unwrap().len() > 0, "{file}");
+    }
+    let history = std::fs::read_to_string(folder.path().join("run/history.jsonl")).unwrap();
+    assert_eq!(history.lines().count(), 2);
+    let model = "run/trm_sudoku_production.pt";
+    let info = succeed(folder.path(), &["info", model]);
+    assert!(info.contains("production") && info.contains("latent_layers.0.net.4.weight"), "{info}");
+
+    // The settings that a run wrote down make the same run again.
+    succeed(
+        folder.path(),
+        &["train", "--config", "run/config.toml", "--run", "again", "--threads", "1", "--quiet"],
+    );
+    assert_eq!(model_bytes(folder.path(), "run"), model_bytes(folder.path(), "again"));
+}
+
+#[test]
+fn a_run_killed_at_any_moment_and_resumed_ends_with_the_same_weights() {
+    let folder = folder();
+    succeed(folder.path(), &as_strs(&tiny("whole", 6)));
+    let whole = model_bytes(folder.path(), "whole");
+    for (attempt, milliseconds) in [150, 400, 700].into_iter().enumerate() {
+        let name = format!("killed{attempt}");
+        let mut child = trm(folder.path(), &as_strs(&tiny(&name, 6)))
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let last = folder.path().join(&name).join("trm_sudoku_last.pt");
+        // Killed at some moment after the first checkpoint, perhaps while another is being written.
+        while !last.exists() && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        succeed(folder.path(), &["info", last.to_str().unwrap()]);
+        succeed(folder.path(), &["train", "--resume", "--run", &name, "--quiet", "--threads", "1"]);
+        assert!(whole == model_bytes(folder.path(), &name), "killed after {milliseconds} ms");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_resuming_ends_with_the_same_weights() {
+    let folder = folder();
+    succeed(folder.path(), &as_strs(&tiny("whole", 12)));
+    let mut child = trm(folder.path(), &as_strs(&tiny("stopped", 12)))
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let last = folder.path().join("stopped/trm_sudoku_last.pt");
+    while !last.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    let info = succeed(folder.path(), &["info", "--json", last.to_str().unwrap()]);
+    assert!(!info.contains("\"optimizer_step\":204"), "it stopped before its end: {info}");
+    succeed(folder.path(), &["train", "--resume", "--run", "stopped", "--quiet"]);
+    assert!(model_bytes(folder.path(), "whole") == model_bytes(folder.path(), "stopped"));
+}
+
+#[test]
+fn json_is_one_object_a_line_and_quiet_is_silent() {
+    let folder = folder();
+    let mut arguments = tiny("json", 2);
+    arguments.push("--json".into());
+    let output = succeed(folder.path(), &as_strs(&arguments));
+    let events: Vec<serde_json::Value> =
+        output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = events.iter().map(|e| e["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["plan", "epoch", "epoch", "end"]);
+    assert!(events[0]["memory_bytes"].as_u64().unwrap() > 0);
+    let mut arguments = tiny("quiet", 1);
+    arguments.push("--quiet".into());
+    let output = run(folder.path(), &as_strs(&arguments));
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
+}
+
+#[test]
+fn divergence_stops_with_advice_and_leaves_the_checkpoint() {
+    let folder = folder();
+    let mut arguments = tiny("diverging", 50);
+    arguments.extend(["lr=1e30".into(), "weight_decay=0".into(), "warmup_steps=0".into()]);
+    let message = fail(folder.path(), 1, &as_strs(&arguments));
+    for part in ["training diverged", "at step", "gates: latent", "gradient norms before", "gate_init", "lr="]
+    {
+        assert!(message.contains(part), "{part} is not in: {message}");
+    }
+}
+
+#[test]
+fn a_run_that_cannot_fit_into_memory_is_refused_with_the_numbers() {
+    let folder = folder();
+    let mut arguments = tiny("huge", 1);
+    arguments.extend(["hidden_dim=30000".into(), "batch_size=256".into()]);
+    let message = fail(folder.path(), 2, &as_strs(&arguments));
+    assert!(message.contains("this run needs") && message.contains("available"), "{message}");
+    assert!(!folder.path().join("huge").exists(), "nothing was begun");
+}
+
+#[test]
+fn an_older_run_is_not_overwritten_unasked() {
+    let folder = folder();
+    succeed(folder.path(), &as_strs(&tiny("run", 1)));
+    let message = fail(folder.path(), 2, &as_strs(&tiny("run", 1)));
+    assert!(message.contains("--resume") && message.contains("--overwrite"), "{message}");
+    let message = fail(folder.path(), 2, &["train", "--resume", "--run", "nowhere"]);
+    assert!(message.contains("no run to resume"), "{message}");
+}
+
+#[test]
+fn bad_settings_and_bad_data_are_input_errors() {
+    let folder = folder();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "bad.csv",
+        &format!("quizzes,solutions\n{PUZZLE},{SOLUTION}\n{PUZZLE},{}\n", SOLUTION.replace('9', "8")),
+    );
+    write("header.csv", "a,b\n1,2\n");
+    for (arguments, part) in [
+        (vec!["train", "--set", "hiden_dim=4"], "did you mean `hidden_dim`"),
+        (vec!["train"], "no training puzzles"),
+        (vec!["train", "--preset", "unknown"], "quick"),
+        (vec!["train", "--data", "nowhere.csv"], "nowhere.csv"),
+        (vec!["train", "--data", "bad.csv"], "bad.csv: line 3"),
+        (vec!["train", "--data", "header.csv"], "quizzes,solutions"),
+        (vec!["data", "check", "bad.csv"], "1 bad rows"),
+        (vec!["solve", PUZZLE], "trm train --preset quick"),
+        (vec!["info", "bad.csv"], "no PyTorch file"),
+        (vec!["data", "generate", "--count", "1", "--givens", "5"], "17 to 81"),
+        (vec!["frobnicate"], "frobnicate"),
+    ] {
+        let message = fail(folder.path(), 2, &arguments);
+        assert!(message.contains(part), "{arguments:?}: {part} is not in: {message}");
+    }
+}
+
+#[test]
+fn answers_are_printed_in_every_form_and_the_exit_code_tells() {
+    let folder = folder();
+    succeed(folder.path(), &as_strs(&tiny("checkpoints", 1)));
+    // A full board is its own solution; a real puzzle is beyond a model of two seconds.
+    let output = run(folder.path(), &["solve", PUZZLE, "--trace"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("unsolved") && text.contains('!') && text.contains("cycle 2:"), "{text}");
+    let output = run(folder.path(), &["solve", SOLUTION, "--format", "line"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{SOLUTION} solved\n"));
+    assert_eq!(output.status.code(), Some(0));
+
+    std::fs::write(folder.path().join("in.txt"), format!("# two\n{SOLUTION}\n{PUZZLE}\n")).unwrap();
+    let arguments = ["solve", "--input", "in.txt", "--output", "out.txt", "--format", "json", "--trace"];
+    assert_eq!(run(folder.path(), &arguments).status.code(), Some(1));
+    let text = std::fs::read_to_string(folder.path().join("out.txt")).unwrap();
+    let answers: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 2);
+    assert_eq!((&answers[0]["solved"], &answers[1]["solved"]), (&true.into(), &false.into()));
+    assert_eq!(answers[0]["digits"], SOLUTION);
+    let probabilities = answers[1]["probabilities"].as_array().unwrap();
+    assert_eq!((probabilities.len(), probabilities[80].as_array().unwrap().len()), (81, 9));
+    assert!(!answers[1]["conflicts"].as_array().unwrap().is_empty());
+    assert_eq!(answers[1]["trace"].as_array().unwrap().len(), 2);
+    assert!(fail(folder.path(), 2, &["solve", "12345"]).contains("expected 81 cells"));
+}
+
+#[test]
+fn puzzles_are_generated_checked_graded_and_completed() {
+    let folder = folder();
+    let path = folder.path();
+    succeed(path, &["data", "generate", "-n", "50", "--givens", "28-34", "--out", "a.csv.gz"]);
+    let check = succeed(path, &["data", "check", "--unique", "a.csv.gz"]);
+    assert!(check.contains("50 good rows, 0 bad rows") && check.contains("0 puzzles whose"), "{check}");
+    assert!(succeed(path, &["data", "stats", "a.csv.gz"]).contains("puzzles      50"));
+    assert!(succeed(path, &["data", "grade", "a.csv.gz"]).contains("50 puzzles"));
+    assert_eq!(succeed(path, &["data", "grade", PUZZLE]), "0 guesses\n");
+    std::fs::write(path.join("list.txt"), format!("{PUZZLE}\n{}\n", ".".repeat(81))).unwrap();
+    let message = fail(path, 2, &["data", "complete", "list.txt", "--out", "done.csv"]);
+    assert!(message.contains("line 2: several solutions"), "{message}");
+    let done = std::fs::read_to_string(path.join("done.csv")).unwrap();
+    assert_eq!(done, format!("quizzes,solutions\n{},{SOLUTION}\n", PUZZLE.replace('.', "0")));
+}
+
+#[test]
+fn published_puzzles_are_read_where_they_are_at_hand() {
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    if !data.exists() {
+        eprintln!("SKIPPED: no folder {}", data.display());
+        return;
+    }
+    let folder = folder();
+    let file = |name: &str| data.join(name).display().to_string();
+    let check =
+        succeed(folder.path(), &["data", "check", &file("kaggle-15k.csv"), &file("extreme-train-1k.csv")]);
+    assert!(check.contains("15000 good rows, 0 bad rows") && check.contains("1000 good rows"), "{check}");
+    succeed(folder.path(), &["data", "complete", &file("clue17-5k.txt"), "--out", "clue17.csv"]);
+    let stats = succeed(folder.path(), &["data", "stats", "clue17.csv"]);
+    assert!(stats.contains("puzzles      5000") && stats.contains("17 to 17"), "{stats}");
+}
