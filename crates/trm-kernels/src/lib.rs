@@ -4,7 +4,7 @@
 //! - [`matmul`]: f32 matrix products, by the `gemm` crate.
 //! - [`matmul_bf16`]: products of bfloat16 numbers with f32 sums.
 //! - [`math`]: branch-free exp and Gaussian integrals that such loops can use.
-//! - [`reference`]: the same products in plain loops, which every level is tested against.
+//! - [`mod@reference`]: the same products in plain loops, which every level is tested against.
 
 mod bf16;
 mod level;

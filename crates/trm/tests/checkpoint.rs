@@ -155,7 +155,19 @@ fn hostile_pickles_are_errors() {
     }
     bomb.push(b'.');
     let cyclic = b"\x80\x02}q\x00X\x10\x00\x00\x00model_state_dicth\x00s.".to_vec();
+    // One name of a megabyte for a thousand tensors.
+    let long = [b"X\x00\x00\x10\x00".to_vec(), vec![b'n'; 1 << 20], b"q\x00".to_vec()].concat();
+    let mut names = b"\x80\x02}X\x10\x00\x00\x00model_state_dict}".to_vec();
+    names.extend(&long);
+    names.push(b'0');
+    for _ in 0..1000 {
+        names.extend(b"h\x00");
+        names.extend(tensor(0, &[1], &[1]));
+        names.push(b's');
+    }
+    names.extend(b"s.");
     let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("a long name a thousand times", names, "name has 1048576 bytes"),
         ("a system call", b"\x80\x02cos\nsystem\nX\x04\x00\x00\x00exitR.".to_vec(), "model_state_dict"),
         (
             "a system call as a tensor",

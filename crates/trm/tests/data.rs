@@ -39,15 +39,20 @@ fn every_accepted_form_gives_the_same_puzzle() {
 fn every_refusal_names_file_line_and_reason() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.csv");
-    let row = |quiz: &str, solution: &str| format!("quizzes,solutions\n{QUIZ},{SOLUTION}\n{quiz},{solution}\n");
+    let row =
+        |quiz: &str, solution: &str| format!("quizzes,solutions\n{QUIZ},{SOLUTION}\n{quiz},{solution}\n");
     for (text, reason) in [
         (row(&QUIZ[1..], SOLUTION), "quiz: expected 81 cells, found 80"),
         (row(QUIZ, &format!("{SOLUTION}1")), "solution: expected 81 cells, found 82"),
         (row(&QUIZ.replace('5', "x"), SOLUTION), "quiz: character 'x' at position 1"),
         (row(QUIZ, &SOLUTION.replacen('5', "0", 1)), "the solution is blank in row 1, column 1"),
         (row(QUIZ, &SOLUTION.replacen('5', "3", 1)), "the solution has 3 twice"),
-        (row(&QUIZ.replacen('5', "4", 1), SOLUTION), "row 1, column 1: the quiz gives 4 but the solution has 5"),
+        (
+            row(&QUIZ.replacen('5', "4", 1), SOLUTION),
+            "row 1, column 1: the quiz gives 4 but the solution has 5",
+        ),
         (format!("quizzes,solutions\n{QUIZ},{SOLUTION}\n{QUIZ}\n"), "the solution is missing"),
+        (row(&format!("\"{QUIZ}"), SOLUTION) + &format!("{QUIZ},{SOLUTION}\n"), "swallows 2 more lines"),
     ] {
         let error = read(&path, text.as_bytes()).unwrap_err();
         assert!(error.contains("bad.csv: line 3: ") && error.contains(reason), "{reason} is not in: {error}");
@@ -61,7 +66,8 @@ fn every_refusal_names_file_line_and_reason() {
 fn bad_rows_are_skipped_counted_and_listed_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("mixed.csv");
-    let text = format!("quizzes,solutions\n{QUIZ},{SOLUTION}\nbad,{SOLUTION}\n{QUIZ},{SOLUTION}\n{QUIZ},bad\n");
+    let text =
+        format!("quizzes,solutions\n{QUIZ},{SOLUTION}\nbad,{SOLUTION}\n{QUIZ},{SOLUTION}\n{QUIZ},bad\n");
     std::fs::write(&path, text).unwrap();
     let dataset = read_csv(&path, &ReadOptions { skip_bad_rows: true, ..ReadOptions::default() }).unwrap();
     assert_eq!((dataset.puzzles.len(), dataset.skipped_count), (2, 2));

@@ -21,7 +21,7 @@ Examples:
 pub struct EvalArgs {
     #[command(flatten)]
     model: ModelArgs,
-    /// CSV file with puzzles and solutions, or a list of puzzles with one solution each
+    /// CSV file (.csv, .csv.gz) with puzzles and solutions
     #[arg(short, long, value_name = "FILE")]
     data: PathBuf,
     /// Use the last N rows only

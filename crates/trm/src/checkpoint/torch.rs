@@ -15,6 +15,9 @@ use std::path::Path;
 /// Key of all that the Python original does not know.
 const OWN_KEY: &str = "trm";
 
+/// Longest name of a tensor or storage: a pickle can repeat a long text for nothing, a copy of it costs memory.
+const MOST_NAME_BYTES: usize = 256;
+
 /// Writes the documented keys, and our own.
 pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
     let name = path.file_stem().map_or("archive".into(), |stem| stem.to_string_lossy().into_owned());
@@ -254,6 +257,9 @@ impl Reader {
         for (key, value) in items {
             let name =
                 self.pickle.text(key).ok_or_else(|| "a state dict has a key that is no text".to_string())?;
+            if name.len() > MOST_NAME_BYTES {
+                return Err(format!("a tensor's name has {} bytes", name.len()).into());
+            }
             let name = name.to_string();
             state.push((name.clone(), self.tensor(value, &name)?));
         }
@@ -306,7 +312,8 @@ impl Reader {
         let Node::Persistent(id) = self.pickle.node(id) else { return None };
         let [_, kind, key, ..] = *self.pickle.sequence(*id)? else { return None };
         let Node::Global(kind) = self.pickle.node(kind) else { return None };
-        Some((kind.clone(), self.pickle.text(key)?.to_string()))
+        let key = self.pickle.text(key).filter(|key| key.len() <= MOST_NAME_BYTES)?;
+        Some((kind.clone(), key.to_string()))
     }
 
     fn storage(&mut self, (kind, key): &(String, String)) -> Result<&[f32], String> {

@@ -144,6 +144,11 @@ fn find_columns(header: &csv::ByteRecord) -> Option<[usize; 2]> {
 }
 
 fn read_row(record: &csv::ByteRecord, columns: [usize; 2]) -> Result<Puzzle, String> {
+    if let Some(lines) =
+        record.iter().map(|field| field.iter().filter(|c| **c == b'\n').count()).find(|n| *n > 0)
+    {
+        return Err(format!("a quotation mark opens here and swallows {lines} more lines"));
+    }
     let grid = |column: usize, name: &str| {
         let field = record.get(column).ok_or_else(|| format!("the {name} is missing"))?;
         let text = std::str::from_utf8(field).map_err(|_| format!("{name}: not text"))?;

@@ -170,8 +170,10 @@ pub fn parse_puzzles(text: &str) -> Result<Vec<(usize, Grid)>, TextError> {
     for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim_end_matches('\r');
         let fail = |reason: String| TextError { line: number, reason };
-        let decoration = line.chars().all(|c| "-+=| \t".contains(c));
-        if line.starts_with('#') || decoration && line.len() != 81 {
+        // Nine spaces are a row of blanks; other lines without a cell stand between rows or puzzles.
+        let ruled = line.contains(['-', '=']) && line.chars().all(|c| "-+=| \t".contains(c));
+        let empty = line.trim().is_empty() && line.len() != 9 && line.len() != 81;
+        if line.starts_with('#') || ruled || empty {
             continue;
         }
         if line.len() >= 81 {
@@ -246,6 +248,20 @@ mod tests {
         let puzzles = parse_puzzles(&text).unwrap();
         assert_eq!(puzzles, [(2, grid), (4, grid), (16, grid)]);
         assert_eq!(parse_puzzles(&plain.replace('.', " ")).unwrap(), [(1, grid)]);
+        let mut cells = *grid.cells();
+        cells[..18].fill(0);
+        let blank_rows: String = Grid(cells)
+            .to_line()
+            .replace('.', " ")
+            .as_bytes()
+            .chunks(9)
+            .flat_map(|r| [r, b"\n"])
+            .flatten()
+            .map(|c| char::from(*c))
+            .collect();
+        assert_eq!(parse_puzzles(&blank_rows).unwrap(), [(1, Grid(cells))], "rows of blanks count");
+        let no_cells = grid.to_string().replacen("5 3 . | . 7 . | . . .", "      |       |      ", 1);
+        assert_eq!(parse_puzzles(&no_cells).unwrap_err().line, 1, "a row without cells is no decoration");
     }
 
     #[test]
