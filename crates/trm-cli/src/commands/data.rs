@@ -26,7 +26,7 @@ pub struct DataArgs {
 enum DataCommand {
     /// Find every row that is no puzzle, quizzes that stand twice, and puzzles with several solutions
     #[command(after_help = "\
-Exit code 2 if anything is wrong.
+Exit code 2 if a row is no puzzle or, with --unique, has several solutions; quizzes that stand twice are only told.
 
 Examples:
   trm data check data/sudoku.csv
@@ -34,7 +34,7 @@ Examples:
     Check(CheckArgs),
     /// Describe a file: rows, givens, balance of the digits
     #[command(after_help = "Example:\n  trm data stats data/sudoku.csv")]
-    Stats(FileArgs),
+    Stats(StatsArgs),
     /// Make puzzles with exactly one solution
     #[command(after_help = "\
 The same seed makes the same puzzles on every machine and any number of threads.
@@ -67,6 +67,15 @@ struct CheckArgs {
     #[arg(long)]
     unique: bool,
     /// Print JSON, one object a file
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct StatsArgs {
+    /// CSV file, .csv or .csv.gz
+    file: PathBuf,
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -206,8 +215,8 @@ fn report(
     text
 }
 
-fn stats(args: &FileArgs) -> Result<(), CliError> {
-    let dataset = read_csv(Path::new(&args.input), &ReadOptions::default()).map_err(input_error)?;
+fn stats(args: &StatsArgs) -> Result<(), CliError> {
+    let dataset = read_csv(&args.file, &ReadOptions::default()).map_err(input_error)?;
     let stats = Stats::of(&dataset.puzzles);
     if args.json {
         return print_json(&stats);

@@ -7,6 +7,7 @@ use crate::parallel::Threads;
 use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Boards that are tried for one puzzle before giving up.
 const ATTEMPTS: usize = 2000;
@@ -68,11 +69,17 @@ impl Generator {
     pub fn generate_many(&self, count: usize, threads: &Threads) -> Result<Vec<Puzzle>, GenerateError> {
         const PART: usize = 64;
         let mut parts: Vec<_> = (0..count).step_by(PART).map(|first| (first, Ok(Vec::new()))).collect();
+        // What cannot be found once is not searched for again and again.
+        let failed = AtomicBool::new(false);
         threads.for_each(
             parts.iter_mut().collect(),
             |(first, part): &mut (usize, Result<Vec<Puzzle>, _>)| {
-                *part =
-                    (*first..(*first + PART).min(count)).map(|index| self.generate(index as u64)).collect();
+                if !failed.load(Ordering::Relaxed) {
+                    *part = (*first..(*first + PART).min(count))
+                        .map(|index| self.generate(index as u64))
+                        .collect();
+                    failed.fetch_or(part.is_err(), Ordering::Relaxed);
+                }
             },
         );
         let mut puzzles = Vec::with_capacity(count);
