@@ -186,6 +186,18 @@ fn an_older_run_is_not_overwritten_unasked() {
 }
 
 #[test]
+fn a_run_is_not_resumed_on_other_data() {
+    let folder = folder();
+    let path = folder.path();
+    succeed(path, &["data", "generate", "-n", "40", "--givens", "60-70", "--out", "a.csv"]);
+    let start = "train --data a.csv --run run --set hidden_dim=4 L_layers=1 L_cycles=1 H_cycles=1 epochs=1";
+    succeed(path, &start.split_whitespace().collect::<Vec<_>>());
+    succeed(path, &["data", "generate", "-n", "50", "--givens", "60-70", "--out", "a.csv"]);
+    let message = fail(path, 2, &["train", "--resume", "--run", "run"]);
+    assert!(message.contains("[38, 2, 0]") && message.contains("[47, 3, 0]"), "{message}");
+}
+
+#[test]
 fn bad_settings_and_bad_data_are_input_errors() {
     let folder = folder();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();

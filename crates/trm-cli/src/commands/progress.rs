@@ -182,7 +182,7 @@ impl Observer for Progress {
         }
         let validation = match (record.val_loss, record.val_cell_accuracy) {
             (Some(loss), Some(cells)) => format!(
-                "validation: loss {loss:.4}, cells {}, blanks {}, boards {}",
+                "validation {loss:.4} {}, blanks {}, boards {}",
                 percent(cells),
                 percent(record.val_blank_accuracy.unwrap_or(0.0)),
                 percent(record.val_board_accuracy.unwrap_or(0.0))
@@ -190,7 +190,7 @@ impl Observer for Progress {
             _ => "no validation".to_string(),
         };
         self.line(&format!(
-            "epoch {}/{}: loss {:.4}, cells {}; {validation}{}; gates {:.3} {:.3}; {:.0} puzzles/s, {}",
+            "epoch {}/{}: training {:.4} {}; {validation}{}; gates {:.2} {:.2}; {:.0}/s, {}",
             record.epoch,
             trainer.config().epochs,
             record.train_loss,

@@ -103,6 +103,7 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     }
     .map_err(train_error)?;
     drop(resumed);
+    display.say("each epoch: loss and cells right in training and validation; * is the best so far");
     let mut progress = Progress::new(display, stop_on_ctrl_c());
     let ending = run_training(&mut trainer, &folder, &mut progress);
     progress.finish();

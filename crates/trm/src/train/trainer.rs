@@ -31,6 +31,12 @@ pub struct TrainingData {
     pub holdout: Vec<Puzzle>,
 }
 
+impl TrainingData {
+    fn sizes(&self) -> [usize; 3] {
+        [self.train.len(), self.validation.len(), self.holdout.len()]
+    }
+}
+
 /// Where a run is, and what it has seen: all that resuming needs beyond weights and moments.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
@@ -54,6 +60,9 @@ pub struct Progress {
     pub best: Option<(f64, usize)>,
     /// One record for each completed epoch.
     pub history: Vec<EpochRecord>,
+    /// Numbers of puzzles for training, validation and the end: other data would be another run.
+    #[serde(default)]
+    pub data_sizes: [usize; 3],
 }
 
 /// What one step did.
@@ -105,7 +114,8 @@ impl Trainer {
         let params = Params::init(&config);
         let ema = (config.ema > 0.0).then(|| params.clone());
         let optimizer = AdamW::new(&config);
-        Self::assemble(config, data, threads, params, optimizer, ema, Progress::default())
+        let progress = Progress { data_sizes: data.sizes(), ..Progress::default() };
+        Self::assemble(config, data, threads, params, optimizer, ema, progress)
     }
 
     /// Goes on with the run that wrote `checkpoint`.
@@ -119,6 +129,13 @@ impl Trainer {
         };
         let progress: Progress = serde_json::from_str(&training.state_json)
             .map_err(|e| TrainError::NotResumable(e.to_string()))?;
+        if progress.data_sizes != data.sizes() {
+            return Err(TrainError::NotResumable(format!(
+                "it was trained on {:?} puzzles (training, validation, held out), but the data has {:?} now",
+                progress.data_sizes,
+                data.sizes()
+            )));
+        }
         let read = |state| Params::from_state_dict(&config, state);
         let optimizer = AdamW {
             step: optimizer.step,
