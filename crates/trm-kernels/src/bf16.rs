@@ -275,29 +275,12 @@ impl Tile<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference;
+    use crate::reference::{self, assert_close, numbers};
 
-    /// Sums of a few hundred products of numbers below 1 that were rounded alike on both sides.
-    const TOLERANCE: f64 = 1e-4;
     const SIZES: [usize; 10] = [0, 1, 2, 5, 6, 7, 63, 64, 65, 131];
-
-    fn numbers(len: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / 8_388_608.0 - 1.0
-        };
-        (0..len).map(|_| next()).collect()
-    }
 
     fn rounded(values: &[f32]) -> Vec<f32> {
         values.iter().map(|v| bf16::from_f32(*v).to_f32()).collect()
-    }
-
-    fn assert_close(got: &[f32], want: &[f64], what: &str) {
-        for (i, (g, w)) in got.iter().zip(want).enumerate() {
-            assert!((f64::from(*g) - w).abs() < TOLERANCE, "{what}: element {i} is {g}, not {w}");
-        }
     }
 
     #[test]

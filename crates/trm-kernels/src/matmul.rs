@@ -101,26 +101,9 @@ fn product(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference;
+    use crate::reference::{self, assert_close, numbers};
 
-    /// Rounding of an f32 sum of at most a few hundred products of numbers below 1.
-    const TOLERANCE: f64 = 1e-4;
     const SIZES: [usize; 9] = [0, 1, 2, 7, 15, 16, 17, 61, 131];
-
-    fn numbers(len: usize, seed: u32) -> Vec<f32> {
-        let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
-        let mut next = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / 8_388_608.0 - 1.0
-        };
-        (0..len).map(|_| next()).collect()
-    }
-
-    fn assert_close(got: &[f32], want: &[f64], what: &str) {
-        for (i, (g, w)) in got.iter().zip(want).enumerate() {
-            assert!((f64::from(*g) - w).abs() < TOLERANCE, "{what}: element {i} is {g}, not {w}");
-        }
-    }
 
     #[test]
     fn products_of_all_ragged_sizes_agree_with_the_reference() {

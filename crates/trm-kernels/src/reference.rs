@@ -26,3 +26,26 @@ pub fn transpose(rows: usize, cols: usize, a: &[f32]) -> Vec<f32> {
     }
     t
 }
+
+/// Rounding of an f32 sum of at most a few hundred products of numbers below 1.
+#[cfg(test)]
+const TOLERANCE: f64 = 1e-4;
+
+/// Fixed numbers in (-1, 1) without pattern.
+#[cfg(test)]
+pub fn numbers(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(1);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) as f32 / 8_388_608.0 - 1.0
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+/// Compares a product with its twin, element by element.
+#[cfg(test)]
+pub fn assert_close(got: &[f32], want: &[f64], what: &str) {
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        assert!((f64::from(*g) - w).abs() < TOLERANCE, "{what}: element {i} is {g}, not {w}");
+    }
+}
