@@ -122,6 +122,8 @@ pub struct TrmConfig {
     pub val_fraction: f64,
     /// Replace each training puzzle by a random symmetric one every time it is seen.
     pub augment: bool,
+    /// Times that an epoch passes over each training puzzle, every time under another symmetry if `augment` is set.
+    pub augment_copies: usize,
     /// Puzzles to generate when there is no data file.
     pub generate_samples: usize,
     /// Fewest givens of a generated puzzle.
@@ -162,6 +164,7 @@ impl Default for TrmConfig {
             holdout_rows: 0,
             val_fraction: 0.05,
             augment: false,
+            augment_copies: 1,
             generate_samples: 0,
             generate_givens_min: 30,
             generate_givens_max: 40,
@@ -324,6 +327,7 @@ impl TrmConfig {
         range(size(self.epochs, 1 << 24), "epochs", &self.epochs, "1 to 16777216")?;
         range(positive(self.clip_norm), "clip_norm", &self.clip_norm, "a number above 0")?;
         range(fraction(self.ema), "ema", &self.ema, "0 (off) up to, not including, 1")?;
+        range(size(self.augment_copies, 1 << 24), "augment_copies", &self.augment_copies, "1 to 16777216")?;
         range(self.max_samples > 0, "max_samples", &self.max_samples, "1 or more")?;
         range(
             fraction(self.val_fraction),

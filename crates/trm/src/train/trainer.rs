@@ -164,7 +164,11 @@ impl Trainer {
         }
         let model = Model::new(config.clone(), params, &threads);
         Ok(Self {
-            order: EpochOrder::new(data.train.len(), config.seed, progress.epoch as u64),
+            order: EpochOrder::new(
+                data.train.len() * config.augment_copies,
+                config.seed,
+                progress.epoch as u64,
+            ),
             grads: Params::zeros(&config),
             engine: Engine::new(Recording::for_training(&config)),
             evaluator: Engine::new(Recording::Nothing),
@@ -203,9 +207,14 @@ impl Trainer {
         &self.progress
     }
 
+    /// Puzzles of one epoch, each copy counted.
+    pub fn samples_per_epoch(&self) -> usize {
+        self.data.train.len() * self.config.augment_copies
+    }
+
     /// Steps of one epoch; the last one may be smaller.
     pub fn steps_per_epoch(&self) -> usize {
-        self.data.train.len().div_ceil(self.config.batch_size)
+        self.samples_per_epoch().div_ceil(self.config.batch_size)
     }
 
     /// Steps of the whole run, early stopping aside.
@@ -269,7 +278,7 @@ impl Trainer {
     /// Validates, closes the epoch and returns its record.
     pub fn finish_epoch(&mut self) -> EpochRecord {
         let started = std::time::Instant::now();
-        let total_steps = self.total_steps();
+        let (total_steps, samples) = (self.total_steps(), self.samples_per_epoch());
         let validation = (!self.data.validation.is_empty()).then(|| {
             let averaged = self.averaged_model();
             let model = averaged.as_ref().unwrap_or(&self.model);
@@ -299,7 +308,7 @@ impl Trainer {
             grad_norm_max: progress.grad_norms[1],
             latent_gate: f64::from(self.model.params().latent_gate.data[0]),
             output_gate: f64::from(self.model.params().output_gate.data[0]),
-            samples_per_s: self.data.train.len() as f64 / progress.epoch_s.max(1e-9),
+            samples_per_s: samples as f64 / progress.epoch_s.max(1e-9),
             elapsed_s: progress.elapsed_s,
             is_best,
         };
@@ -312,7 +321,7 @@ impl Trainer {
             epoch_s: 0.0,
             ..std::mem::take(progress)
         };
-        self.order = EpochOrder::new(self.data.train.len(), self.config.seed, self.progress.epoch as u64);
+        self.order = EpochOrder::new(samples, self.config.seed, self.progress.epoch as u64);
         record
     }
 
@@ -368,10 +377,10 @@ impl Trainer {
     fn batch(&self) -> Batch {
         let c = &self.config;
         let first = self.progress.step_in_epoch * c.batch_size;
-        let indices = first..(first + c.batch_size).min(self.data.train.len());
+        let indices = first..(first + c.batch_size).min(self.samples_per_epoch());
         let puzzles: Vec<Puzzle> = indices
             .map(|position| {
-                let puzzle = self.data.train[self.order.index(position)];
+                let puzzle = self.data.train[self.order.index(position) % self.data.train.len()];
                 if !c.augment {
                     return puzzle;
                 }
