@@ -4,6 +4,7 @@
 //! last one wins and an unknown key is refused whichever layer it came from.
 
 use crate::ops::Format;
+use crate::sudoku::Units;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -45,6 +46,76 @@ impl Precision {
     }
 }
 
+/// What one vector of the states y and z stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The whole board: one vector (SPEC.md).
+    Board,
+    /// A cell: 81 vectors with the same weights for all.
+    Cell,
+    /// A digit in a cell: 729 vectors with the same weights for all, so that the model knows no digit from another.
+    Candidate,
+}
+
+impl State {
+    /// Vectors of one puzzle.
+    pub fn tokens(self) -> usize {
+        match self {
+            Self::Board => 1,
+            Self::Cell => 81,
+            Self::Candidate => 729,
+        }
+    }
+
+    /// The kinds of units that its vectors form.
+    pub fn units(self) -> &'static [Units] {
+        match self {
+            Self::Board => &[],
+            Self::Cell => Units::of_cells(),
+            Self::Candidate => Units::of_candidates(),
+        }
+    }
+
+    /// Length of each group of the one-hot input.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Board | Self::Cell => 10,
+            Self::Candidate => 3,
+        }
+    }
+
+    /// What one vector is embedded from and what is read off it: (length of the one-hot input, logits).
+    pub fn widths(self) -> [usize; 2] {
+        match self {
+            Self::Board => [INPUT_DIM, OUTPUT_DIM],
+            Self::Cell => [10, 9],
+            Self::Candidate => [3, 1],
+        }
+    }
+}
+
+/// How the vectors of a puzzle learn of each other inside the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixing {
+    /// Not at all.
+    None,
+    /// Each sees the mean of its row, column and box (and, among candidates, of its cell), each kind through a matrix
+    /// of its own.
+    UnitMean,
+}
+
+/// Which answers the loss is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Supervision {
+    /// The answer after the last outer cycle (SPEC.md).
+    Last,
+    /// The answer after every outer cycle: the mean of their losses.
+    Every,
+}
+
 /// What is kept of the forward pass for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -63,8 +134,14 @@ pub enum CheckpointActivations {
 pub struct TrmConfig {
     /// Length of the one-hot input, 81 cells x 10 channels; always 810.
     pub input_dim: usize,
-    /// Width d of the states y and z.
+    /// Width d of the vectors of the states y and z.
     pub hidden_dim: usize,
+    /// What one vector of the states stands for.
+    pub state: State,
+    /// How vectors learn of each other.
+    pub mixing: Mixing,
+    /// Width of the blocks' inner layer, in multiples of d.
+    pub expansion: usize,
     /// Number of logits, 81 cells x 9 digits; always 729.
     pub output_dim: usize,
     /// Residual blocks of the latent stack R.
@@ -85,6 +162,8 @@ pub struct TrmConfig {
     /// First value of both gates.
     pub gate_init: f64,
 
+    /// Which answers the loss is taken of.
+    pub supervision: Supervision,
     /// Highest learning rate.
     pub lr: f64,
     /// Decoupled weight decay of AdamW, on weight matrices only.
@@ -138,6 +217,9 @@ impl Default for TrmConfig {
         Self {
             input_dim: INPUT_DIM,
             hidden_dim: 512,
+            state: State::Board,
+            mixing: Mixing::None,
+            expansion: 4,
             output_dim: OUTPUT_DIM,
             l_layers: 3,
             l_cycles: 8,
@@ -146,6 +228,7 @@ impl Default for TrmConfig {
             dropout: 0.1,
             update: Update::Documented,
             gate_init: 0.1,
+            supervision: Supervision::Last,
             lr: 1e-4,
             weight_decay: 0.01,
             beta1: 0.9,
@@ -284,6 +367,14 @@ impl ConfigLayers {
 }
 
 impl TrmConfig {
+    /// The kinds of units that vectors are mixed in.
+    pub fn units(&self) -> &'static [Units] {
+        match self.mixing {
+            Mixing::None => &[],
+            Mixing::UnitMean => self.state.units(),
+        }
+    }
+
     /// The settings as TOML, one line each, as [`ConfigLayers::toml`] reads them back.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a flat struct of numbers and strings is always TOML")
@@ -303,6 +394,13 @@ impl TrmConfig {
         range(self.input_dim == INPUT_DIM, "input_dim", &self.input_dim, "81 cells x 10 channels = 810")?;
         range(self.output_dim == OUTPUT_DIM, "output_dim", &self.output_dim, "81 cells x 9 digits = 729")?;
         range(size(self.hidden_dim, 65_536), "hidden_dim", &self.hidden_dim, "1 to 65536")?;
+        range(size(self.expansion, 256), "expansion", &self.expansion, "1 to 256")?;
+        range(
+            self.state != State::Board || self.mixing == Mixing::None,
+            "mixing",
+            &"unit_mean",
+            "none with state = \"board\": there is one vector only",
+        )?;
         range(size(self.l_layers, 1024), "L_layers", &self.l_layers, "1 to 1024")?;
         range(size(self.output_layers, 1024), "output_layers", &self.output_layers, "1 to 1024")?;
         range(size(self.l_cycles, 65_536), "L_cycles", &self.l_cycles, "1 to 65536")?;

@@ -33,7 +33,7 @@ pub struct CycleTrace {
 pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
     let config = model.config();
     let mut shard = Shard::new(config, 1, Recording::Nothing);
-    shard.load(puzzle.cells(), 0, config.hidden_dim);
+    shard.load(config, puzzle.cells(), 0);
     model.begin(&mut shard);
     let mut before = *puzzle.cells();
     let mut cycles = Vec::with_capacity(config.h_cycles);

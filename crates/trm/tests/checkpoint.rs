@@ -15,7 +15,7 @@ fn small_config() -> TrmConfig {
 /// A checkpoint with everything in it.
 fn full_checkpoint() -> Checkpoint {
     let config = small_config();
-    let state = |seed| Params::init(&TrmConfig { seed, ..config.clone() }).state_dict();
+    let state = |seed| Params::init(&TrmConfig { seed, ..config.clone() }).state_dict(&config);
     Checkpoint {
         model: state(1),
         optimizer: Some(OptimizerState {

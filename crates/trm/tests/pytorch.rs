@@ -59,7 +59,7 @@ fn pytorch_loads_what_we_write() {
         update: Update::Original,
         ..TrmConfig::default()
     };
-    let state = |seed| Params::init(&TrmConfig { seed, ..config.clone() }).state_dict();
+    let state = |seed| Params::init(&TrmConfig { seed, ..config.clone() }).state_dict(&config);
     let mut squares = state(3);
     squares.iter_mut().for_each(|(_, tensor)| tensor.data.iter_mut().for_each(|v| *v *= *v));
     let losses = Losses {

@@ -17,7 +17,7 @@ const FORMAT_VERSION: i64 = 1;
 /// What a model file holds. A production file holds the model and its configuration only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Parameters by name, as [`Params::names`] has them.
+    /// Parameters by name, as [`Params::layout`] has them.
     pub model: StateDict,
     /// The configuration they were trained with.
     pub config: TrmConfig,
@@ -169,16 +169,9 @@ impl Checkpoint {
     }
 }
 
-/// Shapes of all parameters under `config`, in order; without allocating them.
-pub fn expected_shapes(config: &TrmConfig) -> Vec<(String, Vec<usize>)> {
-    let names = Params::names_for(config.l_layers, config.output_layers);
-    let shapes = Params::shapes_for(config);
-    names.into_iter().zip(shapes).collect()
-}
-
 /// What is missing, extra, misshapen or not finite in a state dict.
 fn problems(set: &str, state: &StateDict, config: &TrmConfig) -> Vec<String> {
-    let expected = expected_shapes(config);
+    let expected = Params::layout(config);
     let mut problems = Vec::new();
     for (name, shape) in &expected {
         let found: Vec<_> = state.iter().filter(|(n, _)| n == name).collect();

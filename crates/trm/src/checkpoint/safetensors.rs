@@ -7,6 +7,7 @@ use super::torch_zip::write_f32;
 use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
 use crate::atomic_file::write_atomically;
 use crate::config::ConfigLayers;
+use crate::model::Params;
 use crate::tensor::{StateDict, Tensor};
 use half::{bf16, f16};
 use safetensors::{Dtype, SafeTensors};
@@ -132,7 +133,7 @@ pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
         .and_then(ConfigLayers::build)
         .map_err(|e| e.to_string())?;
     let state = |prefix: &str| -> Result<StateDict, ReadError> {
-        let named = super::expected_shapes(&config).into_iter().map(|(name, _)| name);
+        let named = Params::layout(&config).into_iter().map(|(name, _)| name);
         let known: Vec<String> =
             named.filter(|name| file.tensor(&format!("{prefix}{name}")).is_ok()).collect();
         let unknown = file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).filter(|name| {

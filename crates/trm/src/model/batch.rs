@@ -1,21 +1,21 @@
 //! One pass over a batch: loss, accuracy and gradients, split over worker threads without depending on them.
 //!
-//! Rows are cut into shards of a fixed size, which are taken through the recursion independently. The gradient of a
+//! Puzzles are cut into shards of a fixed size, which are taken through the recursion independently. The gradient of a
 //! weight is one sum over (outer cycle from last to first, shard, inner cycle, row), cut by rows of the weight.
 
 use super::block::BlockTape;
-use super::params::{Linear, Params};
+use super::params::Params;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};
 use super::{CELLS, DIGITS};
+use crate::config::{State, TrmConfig};
 use crate::ops::{
-    CHANNELS, Dropout, Format, add_scaled, cross_entropy, cross_entropy_backward, linear_backward_bias,
-    linear_backward_weight, one_hot_linear_backward_weight, transpose,
+    Dropout, Format, add_scaled, cross_entropy, linear_backward_bias, linear_backward_weight,
+    one_hot_linear_backward_weight, transpose,
 };
 use crate::parallel::Threads;
+use crate::tensor::Tensor;
 
-/// Most rows whose activations are in memory at the same time.
-const ROWS_AT_ONCE: usize = 256;
 /// Rows of a weight matrix whose gradient is one piece of work.
 const PANEL_ROWS: usize = 512;
 
@@ -140,14 +140,21 @@ impl Engine {
         Self { shards: Vec::new(), recording, d_input_t: Vec::new() }
     }
 
-    /// Most rows whose activations are in memory at the same time.
-    pub const ROWS_AT_ONCE: usize = ROWS_AT_ONCE;
+    /// Most puzzles whose activations are in memory at the same time.
+    pub fn puzzles_at_once(config: &TrmConfig) -> usize {
+        match config.state {
+            State::Board => 256,
+            State::Cell => 64,
+            State::Candidate => 16,
+        }
+    }
 
     /// Logits of every puzzle, `[rows, 81, 9]`, dropout off.
     pub fn predict(&mut self, model: &Model, cells: &[u8], threads: &Threads) -> Vec<f32> {
         let mut logits = Vec::with_capacity(cells.len() * DIGITS);
-        for (wave, cells) in cells.chunks(Self::ROWS_AT_ONCE * CELLS).enumerate() {
-            let first_sample = wave * Self::ROWS_AT_ONCE;
+        let at_once = Self::puzzles_at_once(model.config());
+        for (wave, cells) in cells.chunks(at_once * CELLS).enumerate() {
+            let first_sample = wave * at_once;
             let shards = load(&mut self.shards, model, self.recording, cells, first_sample);
             threads.for_each(shards.iter_mut().collect(), |s: &mut Shard| model.forward(s, &Dropout::OFF));
             shards.iter().for_each(|s| logits.extend_from_slice(&s.logits));
@@ -165,38 +172,40 @@ impl Engine {
         threads: &Threads,
     ) -> Tally {
         let config = model.config();
-        let scale = 1.0 / batch.targets.len() as f32;
+        let supervised = (0..config.h_cycles).filter(|h| model.is_supervised(*h)).count();
+        let scale = 1.0 / (supervised * batch.targets.len()) as f32;
         let mut tally = Tally::default();
         self.d_input_t.clear();
         self.d_input_t.resize(grads.input_proj.weight.data.len(), 0.0);
-        let wave_cells = Self::ROWS_AT_ONCE * CELLS;
+        let at_once = Self::puzzles_at_once(config);
+        let wave_cells = at_once * CELLS;
         let waves = batch.cells.chunks(wave_cells).zip(batch.targets.chunks(wave_cells));
         for (wave, (cells, targets)) in waves.enumerate() {
-            let first_sample = wave * Self::ROWS_AT_ONCE;
-            let shards = load(&mut self.shards, model, self.recording, cells, first_sample);
-            let rows = cells.len() / CELLS;
-            let with_targets: Vec<_> =
-                shards.iter_mut().zip(targets.chunks(shard_rows(rows) * CELLS)).collect();
-            let mut tallies = vec![Tally::default(); with_targets.len()];
-            let work = with_targets.into_iter().zip(&mut tallies).collect();
-            threads.for_each(work, |((s, targets), tally): ((&mut Shard, &[u8]), &mut Tally)| {
+            let shards = load(&mut self.shards, model, self.recording, cells, wave * at_once);
+            let mut targets = targets;
+            for s in shards.iter_mut() {
+                let (own, rest) = targets.split_at(s.cells.len());
+                (s.targets, targets) = (own.to_vec(), rest);
+            }
+            let mut tallies = vec![Tally::default(); shards.len()];
+            let work = shards.iter_mut().zip(&mut tallies).collect();
+            threads.for_each(work, |(s, tally): (&mut Shard, &mut Tally)| {
                 model.forward(s, dropout);
-                *tally = Tally::of(&s.logits, &s.cells, targets);
-                cross_entropy_backward(&mut s.logits, DIGITS, targets, scale);
+                *tally = Tally::of(&s.logits, &s.cells, &s.targets);
                 model.begin_backward(s);
             });
             tallies.iter().for_each(|t| tally.add(t));
-            output_gradients(&mut grads.output_proj, shards, model.format(), threads);
             for h in (0..config.h_cycles).rev() {
                 threads.for_each(shards.iter_mut().collect(), |s: &mut Shard| {
-                    model.cycle_backward(s, h, dropout)
+                    model.cycle_backward(s, h, dropout, scale);
                 });
                 weight_gradients(grads, shards, model, h, threads);
             }
             row_sum_gradients(grads, shards);
-            input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, shards, threads);
+            let channels = config.state.channels();
+            input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, channels, shards, threads);
         }
-        let [d, inputs] = [config.hidden_dim, config.input_dim];
+        let [d, inputs] = [config.hidden_dim, config.state.widths()[0]];
         let mut d_input = vec![0.0; self.d_input_t.len()];
         transpose([inputs, d], &self.d_input_t, &mut d_input);
         add_scaled(&mut grads.input_proj.weight.data, 1.0, &d_input);
@@ -204,13 +213,17 @@ impl Engine {
     }
 }
 
-/// Rows of a shard when there are `rows` in all: many share each weight that is read, few leave work for every
-/// thread. It must not depend on the number of threads.
-fn shard_rows(rows: usize) -> usize {
-    (rows / 4).clamp(32, 128)
+/// Puzzles of a shard when there are `puzzles` in all: many rows share each weight that is read, few leave work for every
+/// thread, and the activations of one application should stay in the cache. It must not depend on the number of threads.
+fn shard_puzzles(config: &TrmConfig, puzzles: usize) -> usize {
+    match config.state {
+        State::Board => (puzzles / 4).clamp(32, 128),
+        State::Cell => 4,
+        State::Candidate => 1,
+    }
 }
 
-/// Puts up to [`Engine::ROWS_AT_ONCE`] puzzles into shards.
+/// Puts up to [`Engine::puzzles_at_once`] puzzles into shards.
 fn load<'a>(
     shards: &'a mut Vec<Shard>,
     model: &Model,
@@ -219,16 +232,16 @@ fn load<'a>(
     first_sample: usize,
 ) -> &'a mut [Shard] {
     let config = model.config();
-    let shard_rows = shard_rows(cells.len() / CELLS);
-    let parts = cells.chunks(shard_rows * CELLS);
+    let shard_puzzles = shard_puzzles(config, cells.len() / CELLS);
+    let parts = cells.chunks(shard_puzzles * CELLS);
     let count = parts.len();
     for (i, part) in parts.enumerate() {
-        let rows = part.len() / CELLS;
-        if shards.get(i).is_none_or(|s| s.capacity() < rows) {
+        let puzzles = part.len() / CELLS;
+        if shards.get(i).is_none_or(|s| s.capacity() < puzzles) {
             shards.truncate(i);
-            shards.push(Shard::new(config, rows, recording));
+            shards.push(Shard::new(config, puzzles, recording));
         }
-        shards[i].load(part, first_sample + i * shard_rows, config.hidden_dim);
+        shards[i].load(config, part, first_sample + i * shard_puzzles);
     }
     &mut shards[..count]
 }
@@ -241,9 +254,9 @@ struct Panel<'a> {
     sources: Vec<(usize, &'a [f32], &'a [f32])>,
 }
 
-fn panels<'a>(linear: &'a mut Linear, sources: &[(usize, &'a [f32], &'a [f32])], work: &mut Vec<Panel<'a>>) {
-    let inputs = linear.weight.shape[1];
-    for (i, d_weight) in linear.weight.data.chunks_mut(PANEL_ROWS * inputs).enumerate() {
+fn panels<'a>(weight: &'a mut Tensor, sources: &[(usize, &'a [f32], &'a [f32])], work: &mut Vec<Panel<'a>>) {
+    let inputs = weight.shape[1];
+    for (i, d_weight) in weight.data.chunks_mut(PANEL_ROWS * inputs).enumerate() {
         work.push(Panel { d_weight, first_output: i * PANEL_ROWS, sources: sources.to_vec() });
     }
 }
@@ -256,26 +269,24 @@ fn run(work: Vec<Panel>, format: Format, threads: &Threads) {
     });
 }
 
-fn output_gradients(grads: &mut Linear, shards: &[Shard], format: Format, threads: &Threads) {
-    for s in shards {
-        linear_backward_bias(&s.logits, &mut grads.bias.data);
-    }
-    let sources: Vec<_> = shards.iter().map(|s| (s.rows, &s.y[..], &s.logits[..])).collect();
-    let mut work = Vec::new();
-    panels(grads, &sources, &mut work);
-    run(work, format, threads);
-}
-
 fn weight_gradients(grads: &mut Params, shards: &[Shard], model: &Model, h: usize, threads: &Threads) {
     let (l_cycles, format) = (model.config().l_cycles, model.format());
+    if model.is_supervised(h) {
+        let mut work = Vec::new();
+        let sources: Vec<_> =
+            shards.iter().map(|s| (s.rows, model.answer_after(s, h), &s.logits[..])).collect();
+        panels(&mut grads.output_proj.weight, &sources, &mut work);
+        run(work, format.for_outputs(grads.output_proj.bias.data.len()), threads);
+        shards.iter().for_each(|s| linear_backward_bias(&s.logits, &mut grads.output_proj.bias.data));
+    }
     let mut work = Vec::new();
     let tape_of = |s: &Shard| h % s.tapes.len();
     for (k, block) in grads.latent_layers.iter_mut().enumerate() {
-        let tapes = shards.iter().map(|s| (s.rows * l_cycles, &s.tapes[tape_of(s)].latent[k]));
+        let tapes = shards.iter().map(|s| (s.rows, l_cycles, &s.tapes[tape_of(s)].latent[k]));
         block_panels(block, tapes, &mut work);
     }
     for (k, block) in grads.output_layers.iter_mut().enumerate() {
-        let tapes = shards.iter().map(|s| (s.rows, &s.tapes[tape_of(s)].output[k]));
+        let tapes = shards.iter().map(|s| (s.rows, 1, &s.tapes[tape_of(s)].output[k]));
         block_panels(block, tapes, &mut work);
     }
     run(work, format, threads);
@@ -283,19 +294,32 @@ fn weight_gradients(grads: &mut Params, shards: &[Shard], model: &Model, h: usiz
 
 fn block_panels<'a>(
     grads: &'a mut super::BlockParams,
-    tapes: impl Iterator<Item = (usize, &'a BlockTape)> + Clone,
+    tapes: impl Iterator<Item = (usize, usize, &'a BlockTape)> + Clone,
     work: &mut Vec<Panel<'a>>,
 ) {
     let [wide, narrow] = grads.expand.weight.shape[..] else { unreachable!("weights are matrices") };
-    let expand: Vec<_> = tapes
+    let whole = tapes.clone().map(|(rows, applications, tape)| (rows * applications, tape));
+    let expand: Vec<_> = whole
         .clone()
         .map(|(rows, tape)| (rows, &tape.normed[..rows * narrow], &tape.slope[..rows * wide]))
         .collect();
-    let contract: Vec<_> = tapes
+    let contract: Vec<_> = whole
         .map(|(rows, tape)| (rows, &tape.activation[..rows * wide], &tape.branch[..rows * narrow]))
         .collect();
-    panels(&mut grads.expand, &expand, work);
-    panels(&mut grads.contract, &contract, work);
+    panels(&mut grads.expand.weight, &expand, work);
+    panels(&mut grads.contract.weight, &contract, work);
+    let kinds = grads.mix.len();
+    for (k, mix) in grads.mix.iter_mut().enumerate() {
+        let mut sources = Vec::new();
+        for (rows, applications, tape) in tapes.clone() {
+            let rows = rows / 9;
+            for place in (0..applications).map(|slot| (slot * kinds + k) * rows) {
+                let part = |width: usize| place * width..(place + rows) * width;
+                sources.push((rows, &tape.means[part(narrow)], &tape.messages[part(wide)]));
+            }
+        }
+        panels(mix, &sources, work);
+    }
 }
 
 /// Adds what each shard summed over its rows, shard by shard, and clears it.
@@ -317,14 +341,22 @@ fn row_sum_gradients(grads: &mut Params, shards: &mut [Shard]) {
     }
 }
 
-fn input_gradients(d_weight_t: &mut [f32], d_bias: &mut [f32], shards: &[Shard], threads: &Threads) {
+fn input_gradients(
+    d_weight_t: &mut [f32],
+    d_bias: &mut [f32],
+    channels: usize,
+    shards: &[Shard],
+    threads: &Threads,
+) {
     for s in shards {
         linear_backward_bias(&s.d_x_emb, d_bias);
     }
-    let work = d_weight_t.chunks_mut(CHANNELS * d_bias.len()).enumerate().collect();
-    threads.for_each(work, |(cell, d_weight_t): (usize, &mut [f32])| {
+    let d = d_bias.len();
+    let groups = d_weight_t.len() / (channels * d);
+    let work = d_weight_t.chunks_mut(channels * d).enumerate().collect();
+    threads.for_each(work, |(group, d_weight_t): (usize, &mut [f32])| {
         for s in shards {
-            one_hot_linear_backward_weight(&s.cells, [CELLS, cell], &s.d_x_emb, d_weight_t);
+            one_hot_linear_backward_weight(&s.inputs, [groups, group], &s.d_x_emb, d, d_weight_t);
         }
     });
 }

@@ -1,18 +1,28 @@
 //! The residual MLP block, `h <- h + gate * f(h)` with
-//! `f(h) = Dropout(W2 Dropout(GELU(W1 LayerNorm(h) + b1)) + b2)`, forward and backward.
+//! `f(h) = Dropout(W2 Dropout(GELU(W1 n + b1)) + b2)` and `n = LayerNorm(h)`, forward and backward.
+//!
+//! With `mixing = "unit_mean"` GELU sees `W1 n + b1 + sum over kinds k of M_k mean_k(n)`, where `mean_k(n)` is the mean over
+//! the row, column, box or cell that a vector lies in.
 //!
 //! The gate is 1 and no parameter under `update = "documented"`, where blocks are pure transforms; it is the learned
 //! gate under `update = "original"`.
 
-use super::EXPANSION;
 use super::packed::PackedBlock;
 use super::params::BlockParams;
+use crate::config::TrmConfig;
 use crate::ops::{
-    Dropout, add_scaled, dot, gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward,
-    linear_backward_bias, linear_backward_input, linear_forward,
+    Dropout, add_scaled, add_to_members, dot, gelu_backward, gelu_forward, layer_norm_backward,
+    layer_norm_forward, linear_backward_bias, linear_backward_input, linear_forward, product, sum_units,
 };
+use crate::sudoku::Units;
+use std::ops::Range;
+use trm_kernels::Overwrite;
 
-/// What some applications of one block leave for the backward pass; `[applications * rows, width]` each.
+/// Weight of each of the nine members in their mean.
+const NINTH: f32 = 1.0 / 9.0;
+
+/// What some applications of one block leave for the backward pass; `[applications * rows, width]` each. A row is a
+/// vector of the state; wide is `expansion * d`.
 #[derive(Clone, Debug)]
 pub struct BlockTape {
     /// LayerNorm(h) before gain and bias, width d.
@@ -21,9 +31,13 @@ pub struct BlockTape {
     inv_std: Vec<f32>,
     /// LayerNorm(h), width d: the input of W1.
     pub normed: Vec<f32>,
-    /// Slope of GELU with its dropout, width 4d; the backward pass makes it the gradient of W1's output.
+    /// `mean_k(n)`, `[applications, kinds, rows / 9, d]`: the input of M_k.
+    pub means: Vec<f32>,
+    /// `M_k mean_k(n)`, `[applications, kinds, rows / 9, wide]`; the backward pass makes it the gradient of that.
+    pub messages: Vec<f32>,
+    /// Slope of GELU with its dropout, wide; the backward pass makes it the gradient of W1's output.
     pub slope: Vec<f32>,
-    /// Output of GELU and dropout, width 4d: the input of W2.
+    /// Output of GELU and dropout, wide: the input of W2.
     pub activation: Vec<f32>,
     /// f(h), width d; the backward pass makes it the gradient of W2's output.
     pub branch: Vec<f32>,
@@ -36,7 +50,7 @@ pub struct BlockRowSums {
     pub gain: Vec<f32>,
     /// `[d]`
     pub norm_bias: Vec<f32>,
-    /// `[4d]`: b1.
+    /// `[expansion d]`: b1.
     pub expand_bias: Vec<f32>,
     /// `[d]`
     pub contract_bias: Vec<f32>,
@@ -51,6 +65,10 @@ pub struct Application<'a> {
     pub dropout: &'a Dropout,
     /// Sample of the first row.
     pub first_sample: usize,
+    /// Vectors of one sample.
+    pub tokens: usize,
+    /// Kinds of units to mix in.
+    pub units: &'static [Units],
     /// Number of this application among all of the recursion.
     pub site: usize,
     /// What f(h) is multiplied by.
@@ -59,39 +77,79 @@ pub struct Application<'a> {
 
 impl Application<'_> {
     fn drop(&self, values: &mut [f32], width: usize, second: bool) {
-        self.dropout.apply(values, width, self.first_sample, 2 * self.site + usize::from(second));
+        self.dropout.apply(
+            values,
+            self.tokens * width,
+            self.first_sample,
+            2 * self.site + usize::from(second),
+        );
     }
 }
 
 impl BlockTape {
     /// Room for `rows` rows in all.
-    pub fn new(rows: usize, d: usize) -> Self {
+    pub fn new(config: &TrmConfig, rows: usize) -> Self {
+        let (d, wide) = (config.hidden_dim, config.expansion * config.hidden_dim);
         let zeros = |width: usize| vec![0.0; rows * width];
+        let units = |width: usize| vec![0.0; config.units().len() * (rows / 9) * width];
         Self {
             normalised: zeros(d),
             inv_std: zeros(1),
             normed: zeros(d),
-            slope: zeros(EXPANSION * d),
-            activation: zeros(EXPANSION * d),
+            means: units(d),
+            messages: units(wide),
+            slope: zeros(wide),
+            activation: zeros(wide),
             branch: zeros(d),
         }
     }
 
     /// f32 values that one row takes.
-    pub fn values_per_row(d: usize) -> usize {
-        3 * d + 2 * EXPANSION * d + 1
+    pub fn values_per_row(config: &TrmConfig) -> usize {
+        let (d, wide) = (config.hidden_dim, config.expansion * config.hidden_dim);
+        3 * d + 2 * wide + 1 + config.units().len() * (d + wide) / 9
     }
+}
+
+/// Values for each row that the backward pass works in.
+pub fn scratch_per_row(config: &TrmConfig) -> usize {
+    // First the gradient of the activation; then that of n and, of d / 9 for each kind, those of the means.
+    config.hidden_dim * config.expansion.max(2)
 }
 
 impl BlockRowSums {
     /// Zeros.
-    pub fn new(d: usize) -> Self {
+    pub fn new(config: &TrmConfig) -> Self {
+        let d = config.hidden_dim;
         let zeros = || vec![0.0; d];
         Self {
             gain: zeros(),
             norm_bias: zeros(),
-            expand_bias: vec![0.0; EXPANSION * d],
+            expand_bias: vec![0.0; config.expansion * d],
             contract_bias: zeros(),
+        }
+    }
+}
+
+/// Where the values of one application stand in the parts of a tape.
+struct Places {
+    narrow: Range<usize>,
+    wide: Range<usize>,
+    each: Range<usize>,
+    means: Range<usize>,
+    messages: Range<usize>,
+}
+
+impl Places {
+    fn new(application: &Application, rows: usize, [d, wide]: [usize; 2]) -> Self {
+        let place = |values: usize| application.slot * values..(application.slot + 1) * values;
+        let unit_rows = application.units.len() * (rows / 9);
+        Self {
+            narrow: place(rows * d),
+            wide: place(rows * wide),
+            each: place(rows),
+            means: place(unit_rows * d),
+            messages: place(unit_rows * wide),
         }
     }
 }
@@ -107,30 +165,40 @@ pub fn block_forward(
     h: &mut [f32],
     application: Application,
 ) {
-    let d = params.norm.weight.data.len();
+    let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
     let rows = h.len() / d;
-    let narrow = application.slot * rows * d..(application.slot + 1) * rows * d;
-    let wide = EXPANSION * narrow.start..EXPANSION * narrow.end;
-    let each = application.slot * rows..(application.slot + 1) * rows;
-    let (normed, branch) = (&mut tape.normed[narrow.clone()], &mut tape.branch[narrow.clone()]);
-    let (slope, activation) = (&mut tape.slope[wide.clone()], &mut tape.activation[wide]);
+    let at = Places::new(&application, rows, [d, wide]);
+    let (normed, branch) = (&mut tape.normed[at.narrow.clone()], &mut tape.branch[at.narrow.clone()]);
+    let (slope, activation) = (&mut tape.slope[at.wide.clone()], &mut tape.activation[at.wide]);
 
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
-    layer_norm_forward(h, gain, bias, &mut tape.normalised[narrow], &mut tape.inv_std[each], normed);
+    layer_norm_forward(h, gain, bias, &mut tape.normalised[at.narrow], &mut tape.inv_std[at.each], normed);
     linear_forward(normed, &packed.expand, &params.expand.bias.data, slope);
+    let (means, messages) = (&mut tape.means[at.means], &mut tape.messages[at.messages]);
+    sum_units(application.units, normed, d, NINTH, means);
+    for (k, mix) in packed.mix.iter().enumerate() {
+        let [mean, message] = [of_kind(means, rows * d, k), of_kind(messages, rows * wide, k)];
+        product(rows / 9, mean, mix, message, Overwrite::Yes);
+    }
+    add_to_members(application.units, messages, wide, 1.0, slope);
     gelu_forward(slope, activation);
-    application.drop(activation, EXPANSION * d, false);
-    application.drop(slope, EXPANSION * d, false);
+    application.drop(activation, wide, false);
+    application.drop(slope, wide, false);
     linear_forward(activation, &packed.contract, &params.contract.bias.data, branch);
     application.drop(branch, d, true);
     add_scaled(h, application.gate, branch);
+}
+
+/// The part of kind k in values `[kinds, rows / 9, width]`, where all rows of that width hold `values`.
+fn of_kind(units: &mut [f32], values: usize, k: usize) -> &mut [f32] {
+    &mut units[k * values / 9..(k + 1) * values / 9]
 }
 
 /// Turns `d_h`, the gradient of the block's result, into the gradient of its input, in place; leaves in the tape
 /// what the weights' gradients are made of, adds to `sums`, and returns the gradient of the gate.
 ///
 /// # Shapes
-/// `d_h` is `[rows, d]`, `scratch` is `[rows, 4d]`.
+/// `d_h` is `[rows, d]`, `scratch` holds [`scratch_per_row`] values for each row.
 pub fn block_backward(
     params: &BlockParams,
     packed: &PackedBlock,
@@ -140,28 +208,35 @@ pub fn block_backward(
     scratch: &mut [f32],
     application: Application,
 ) -> f32 {
-    let d = params.norm.weight.data.len();
+    let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
     let rows = d_h.len() / d;
-    let narrow = application.slot * rows * d..(application.slot + 1) * rows * d;
-    let wide = EXPANSION * narrow.start..EXPANSION * narrow.end;
-    let each = application.slot * rows..(application.slot + 1) * rows;
-    let branch = &mut tape.branch[narrow.clone()];
-    let slope = &mut tape.slope[wide];
+    let at = Places::new(&application, rows, [d, wide]);
+    let branch = &mut tape.branch[at.narrow.clone()];
+    let slope = &mut tape.slope[at.wide];
 
     let d_gate = dot(d_h, branch);
     branch.fill(0.0);
     add_scaled(branch, application.gate, d_h);
     application.drop(branch, d, true);
     linear_backward_bias(branch, &mut sums.contract_bias);
-    linear_backward_input(rows, branch, (&params.contract.weight.data, &packed.contract), scratch);
-    gelu_backward(scratch, slope);
+    let d_activation = &mut scratch[..rows * wide];
+    linear_backward_input(rows, branch, (&params.contract.weight.data, &packed.contract), d_activation);
+    gelu_backward(d_activation, slope);
     linear_backward_bias(slope, &mut sums.expand_bias);
-    let d_normed = &mut scratch[..rows * d];
+    let (d_normed, d_means) = scratch.split_at_mut(rows * d);
     linear_backward_input(rows, slope, (&params.expand.weight.data, &packed.expand), d_normed);
+    let d_messages = &mut tape.messages[at.messages];
+    let d_means = &mut d_means[..at.means.len()];
+    sum_units(application.units, slope, wide, 1.0, d_messages);
+    for (k, (mix, packed)) in params.mix.iter().zip(&packed.mix).enumerate() {
+        let [d_message, d_mean] = [of_kind(d_messages, rows * wide, k), of_kind(d_means, rows * d, k)];
+        linear_backward_input(rows / 9, d_message, (&mix.data, packed), d_mean);
+    }
+    add_to_members(application.units, d_means, d, NINTH, d_normed);
     layer_norm_backward(
         d_normed,
-        &tape.normalised[narrow],
-        &tape.inv_std[each],
+        &tape.normalised[at.narrow],
+        &tape.inv_std[at.each],
         &params.norm.weight.data,
         d_h,
         [&mut sums.gain, &mut sums.norm_bias],

@@ -1,6 +1,7 @@
 //! How much memory a run takes, told before it takes it.
 
 use super::batch::Engine;
+use super::params::Params;
 use super::shard::{Recording, Shard};
 use crate::config::{CheckpointActivations, TrmConfig};
 
@@ -22,16 +23,17 @@ impl MemoryPlan {
     pub fn for_training(config: &TrmConfig) -> Self {
         const F32: u64 = 4;
         let parameters = F32 * parameter_count(config);
-        let rows = config.batch_size.min(Engine::ROWS_AT_ONCE) as u64;
+        let at_once = Engine::puzzles_at_once(config);
+        let puzzles = config.batch_size.min(at_once) as u64;
         let ema = u64::from(config.ema > 0.0);
-        let values = |recording| Shard::values_per_row(config, recording) as u64;
+        let values = |recording| Shard::values_per_puzzle(config, recording) as u64;
         Self {
             weights: (2 + ema) * parameters,
             gradients: parameters,
             optimizer: 2 * parameters,
             activations: F32
-                * (rows * values(Recording::for_training(config))
-                    + Engine::ROWS_AT_ONCE as u64 * values(Recording::Nothing)),
+                * (puzzles * values(Recording::for_training(config))
+                    + at_once as u64 * values(Recording::Nothing)),
         }
     }
 
@@ -51,21 +53,21 @@ impl MemoryPlan {
 
 /// Number of trainable values, without allocating them.
 pub fn parameter_count(config: &TrmConfig) -> u64 {
-    let d = config.hidden_dim as u64;
-    let blocks = (config.l_layers + config.output_layers) as u64;
-    let block = 8 * d * d + 7 * d;
-    let (inputs, outputs) = (config.input_dim as u64, config.output_dim as u64);
-    blocks * block + (inputs + 1) * d + (d + 1) * outputs + 2
+    let size = |shape: Vec<usize>| shape.into_iter().map(|n| n as u64).product::<u64>();
+    Params::layout(config).into_iter().map(|(_, shape)| size(shape)).sum()
 }
 
 /// Floating-point operations of one puzzle: (forward, forward and backward). A product of `[1, a]` by `[a, b]` counts
 /// 2ab, the backward pass twice the forward.
 pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
     let d = config.hidden_dim as u64;
-    let block = 2 * 8 * d * d;
+    let tokens = config.state.tokens() as u64;
+    // Two products for each vector, and one of each kind for each unit of nine.
+    let wide = config.expansion as u64 * d;
+    let block = 2 * d * wide * (2 * tokens + config.units().len() as u64 * (tokens / 9));
     let latent = (config.l_layers * config.l_cycles) as u64;
     let applications = config.h_cycles as u64 * (latent + config.output_layers as u64);
-    let read_out = 2 * d * config.output_dim as u64;
+    let read_out = 2 * d * tokens * config.state.widths()[1] as u64;
     let forward = applications * block + read_out;
     (forward, 3 * forward)
 }
@@ -73,7 +75,6 @@ pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Params;
 
     #[test]
     fn the_count_without_allocating_is_the_count() {

@@ -19,5 +19,3 @@ pub use shard::{Recording, Shard};
 pub const CELLS: usize = 81;
 /// Digits that a cell can hold: the classes of the prediction.
 pub const DIGITS: usize = 9;
-/// Width of the blocks' inner layer, in multiples of d.
-pub const EXPANSION: usize = 4;

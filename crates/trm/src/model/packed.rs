@@ -1,47 +1,54 @@
 //! Weights as products read them: packed once after an update, multiplied by many times.
 
-use super::params::{BlockParams, Linear, Params};
+use super::params::{BlockParams, Params};
 use crate::ops::{Format, PackedWeight, transpose};
 use crate::parallel::Threads;
+use crate::tensor::Tensor;
 
 /// Packed weights of one block.
 #[derive(Clone, Debug)]
 pub struct PackedBlock {
-    /// d to 4d
+    /// W1, d to `expansion` d.
     pub expand: PackedWeight,
-    /// 4d to d
+    /// M_k, one for each kind of unit.
+    pub mix: Vec<PackedWeight>,
+    /// W2, `expansion` d to d.
     pub contract: PackedWeight,
 }
 
 /// Packed weights of a model.
 #[derive(Clone, Debug)]
 pub struct Packed {
-    /// `[810, d]`: one row for each channel of each cell.
+    /// W_in transposed: one row for each channel of the input.
     pub input_t: Vec<f32>,
     /// One for each block of R.
     pub latent: Vec<PackedBlock>,
     /// One for each block of O.
     pub output: Vec<PackedBlock>,
-    /// d to 729
+    /// W_out.
     pub output_proj: PackedWeight,
 }
 
 /// One matrix to be packed.
 enum Work<'a> {
-    Transpose(&'a Linear, &'a mut [f32]),
-    Pack(&'a Linear, &'a mut PackedWeight),
+    Transpose(&'a Tensor, &'a mut [f32]),
+    Pack(&'a Tensor, &'a mut PackedWeight),
 }
 
 impl Packed {
     /// Packs all weights.
     pub fn new(params: &Params, format: Format, threads: &Threads) -> Self {
         let empty = || PackedWeight::new(format);
-        let block = |_: &BlockParams| PackedBlock { expand: empty(), contract: empty() };
+        let block = |block: &BlockParams| PackedBlock {
+            expand: empty(),
+            mix: block.mix.iter().map(|_| empty()).collect(),
+            contract: empty(),
+        };
         let mut packed = Self {
             input_t: vec![0.0; params.input_proj.weight.data.len()],
             latent: params.latent_layers.iter().map(block).collect(),
             output: params.output_layers.iter().map(block).collect(),
-            output_proj: empty(),
+            output_proj: PackedWeight::new(format.for_outputs(params.output_proj.bias.data.len())),
         };
         packed.update(params, threads);
         packed
@@ -50,18 +57,19 @@ impl Packed {
     /// Packs all weights again, after an update.
     pub fn update(&mut self, params: &Params, threads: &Threads) {
         let mut work = vec![
-            Work::Transpose(&params.input_proj, &mut self.input_t),
-            Work::Pack(&params.output_proj, &mut self.output_proj),
+            Work::Transpose(&params.input_proj.weight, &mut self.input_t),
+            Work::Pack(&params.output_proj.weight, &mut self.output_proj),
         ];
         let blocks = params.latent_layers.iter().chain(&params.output_layers);
         for (block, packed) in blocks.zip(self.latent.iter_mut().chain(&mut self.output)) {
-            work.push(Work::Pack(&block.expand, &mut packed.expand));
-            work.push(Work::Pack(&block.contract, &mut packed.contract));
+            work.push(Work::Pack(&block.expand.weight, &mut packed.expand));
+            work.push(Work::Pack(&block.contract.weight, &mut packed.contract));
+            work.extend(block.mix.iter().zip(&mut packed.mix).map(|(mix, packed)| Work::Pack(mix, packed)));
         }
-        let shape = |linear: &Linear| [linear.weight.shape[0], linear.weight.shape[1]];
+        let shape = |weight: &Tensor| [weight.shape[0], weight.shape[1]];
         threads.for_each(work, |work| match work {
-            Work::Transpose(linear, target) => transpose(shape(linear), &linear.weight.data, target),
-            Work::Pack(linear, target) => target.pack(shape(linear), &linear.weight.data),
+            Work::Transpose(weight, target) => transpose(shape(weight), &weight.data, target),
+            Work::Pack(weight, target) => target.pack(shape(weight), &weight.data),
         });
     }
 }

@@ -1,6 +1,5 @@
 //! The trainable parameters, their names in checkpoints, and their first values.
 
-use super::EXPANSION;
 use crate::config::TrmConfig;
 use crate::tensor::{StateDict, Tensor};
 use rand::{RngExt, SeedableRng};
@@ -24,14 +23,16 @@ pub struct Norm {
     pub bias: Tensor,
 }
 
-/// One residual MLP block: `f(h) = W2 GELU(W1 LayerNorm(h) + b1) + b2`.
+/// One residual MLP block: `f(h) = W2 GELU(W1 n + sum_k M_k mean_k(n) + b1) + b2` with `n = LayerNorm(h)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockParams {
     /// `net.0` in checkpoints.
     pub norm: Norm,
-    /// `net.1`: d to 4d.
+    /// `net.1`: d to `expansion` d.
     pub expand: Linear,
-    /// `net.4`: 4d to d.
+    /// `mix.{kind}`: M_k, `[expansion d, d]`, one for each kind of unit that tokens are mixed in.
+    pub mix: Vec<Tensor>,
+    /// `net.4`: `expansion` d to d.
     pub contract: Linear,
 }
 
@@ -42,13 +43,13 @@ pub struct Params {
     pub latent_gate: Tensor,
     /// beta, `[1]`
     pub output_gate: Tensor,
-    /// 810 to d
+    /// The channels that one token is embedded from, to d: 810 to d for a state of the whole board.
     pub input_proj: Linear,
     /// The stack R.
     pub latent_layers: Vec<BlockParams>,
     /// The stack O.
     pub output_layers: Vec<BlockParams>,
-    /// d to 729
+    /// d to the logits of one token: to 729 for a state of the whole board.
     pub output_proj: Linear,
 }
 
@@ -61,6 +62,7 @@ macro_rules! tensors_in_order {
         for block in params.latent_layers.$iter().chain(params.output_layers.$iter()) {
             all.extend([&$($mutable)? block.norm.weight, &$($mutable)? block.norm.bias]);
             all.extend([&$($mutable)? block.expand.weight, &$($mutable)? block.expand.bias]);
+            all.extend(block.mix.$iter());
             all.extend([&$($mutable)? block.contract.weight, &$($mutable)? block.contract.bias]);
         }
         all.extend([&$($mutable)? params.output_proj.weight, &$($mutable)? params.output_proj.bias]);
@@ -68,27 +70,69 @@ macro_rules! tensors_in_order {
     }};
 }
 
+/// Makes the tensors of a model one after the other by `make(name, shape)`.
+struct Builder<F>(F);
+
+impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
+    fn params(&mut self, config: &TrmConfig) -> Params {
+        let d = config.hidden_dim;
+        let [inputs, logits] = config.state.widths();
+        Params {
+            latent_gate: self.tensor("latent_gate", &[1]),
+            output_gate: self.tensor("output_gate", &[1]),
+            input_proj: self.linear("input_proj", inputs, d),
+            latent_layers: self.blocks("latent_layers", config.l_layers, config),
+            output_layers: self.blocks("output_layers", config.output_layers, config),
+            output_proj: self.linear("output_proj", d, logits),
+        }
+    }
+
+    fn blocks(&mut self, stack: &str, count: usize, config: &TrmConfig) -> Vec<BlockParams> {
+        let d = config.hidden_dim;
+        let wide = config.expansion * d;
+        (0..count)
+            .map(|i| BlockParams {
+                norm: Norm {
+                    weight: self.tensor(&format!("{stack}.{i}.net.0.weight"), &[d]),
+                    bias: self.tensor(&format!("{stack}.{i}.net.0.bias"), &[d]),
+                },
+                expand: self.linear(&format!("{stack}.{i}.net.1"), d, wide),
+                mix: (config.units().iter())
+                    .map(|units| self.tensor(&format!("{stack}.{i}.mix.{}.weight", units.name), &[wide, d]))
+                    .collect(),
+                contract: self.linear(&format!("{stack}.{i}.net.4"), wide, d),
+            })
+            .collect()
+    }
+
+    fn linear(&mut self, name: &str, inputs: usize, out: usize) -> Linear {
+        Linear {
+            weight: self.tensor(&format!("{name}.weight"), &[out, inputs]),
+            bias: self.tensor(&format!("{name}.bias"), &[out]),
+        }
+    }
+
+    fn tensor(&mut self, name: &str, shape: &[usize]) -> Tensor {
+        (self.0)(name.to_string(), shape.to_vec())
+    }
+}
+
 impl Params {
     /// Zeros in the shapes that `config` asks for.
     pub fn zeros(config: &TrmConfig) -> Self {
-        let d = config.hidden_dim;
-        let linear = |inputs: usize, out: usize| Linear {
-            weight: Tensor::zeros(&[out, inputs]),
-            bias: Tensor::zeros(&[out]),
-        };
-        let block = |_| BlockParams {
-            norm: Norm { weight: Tensor::zeros(&[d]), bias: Tensor::zeros(&[d]) },
-            expand: linear(d, EXPANSION * d),
-            contract: linear(EXPANSION * d, d),
-        };
-        Self {
-            latent_gate: Tensor::zeros(&[1]),
-            output_gate: Tensor::zeros(&[1]),
-            input_proj: linear(config.input_dim, d),
-            latent_layers: (0..config.l_layers).map(block).collect(),
-            output_layers: (0..config.output_layers).map(block).collect(),
-            output_proj: linear(d, config.output_dim),
-        }
+        Builder(|_, shape: Vec<usize>| Tensor::zeros(&shape)).params(config)
+    }
+
+    /// Names in checkpoints (those of the Python original, where it has the tensor) and shapes under `config`, in the
+    /// order of [`Self::tensors`]; nothing of their size is allocated.
+    pub fn layout(config: &TrmConfig) -> Vec<(String, Vec<usize>)> {
+        let mut layout = Vec::new();
+        Builder(|name, shape: Vec<usize>| {
+            layout.push((name, shape));
+            Tensor::zeros(&[0])
+        })
+        .params(config);
+        layout
     }
 
     /// First values: gates at `gate_init`, norms the identity, weights and biases of a linear map uniform within
@@ -96,11 +140,14 @@ impl Params {
     pub fn init(config: &TrmConfig) -> Self {
         let mut params = Self::zeros(config);
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
+        let mut draw = |tensor: &mut Tensor, inputs: usize| {
+            let bound = 1.0 / (inputs as f32).sqrt();
+            tensor.data.iter_mut().for_each(|value| *value = rng.random_range(-bound..bound));
+        };
         let mut fill = |linear: &mut Linear| {
-            let bound = 1.0 / (linear.weight.shape[1] as f32).sqrt();
-            for value in linear.weight.data.iter_mut().chain(&mut linear.bias.data) {
-                *value = rng.random_range(-bound..bound);
-            }
+            let inputs = linear.weight.shape[1];
+            draw(&mut linear.weight, inputs);
+            draw(&mut linear.bias, inputs);
         };
         fill(&mut params.input_proj);
         for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
@@ -109,54 +156,22 @@ impl Params {
             fill(&mut block.contract);
         }
         fill(&mut params.output_proj);
+        for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
+            block.mix.iter_mut().for_each(|mix| draw(mix, config.hidden_dim));
+        }
         params.latent_gate.data[0] = config.gate_init as f32;
         params.output_gate.data[0] = config.gate_init as f32;
         params
     }
 
-    /// Every tensor, in the order of [`Self::names`].
+    /// Every tensor, in the order of [`Self::layout`].
     pub fn tensors(&self) -> Vec<&Tensor> {
         tensors_in_order!(self, iter,)
     }
 
-    /// Every tensor, in the order of [`Self::names`].
+    /// Every tensor, in the order of [`Self::layout`].
     pub fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
         tensors_in_order!(self, iter_mut, mut)
-    }
-
-    /// Names in checkpoints: those of the Python original.
-    pub fn names(&self) -> Vec<String> {
-        Self::names_for(self.latent_layers.len(), self.output_layers.len())
-    }
-
-    /// Names of the parameters of a model with these numbers of blocks.
-    pub fn names_for(l_layers: usize, output_layers: usize) -> Vec<String> {
-        let linear = |name: &str| [format!("{name}.weight"), format!("{name}.bias")];
-        let mut names = vec!["latent_gate".to_string(), "output_gate".to_string()];
-        names.extend(linear("input_proj"));
-        for (stack, blocks) in [("latent_layers", l_layers), ("output_layers", output_layers)] {
-            for i in 0..blocks {
-                names.extend(
-                    [0, 1, 4].into_iter().flat_map(|part| linear(&format!("{stack}.{i}.net.{part}"))),
-                );
-            }
-        }
-        names.extend(linear("output_proj"));
-        names
-    }
-
-    /// Shapes of the parameters under `config`, in the order of [`Self::names`].
-    pub fn shapes_for(config: &TrmConfig) -> Vec<Vec<usize>> {
-        let d = config.hidden_dim;
-        let wide = EXPANSION * d;
-        let linear = |inputs: usize, out: usize| [vec![out, inputs], vec![out]];
-        let mut shapes = vec![vec![1], vec![1]];
-        shapes.extend(linear(config.input_dim, d));
-        for _ in 0..config.l_layers + config.output_layers {
-            shapes.extend([vec![d], vec![d]].into_iter().chain(linear(d, wide)).chain(linear(wide, d)));
-        }
-        shapes.extend(linear(d, config.output_dim));
-        shapes
     }
 
     /// Number of trainable values.
@@ -164,9 +179,10 @@ impl Params {
         self.tensors().iter().map(|t| t.data.len()).sum()
     }
 
-    /// A copy of every tensor by name.
-    pub fn state_dict(&self) -> StateDict {
-        self.names().into_iter().zip(self.tensors().into_iter().cloned()).collect()
+    /// A copy of every tensor by name; `config` is the one they were made for.
+    pub fn state_dict(&self, config: &TrmConfig) -> StateDict {
+        let names = Self::layout(config).into_iter().map(|(name, _)| name);
+        names.zip(self.tensors().into_iter().cloned()).collect()
     }
 
     /// Takes the values of a state dict that has been checked against `config`.
@@ -174,14 +190,12 @@ impl Params {
     /// # Panics
     /// If a name is missing or a shape differs; [`crate::checkpoint`] reports those as errors.
     pub fn from_state_dict(config: &TrmConfig, state: &StateDict) -> Self {
-        let mut params = Self::zeros(config);
-        let names = params.names();
-        for (name, tensor) in names.iter().zip(params.tensors_mut()) {
-            let (_, value) = state.iter().find(|(n, _)| n == name).expect("checked names");
-            assert_eq!(tensor.shape, value.shape, "checked shape of {name}");
-            tensor.data.copy_from_slice(&value.data);
-        }
-        params
+        Builder(|name: String, shape: Vec<usize>| {
+            let (_, value) = state.iter().find(|(n, _)| *n == name).expect("checked names");
+            assert_eq!(shape, value.shape, "checked shape of {name}");
+            value.clone()
+        })
+        .params(config)
     }
 
     /// Sets every value to zero.
@@ -193,6 +207,7 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Mixing, State};
 
     #[test]
     fn the_documented_model_has_its_documented_size() {
@@ -205,17 +220,21 @@ mod tests {
 
     #[test]
     fn names_and_tensors_are_in_one_order() {
-        let config = TrmConfig { hidden_dim: 3, l_layers: 1, output_layers: 1, ..TrmConfig::default() };
-        let mut params = Params::init(&config);
-        let state = params.state_dict();
-        let shape = |name: &str| &state.iter().find(|(n, _)| n == name).unwrap().1.shape;
-        assert_eq!(shape("latent_layers.0.net.1.weight"), &[12, 3]);
-        assert_eq!(shape("output_layers.0.net.4.weight"), &[3, 12]);
-        assert_eq!(shape("output_proj.bias"), &[729]);
-        assert_eq!(params.tensors().len(), params.names().len());
-        let shapes: Vec<_> = params.tensors().iter().map(|t| t.shape.clone()).collect();
-        assert_eq!(shapes, Params::shapes_for(&config));
-        assert_eq!(params.tensors_mut().len(), params.names().len());
-        assert_eq!(Params::from_state_dict(&config, &state), params);
+        for state in [State::Board, State::Cell, State::Candidate] {
+            let mixing = if state == State::Board { Mixing::None } else { Mixing::UnitMean };
+            let sizes = TrmConfig { hidden_dim: 3, l_layers: 1, output_layers: 1, ..TrmConfig::default() };
+            let config = TrmConfig { state, mixing, ..sizes };
+            let mut params = Params::init(&config);
+            let layout = Params::layout(&config);
+            let shapes: Vec<_> = params.tensors().iter().map(|t| t.shape.clone()).collect();
+            assert_eq!(shapes, layout.iter().map(|(_, shape)| shape.clone()).collect::<Vec<_>>());
+            assert_eq!(params.tensors_mut().len(), layout.len());
+            let saved = params.state_dict(&config);
+            let shape = |name: &str| &saved.iter().find(|(n, _)| n == name).unwrap().1.shape;
+            assert_eq!(shape("latent_layers.0.net.1.weight"), &[12, 3]);
+            assert_eq!(shape("output_layers.0.net.4.weight"), &[3, 12]);
+            assert_eq!(shape("output_proj.bias"), &[state.widths()[1]]);
+            assert_eq!(Params::from_state_dict(&config, &saved), params);
+        }
     }
 }

@@ -10,13 +10,15 @@
 //!
 //! With `update = "original"` the stacks gate each block and their result replaces the state.
 
+use super::DIGITS;
 use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
 use super::packed::{Packed, PackedBlock};
 use super::params::{BlockParams, Params};
 use super::shard::{Recording, Shard};
-use crate::config::{TrmConfig, Update};
+use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, add_scaled, dot, linear_backward_input, linear_forward, one_hot_linear_forward,
+    Dropout, Format, add_scaled, cross_entropy_backward, dot, linear_backward_input, linear_forward,
+    one_hot_linear_forward,
 };
 use crate::parallel::Threads;
 
@@ -75,7 +77,8 @@ impl Model {
     /// `x_emb = W_in x + b_in; y = z = 0`
     pub fn begin(&self, s: &mut Shard) {
         one_hot_linear_forward(
-            &s.cells,
+            &s.inputs,
+            self.config.state.channels(),
             &self.packed.input_t,
             &self.params.input_proj.bias.data,
             &mut s.x_emb,
@@ -117,7 +120,11 @@ impl Model {
 
     /// `logits = W_out y + b_out`
     pub fn read_out(&self, s: &mut Shard) {
-        linear_forward(&s.y, &self.packed.output_proj, &self.params.output_proj.bias.data, &mut s.logits);
+        self.read_out_of(&s.y, &mut s.logits);
+    }
+
+    fn read_out_of(&self, y: &[f32], logits: &mut [f32]) {
+        linear_forward(y, &self.packed.output_proj, &self.params.output_proj.bias.data, logits);
     }
 
     fn update_state(&self, state: &mut [f32], result: &[f32], gate: f32) {
@@ -127,16 +134,41 @@ impl Model {
         }
     }
 
-    /// Starts the backward pass: `s.logits` holds d loss / d logits; the state gradients follow from it.
+    /// Whether the loss is taken of the answer after outer cycle h.
+    pub fn is_supervised(&self, h: usize) -> bool {
+        self.config.supervision == Supervision::Every || h + 1 == self.config.h_cycles
+    }
+
+    /// Starts the backward pass, after [`Self::forward`].
     pub fn begin_backward(&self, s: &mut Shard) {
-        let weight = (&self.params.output_proj.weight.data[..], &self.packed.output_proj);
-        linear_backward_input(s.rows, &s.logits, weight, &mut s.d_y);
+        s.d_y.fill(0.0);
         s.d_z.fill(0.0);
         s.d_x_emb.fill(0.0);
     }
 
+    /// The state y after outer cycle h, until [`Self::cycle_backward`] has gone beyond that cycle.
+    pub fn answer_after<'a>(&self, s: &'a Shard, h: usize) -> &'a [f32] {
+        s.starts.get(h + 1).map_or(&s.y, |(y, _)| y)
+    }
+
+    /// Adds what the loss of the answer after outer cycle h gives to the gradient of y; leaves d loss / d logits in
+    /// `s.logits`. The loss is `scale` times the sum of the cross-entropies.
+    fn read_out_backward(&self, s: &mut Shard, h: usize, scale: f32) {
+        if h + 1 < self.config.h_cycles {
+            let y = s.starts.get(h + 1).map_or(&s.y, |(y, _)| y);
+            self.read_out_of(y, &mut s.logits);
+        }
+        cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale);
+        let weight = (&self.params.output_proj.weight.data[..], &self.packed.output_proj);
+        linear_backward_input(s.rows, &s.logits, weight, &mut s.h);
+        add_scaled(&mut s.d_y, 1.0, &s.h);
+    }
+
     /// Takes the state gradients from the end of outer cycle h to its start. Cycles go from last to first.
-    pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+    pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout, scale: f32) {
+        if self.is_supervised(h) {
+            self.read_out_backward(s, h, scale);
+        }
         if s.recording() == Recording::Cycle && h + 1 < self.config.h_cycles {
             s.y.copy_from_slice(&s.starts[h].0);
             s.z.copy_from_slice(&s.starts[h].1);
@@ -156,7 +188,7 @@ impl Model {
         let result = kept(&tape.latent_result, at.application.slot, s.d_z.len());
         s.sums.latent_gate += self.update_state_backward(&mut s.h, &s.d_z, result, gate);
         let sums = &mut s.sums.latent;
-        let d_gate = stack.backward(&mut tape.latent, sums, &mut s.h, &mut s.wide, at.application);
+        let d_gate = stack.backward(&mut tape.latent, sums, &mut s.h, &mut s.scratch, at.application);
         self.identity_path_backward(&mut s.d_z, &s.h, &mut s.sums.latent_gate, d_gate);
         add_scaled(&mut s.d_y, 1.0, &s.h);
         add_scaled(&mut s.d_x_emb, 1.0, &s.h);
@@ -170,7 +202,7 @@ impl Model {
         let result = kept(&tape.output_result, at.application.slot, s.d_y.len());
         s.sums.output_gate += self.update_state_backward(&mut s.h, &s.d_y, result, gate);
         let sums = &mut s.sums.output;
-        let d_gate = stack.backward(&mut tape.output, sums, &mut s.h, &mut s.wide, at.application);
+        let d_gate = stack.backward(&mut tape.output, sums, &mut s.h, &mut s.scratch, at.application);
         self.identity_path_backward(&mut s.d_y, &s.h, &mut s.sums.output_gate, d_gate);
         add_scaled(&mut s.d_z, 1.0, &s.h);
     }
@@ -219,6 +251,8 @@ impl Model {
             slot: if s.recording() == Recording::Nothing { 0 } else { l },
             dropout,
             first_sample: s.first_sample,
+            tokens: c.state.tokens(),
+            units: c.units(),
             site: (h * (c.l_cycles + 1) + l) * layers,
             gate: if c.update == Update::Original { gate } else { 1.0 },
         };

@@ -1,8 +1,8 @@
-//! The rows of a batch that one worker takes through the whole recursion, with everything it needs to do so.
+//! The puzzles of a batch that one worker takes through the whole recursion, with everything it needs to do so.
 
-use super::block::{BlockRowSums, BlockTape};
-use super::{CELLS, DIGITS, EXPANSION};
-use crate::config::{CheckpointActivations, TrmConfig};
+use super::block::{BlockRowSums, BlockTape, scratch_per_row};
+use super::{CELLS, DIGITS};
+use crate::config::{CheckpointActivations, State, TrmConfig};
 
 /// What the forward pass keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +60,28 @@ pub struct RowSums {
     pub output: Vec<BlockRowSums>,
 }
 
-/// States, tape and scratch of some rows.
+/// States, tape and scratch of some puzzles. A puzzle has `tokens` rows: vectors of the state.
 #[derive(Clone, Debug)]
 pub struct Shard {
-    /// Rows in use.
+    /// Puzzles in use.
+    pub puzzles: usize,
+    /// Rows in use: `puzzles * tokens`.
     pub rows: usize,
-    /// Number in the batch of the first row: what dropout masks go by.
+    /// Number in the batch of the first puzzle: what dropout masks go by.
     pub first_sample: usize,
-    /// Digits of the puzzles, `[rows, 81]`.
+    /// Digits of the puzzles, `[puzzles, 81]`.
     pub cells: Vec<u8>,
+    /// Which channel of each group of the one-hot input is 1: `[puzzles, 81]`, or `[puzzles, 729]` for candidates.
+    pub inputs: Vec<u8>,
+    /// Digits of the solutions less one, `[puzzles, 81]`, for the backward pass.
+    pub targets: Vec<u8>,
     /// `[rows, d]`
     pub x_emb: Vec<f32>,
     /// The answer state, `[rows, d]`.
     pub y: Vec<f32>,
     /// The latent state, `[rows, d]`.
     pub z: Vec<f32>,
-    /// `W_out y + b_out`, `[rows, 81, 9]`; the backward pass makes it its gradient.
+    /// `W_out y + b_out`, `[puzzles, 81, 9]`; the backward pass makes it its gradient.
     pub logits: Vec<f32>,
     /// (y, z) at the start of each outer cycle, when recording.
     pub starts: Vec<(Vec<f32>, Vec<f32>)>,
@@ -83,8 +89,8 @@ pub struct Shard {
     pub tapes: Vec<CycleTape>,
     /// The running block input h, `[rows, d]`; in the backward pass its gradient.
     pub h: Vec<f32>,
-    /// `[rows, 4d]`
-    pub wide: Vec<f32>,
+    /// What the backward pass of a block works in.
+    pub scratch: Vec<f32>,
     /// Gradients of the states, `[rows, d]`.
     pub d_x_emb: Vec<f32>,
     /// `[rows, d]`
@@ -98,62 +104,68 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Room for `rows` rows.
-    pub fn new(config: &TrmConfig, rows: usize, recording: Recording) -> Self {
+    /// Room for some puzzles.
+    pub fn new(config: &TrmConfig, puzzles: usize, recording: Recording) -> Self {
         let d = config.hidden_dim;
+        let rows = puzzles * config.state.tokens();
         let (cycles, applications) = recording.room(config);
         let zeros = |values: usize| vec![0.0; values];
         let training = recording != Recording::Nothing;
         let state = || zeros(rows * d);
         let gradient = || zeros(if training { rows * d } else { 0 });
         let tape = |_| CycleTape {
-            latent: vec![BlockTape::new(applications * rows, d); config.l_layers],
-            output: vec![BlockTape::new(rows, d); config.output_layers],
+            latent: vec![BlockTape::new(config, applications * rows); config.l_layers],
+            output: vec![BlockTape::new(config, rows); config.output_layers],
             latent_result: zeros(if training { applications * rows * d } else { 0 }),
             output_result: gradient(),
         };
         let starts = if training { config.h_cycles } else { 0 };
         Self {
+            puzzles,
             rows,
             first_sample: 0,
-            cells: Vec::with_capacity(rows * CELLS),
+            cells: Vec::with_capacity(puzzles * CELLS),
+            inputs: Vec::new(),
+            targets: Vec::new(),
             x_emb: state(),
             y: state(),
             z: state(),
-            logits: zeros(rows * CELLS * DIGITS),
+            logits: zeros(puzzles * CELLS * DIGITS),
             starts: (0..starts).map(|_| (state(), state())).collect(),
             tapes: (0..cycles).map(tape).collect(),
             h: state(),
-            wide: zeros(if training { rows * EXPANSION * d } else { 0 }),
+            scratch: zeros(if training { rows * scratch_per_row(config) } else { 0 }),
             d_x_emb: gradient(),
             d_y: gradient(),
             d_z: gradient(),
             sums: RowSums {
                 latent_gate: 0.0,
                 output_gate: 0.0,
-                latent: vec![BlockRowSums::new(d); config.l_layers],
-                output: vec![BlockRowSums::new(d); config.output_layers],
+                latent: vec![BlockRowSums::new(config); config.l_layers],
+                output: vec![BlockRowSums::new(config); config.output_layers],
             },
             recording,
-            capacity: rows,
+            capacity: puzzles,
         }
     }
 
-    /// f32 values that [`Self::new`] allocates for each row.
-    pub fn values_per_row(config: &TrmConfig, recording: Recording) -> usize {
+    /// f32 values that [`Self::new`] allocates for each puzzle.
+    pub fn values_per_puzzle(config: &TrmConfig, recording: Recording) -> usize {
         let d = config.hidden_dim;
         let (cycles, applications) = recording.room(config);
-        let block = BlockTape::values_per_row(d);
+        let block = BlockTape::values_per_row(config);
         let tape = config.l_layers * applications * block + config.output_layers * block;
-        let states = 4 * d + CELLS * DIGITS;
+        let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
+        let states = 4 * d;
         if recording == Recording::Nothing {
-            return states + cycles * tape;
+            return logits + tokens * (states + cycles * tape);
         }
         let results = (applications + 1) * d;
-        states + cycles * (tape + results) + 2 * d * config.h_cycles + EXPANSION * d + 3 * d
+        let gradients = 3 * d + scratch_per_row(config);
+        logits + tokens * (states + cycles * (tape + results) + 2 * d * config.h_cycles + gradients)
     }
 
-    /// Most rows that there is room for.
+    /// Most puzzles that there is room for.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
@@ -163,24 +175,41 @@ impl Shard {
         self.recording
     }
 
-    /// Takes other puzzles, at most as many as there is room for: `cells` is `[rows, 81]`.
-    pub fn load(&mut self, cells: &[u8], first_sample: usize, d: usize) {
-        self.rows = cells.len() / CELLS;
+    /// Takes other puzzles, at most as many as there is room for: `cells` is `[puzzles, 81]`.
+    pub fn load(&mut self, config: &TrmConfig, cells: &[u8], first_sample: usize) {
+        self.puzzles = cells.len() / CELLS;
+        self.rows = self.puzzles * config.state.tokens();
         self.first_sample = first_sample;
         self.cells.clear();
         self.cells.extend_from_slice(cells);
-        let values = self.rows * d;
+        self.inputs.clear();
+        match config.state {
+            State::Board | State::Cell => self.inputs.extend_from_slice(cells),
+            State::Candidate => {
+                self.inputs.extend(cells.iter().flat_map(|cell| (1..=9).map(|digit| channel(*cell, digit))));
+            }
+        }
+        let values = self.rows * config.hidden_dim;
         let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h];
         let gradients = [&mut self.d_x_emb, &mut self.d_y, &mut self.d_z];
         states.into_iter().for_each(|state| state.resize(values, 0.0));
-        self.logits.resize(self.rows * CELLS * DIGITS, 0.0);
+        self.logits.resize(self.puzzles * CELLS * DIGITS, 0.0);
         if self.recording != Recording::Nothing {
             gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
-            self.wide.resize(EXPANSION * values, 0.0);
+            self.scratch.resize(self.rows * scratch_per_row(config), 0.0);
             for (y, z) in &mut self.starts {
                 y.resize(values, 0.0);
                 z.resize(values, 0.0);
             }
         }
+    }
+}
+
+/// What a cell says of a candidate: 0 nothing, 1 that another digit is given, 2 that this one is.
+fn channel(cell: u8, digit: u8) -> u8 {
+    match cell {
+        0 => 0,
+        given if given == digit => 2,
+        _ => 1,
     }
 }

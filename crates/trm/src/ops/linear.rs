@@ -22,6 +22,12 @@ impl Format {
     pub fn fastest() -> Self {
         if level() >= Level::Avx512Bf16 { Self::Bf16 } else { Self::F32 }
     }
+
+    /// The format of a product with few outputs: f32, where rounding and packing would cost more than they save.
+    pub fn for_outputs(self, outputs: usize) -> Self {
+        const FEW: usize = 16;
+        if outputs < FEW { Self::F32 } else { self }
+    }
 }
 
 /// A weight `[out, in]` as products read it.
@@ -70,11 +76,20 @@ pub fn linear_forward(input: &[f32], weight: &PackedWeight, bias: &[f32], output
     for row in output.chunks_exact_mut(out) {
         row.copy_from_slice(bias);
     }
+    product(rows, input, weight, output, Overwrite::No);
+}
+
+/// `output = input W^T`, or added to it.
+///
+/// # Shapes
+/// As for [`linear_forward`].
+pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
     match weight {
         PackedWeight::F32(weight_t) => {
-            matmul([rows, weight_t.len() / out, out], input, weight_t, output, Overwrite::No);
+            let (inputs, out) = (input.len() / rows, output.len() / rows);
+            matmul([rows, inputs, out], input, weight_t, output, overwrite);
         }
-        PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, Overwrite::No),
+        PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, overwrite),
     }
 }
 

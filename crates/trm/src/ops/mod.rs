@@ -11,6 +11,7 @@ mod gradient_check;
 mod layer_norm;
 mod linear;
 mod one_hot;
+mod units;
 
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use dropout::Dropout;
@@ -18,9 +19,10 @@ pub use gelu::{gelu_backward, gelu_forward};
 pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use linear::{
     Format, PackedWeight, linear_backward_bias, linear_backward_input, linear_backward_weight,
-    linear_forward, transpose,
+    linear_forward, product, transpose,
 };
-pub use one_hot::{CHANNELS, one_hot_linear_backward_weight, one_hot_linear_forward};
+pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
+pub use units::{add_to_members, sum_units};
 
 use trm_kernels::{math, vectorize};
 

@@ -5,12 +5,14 @@ mod grade;
 mod grid;
 mod solver;
 mod symmetry;
+mod units;
 
 pub use generator::{GenerateError, Generator};
 pub use grade::grade;
 pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};
 pub use solver::{Solutions, solve};
 pub use symmetry::Symmetry;
+pub use units::Units;
 
 /// A puzzle and its solution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

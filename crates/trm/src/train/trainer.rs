@@ -343,12 +343,12 @@ impl Trainer {
         let state_json = serde_json::to_string(&self.progress).expect("numbers and lists are JSON");
         let history = &self.progress.history;
         Ok(Checkpoint {
-            model: self.model.params().state_dict(),
+            model: self.model.params().state_dict(&self.config),
             config: self.config.clone(),
             optimizer: Some(OptimizerState {
                 step: self.optimizer.step,
-                exp_avg: self.optimizer.exp_avg.state_dict(),
-                exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(),
+                exp_avg: self.optimizer.exp_avg.state_dict(&self.config),
+                exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(&self.config),
                 lr: history.last().map_or(self.config.lr, |record| record.lr),
                 betas: (self.config.beta1, self.config.beta2),
                 eps: ADAM_EPS,
@@ -359,7 +359,10 @@ impl Trainer {
                 val_losses: history.iter().filter_map(|r| r.val_loss).collect(),
                 val_accuracies: history.iter().filter_map(|r| r.val_cell_accuracy).collect(),
             }),
-            training: Some(Training { state_json, ema: self.ema.as_ref().map(Params::state_dict) }),
+            training: Some(Training {
+                state_json,
+                ema: self.ema.as_ref().map(|e| e.state_dict(&self.config)),
+            }),
         })
     }
 

@@ -1,0 +1,80 @@
+//! Sums over the units of a puzzle and their way back to the members: how vectors of a state are mixed.
+//!
+//! The two operations are each other's transpose, so each is the other's backward pass.
+
+use super::add_scaled;
+use crate::sudoku::Units;
+use trm_kernels::vectorize;
+
+/// `sums[k, p, u] = scale * sum of values[p, t] over the members t of unit u of kind k`; overwrites.
+///
+/// # Shapes
+/// `values` is `[puzzles, tokens, width]`, `sums` is `[kinds, puzzles, tokens / 9, width]`.
+pub fn sum_units(units: &[Units], values: &[f32], width: usize, scale: f32, sums: &mut [f32]) {
+    let Some(tokens) = units.first().map(|kind| kind.unit_of.len()) else { return };
+    for (kind, sums) in units.iter().zip(sums.chunks_exact_mut(values.len() / 9)) {
+        let puzzles = values.chunks_exact(tokens * width).zip(sums.chunks_exact_mut(tokens / 9 * width));
+        for (values, sums) in puzzles {
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (members, sum) in kind.members.iter().zip(sums.chunks_exact_mut(width)) {
+                        let rows = members.map(|t| &values[t * width..(t + 1) * width]);
+                        for (i, s) in sum.iter_mut().enumerate() {
+                            *s = scale * rows.iter().map(|row| row[i]).sum::<f32>();
+                        }
+                    }
+                },
+            );
+        }
+    }
+}
+
+/// `values[p, t] += scale * sum over k of sums[k, p, unit of t]`.
+///
+/// # Shapes
+/// As for [`sum_units`].
+pub fn add_to_members(units: &[Units], sums: &[f32], width: usize, scale: f32, values: &mut [f32]) {
+    let Some(tokens) = units.first().map(|kind| kind.unit_of.len()) else { return };
+    let of_kind = values.len() / 9;
+    for (p, values) in values.chunks_exact_mut(tokens * width).enumerate() {
+        for (t, value) in values.chunks_exact_mut(width).enumerate() {
+            for (k, kind) in units.iter().enumerate() {
+                let row = k * of_kind + (p * tokens / 9 + kind.unit_of[t]) * width;
+                add_scaled(value, scale, &sums[row..row + width]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{numbers, weighted_sum};
+
+    #[test]
+    fn a_sum_is_the_sum_of_its_unit() {
+        let units = Units::of_cells();
+        let values: Vec<f32> = (0..2 * 81 * 2).map(|i| i as f32).collect();
+        let mut sums = vec![0.0; 3 * 2 * 9 * 2];
+        sum_units(units, &values, 2, 0.5, &mut sums);
+        // Second puzzle, row 3 (cells 27 to 35), second value: half of the sum of 162 + 2 c + 1.
+        let row: f32 = (27..36).map(|c| (162 + 2 * c + 1) as f32).sum();
+        assert_eq!(sums[(9 + 3) * 2 + 1], 0.5 * row);
+    }
+
+    #[test]
+    fn the_two_operations_are_transposes_of_each_other() {
+        for units in [Units::of_cells(), Units::of_candidates()] {
+            let (width, puzzles) = (3, 2);
+            let values = numbers(puzzles * units[0].unit_of.len() * width, 1);
+            let mut sums = vec![0.0; units.len() * values.len() / 9];
+            sum_units(units, &values, width, 0.7, &mut sums);
+            let (forward, weights) = weighted_sum(&sums);
+            let mut back = vec![0.0; values.len()];
+            add_to_members(units, &weights, width, 0.7, &mut back);
+            let backward: f64 = back.iter().zip(&values).map(|(b, v)| f64::from(*b) * f64::from(*v)).sum();
+            assert!((forward - backward).abs() < 1e-3 * forward.abs().max(1.0), "{forward} and {backward}");
+        }
+    }
+}
