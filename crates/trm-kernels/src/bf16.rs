@@ -44,14 +44,8 @@ impl Panels {
                         if 2 * p + 1 < inner { &matrix[(2 * p + 1) * cols..(2 * p + 2) * cols] } else { &[] };
                     for (panel, low) in low.chunks(PANEL).enumerate() {
                         let target = &mut words[(panel * pairs + p) * PANEL..][..low.len()];
-                        if high.is_empty() {
-                            target.iter_mut().zip(low).for_each(|(word, low)| *word = pair(*low, 0.0));
-                        } else {
-                            let high = &high[panel * PANEL..][..low.len()];
-                            for ((word, low), high) in target.iter_mut().zip(low).zip(high) {
-                                *word = pair(*low, *high);
-                            }
-                        }
+                        let high = if high.is_empty() { high } else { &high[panel * PANEL..][..low.len()] };
+                        interleave(low, high, target);
                     }
                 }
             },
@@ -105,6 +99,18 @@ fn round(value: f32) -> u32 {
     let bits = value.to_bits();
     let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
     if value.is_nan() { bits | 0x0040_0000 } else { rounded }
+}
+
+/// Rounds two rows and packs their columns; an empty second row counts as zeros.
+#[inline(always)]
+fn interleave(low: &[f32], high: &[f32], words: &mut [u32]) {
+    if high.is_empty() {
+        words.iter_mut().zip(low).for_each(|(word, low)| *word = pair(*low, 0.0));
+    } else {
+        for ((word, low), high) in words.iter_mut().zip(low).zip(high) {
+            *word = pair(*low, *high);
+        }
+    }
 }
 
 /// Rounds a row and packs it by twos; an odd last number gets a zero beside it.
@@ -169,17 +175,22 @@ pub fn matmul_bf16_lhs_transposed(
     assert_eq!(a.len(), b.inner * a_cols, "a is [inner, a_cols]");
     let pairs = b.inner.div_ceil(2);
     with_left(rows.next_multiple_of(BLOCK) * pairs, |left| {
-        for p in 0..pairs {
-            let low = &a[2 * p * a_cols + first..][..rows];
-            let has_high = 2 * p + 1 < b.inner;
-            let high = if has_high { &a[(2 * p + 1) * a_cols + first..][..rows] } else { &[] };
-            for (block, low) in low.chunks(BLOCK).enumerate() {
-                let words = &mut left[(block * pairs + p) * BLOCK..][..low.len()];
-                for (r, (word, low)) in words.iter_mut().zip(low).enumerate() {
-                    *word = pair(*low, high.get(block * BLOCK + r).copied().unwrap_or(0.0));
+        let mut words = vec![0; rows.next_multiple_of(BLOCK)];
+        vectorize(
+            #[inline(always)]
+            || {
+                for p in 0..pairs {
+                    let low = &a[2 * p * a_cols + first..][..rows];
+                    let has_high = 2 * p + 1 < b.inner;
+                    let high = if has_high { &a[(2 * p + 1) * a_cols + first..][..rows] } else { &[] };
+                    interleave(low, high, &mut words[..rows]);
+                    for (block, words) in words.as_chunks::<BLOCK>().0.iter().enumerate() {
+                        let place = left[(block * pairs + p) * BLOCK..].first_chunk_mut();
+                        *place.expect("room for whole blocks") = *words;
+                    }
                 }
-            }
-        }
+            },
+        );
         let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: 1, pair_stride: BLOCK };
         multiply(rows, left, b, dst, overwrite);
     });

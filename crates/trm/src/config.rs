@@ -21,6 +21,8 @@ pub enum Update {
     Documented,
     /// `c = x_emb + y + z; c <- c + alpha * f(c)` for each block; `z <- c`: the Python original.
     Original,
+    /// One state, from which the answer is read off: `c = x_emb + z; c <- c + f(c)` for each block; `z <- c; y <- z`.
+    Single,
 }
 
 /// Number format of matrix products.
@@ -402,7 +404,13 @@ impl TrmConfig {
             "none with state = \"board\": there is one vector only",
         )?;
         range(size(self.l_layers, 1024), "L_layers", &self.l_layers, "1 to 1024")?;
-        range(size(self.output_layers, 1024), "output_layers", &self.output_layers, "1 to 1024")?;
+        let single = self.update == Update::Single;
+        range(
+            if single { self.output_layers == 0 } else { size(self.output_layers, 1024) },
+            "output_layers",
+            &self.output_layers,
+            if single { "0 with update = \"single\": the answer is read off z" } else { "1 to 1024" },
+        )?;
         range(size(self.l_cycles, 65_536), "L_cycles", &self.l_cycles, "1 to 65536")?;
         range(size(self.h_cycles, 65_536), "H_cycles", &self.h_cycles, "1 to 65536")?;
         range(

@@ -23,6 +23,7 @@ impl Golden {
         let name = match update {
             Update::Documented => "documented",
             Update::Original => "original",
+            Update::Single => "candidate",
         };
         let path = format!("{}/tests/golden/{name}.safetensors", env!("CARGO_MANIFEST_DIR"));
         let bytes = std::fs::read(path).expect("the fixture is committed");

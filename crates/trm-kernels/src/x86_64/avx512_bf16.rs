@@ -6,8 +6,6 @@ use std::arch::x86_64::*;
 
 /// f32 numbers in a register.
 const LANES: usize = 16;
-/// Registers across a panel.
-const WIDTH: usize = PANEL / LANES;
 
 /// Computes a tile. Call it at level AVX-512 BF16 only.
 pub(crate) fn run(tile: Tile) {
@@ -18,22 +16,37 @@ pub(crate) fn run(tile: Tile) {
     assert!(*pairs > 0 && left.words.len() > (rows - 1) * left.row_stride + (pairs - 1) * left.pair_stride);
     // SAFETY: the level says that the CPU has AVX-512 F and BF16; the assertions above are what `tile` asks for.
     unsafe {
-        match rows {
-            1 => sums::<1>(tile),
-            2 => sums::<2>(tile),
-            3 => sums::<3>(tile),
-            4 => sums::<4>(tile),
-            5 => sums::<5>(tile),
-            _ => sums::<6>(tile),
+        match cols.div_ceil(LANES) {
+            1 => rows_of::<1>(tile),
+            2 => rows_of::<2>(tile),
+            3 => rows_of::<3>(tile),
+            _ => rows_of::<4>(tile),
+        }
+    }
+}
+
+/// # Safety
+/// As for [`sums`] with the tile's own number of rows.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn rows_of<const WIDTH: usize>(tile: Tile) {
+    // SAFETY: the caller's promise, with ROWS the tile's rows, of which there are at most 6.
+    unsafe {
+        match tile.rows {
+            1 => sums::<1, WIDTH>(tile),
+            2 => sums::<2, WIDTH>(tile),
+            3 => sums::<3, WIDTH>(tile),
+            4 => sums::<4, WIDTH>(tile),
+            5 => sums::<5, WIDTH>(tile),
+            _ => sums::<6, WIDTH>(tile),
         }
     }
 }
 
 /// # Safety
 /// The CPU has AVX-512 F and BF16. `panel` has `pairs * 64` words; `left` has a word for each of ROWS rows and `pairs`
-/// pairs at its strides; `dst` has `cols` numbers in each of ROWS rows at its stride.
+/// pairs at its strides; `dst` has `cols` numbers, at most 16 WIDTH, in each of ROWS rows at its stride.
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn sums<const ROWS: usize>(tile: Tile) {
+unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
     let Tile { cols, pairs, left, panel, dst, dst_stride, overwrite, .. } = tile;
     let mask = |i: usize| -> __mmask16 {
         let columns = cols.saturating_sub(i * LANES).min(LANES);

@@ -1,6 +1,6 @@
 //! How much memory a run takes, told before it takes it.
 
-use super::batch::Engine;
+use super::engine::Engine;
 use super::params::Params;
 use super::shard::{Recording, Shard};
 use crate::config::{CheckpointActivations, TrmConfig};

@@ -2,14 +2,17 @@
 
 mod batch;
 mod block;
+mod engine;
 mod memory;
 mod packed;
 mod params;
 mod recursion;
 mod shard;
+mod weight_gradients;
 
-pub use batch::{Batch, Engine, Tally, argmax};
+pub use batch::{Batch, Tally, argmax};
 pub use block::BlockTape;
+pub use engine::Engine;
 pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
 pub use params::{BlockParams, Linear, Norm, Params};
 pub use recursion::Model;

@@ -8,7 +8,8 @@
 //! logits = W_out y + b_out
 //! ```
 //!
-//! With `update = "original"` the stacks gate each block and their result replaces the state.
+//! With `update = "original"` the stacks gate each block and their result replaces the state. With `update = "single"` there
+//! is one state, `z <- R(x_emb + z)`, from which the answer is read off: `y <- z`.
 
 use super::DIGITS;
 use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
@@ -98,24 +99,29 @@ impl Model {
     /// `z <- z + alpha R(x_emb + y + z)`
     pub fn refine_latent(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
         s.h.copy_from_slice(&s.x_emb);
-        add_scaled(&mut s.h, 1.0, &s.y);
+        if self.config.update != Update::Single {
+            add_scaled(&mut s.h, 1.0, &s.y);
+        }
         add_scaled(&mut s.h, 1.0, &s.z);
         let at = self.place(s, h, l, dropout);
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
         stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, at.application);
         self.update_state(&mut s.z, &s.h, self.params.latent_gate.data[0]);
-        keep(&mut s.tapes[at.cycle].latent_result, &s.h, at.application.slot);
+        self.keep(&mut s.tapes[at.cycle].latent_result, &s.h, at.application.slot);
     }
 
     /// `y <- y + beta O(y + z)`
     pub fn refine_output(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+        if self.config.update == Update::Single {
+            return s.y.copy_from_slice(&s.z);
+        }
         s.h.copy_from_slice(&s.y);
         add_scaled(&mut s.h, 1.0, &s.z);
         let at = self.place_of_output(s, h, dropout);
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
         stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, at.application);
         self.update_state(&mut s.y, &s.h, self.params.output_gate.data[0]);
-        keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
+        self.keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
     }
 
     /// `logits = W_out y + b_out`
@@ -130,7 +136,7 @@ impl Model {
     fn update_state(&self, state: &mut [f32], result: &[f32], gate: f32) {
         match self.config.update {
             Update::Documented => add_scaled(state, gate, result),
-            Update::Original => state.copy_from_slice(result),
+            Update::Original | Update::Single => state.copy_from_slice(result),
         }
     }
 
@@ -190,11 +196,17 @@ impl Model {
         let sums = &mut s.sums.latent;
         let d_gate = stack.backward(&mut tape.latent, sums, &mut s.h, &mut s.scratch, at.application);
         self.identity_path_backward(&mut s.d_z, &s.h, &mut s.sums.latent_gate, d_gate);
-        add_scaled(&mut s.d_y, 1.0, &s.h);
+        if self.config.update != Update::Single {
+            add_scaled(&mut s.d_y, 1.0, &s.h);
+        }
         add_scaled(&mut s.d_x_emb, 1.0, &s.h);
     }
 
     fn refine_output_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+        if self.config.update == Update::Single {
+            add_scaled(&mut s.d_z, 1.0, &s.d_y);
+            return s.d_y.fill(0.0);
+        }
         let at = self.place_of_output(s, h, dropout);
         let tape = &mut s.tapes[at.cycle];
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
@@ -215,7 +227,7 @@ impl Model {
                 add_scaled(d_result, gate, d_state);
                 dot(d_state, result)
             }
-            Update::Original => {
+            Update::Original | Update::Single => {
                 d_result.copy_from_slice(d_state);
                 0.0
             }
@@ -231,6 +243,14 @@ impl Model {
                 d_state.copy_from_slice(d_input);
                 *d_gate += in_blocks;
             }
+            Update::Single => d_state.copy_from_slice(d_input),
+        }
+    }
+
+    /// Keeps a stack's result for the gradient of the gate, where the gate is applied to it.
+    fn keep(&self, results: &mut [f32], result: &[f32], slot: usize) {
+        if self.config.update == Update::Documented && !results.is_empty() {
+            results[slot * result.len()..(slot + 1) * result.len()].copy_from_slice(result);
         }
     }
 
@@ -294,12 +314,6 @@ impl Stack<'_> {
             d_gate += block_backward(params, packed, &mut tape[k], &mut sums[k], d_h, scratch, application);
         }
         d_gate
-    }
-}
-
-fn keep(results: &mut [f32], result: &[f32], slot: usize) {
-    if !results.is_empty() {
-        results[slot * result.len()..(slot + 1) * result.len()].copy_from_slice(result);
     }
 }
 

@@ -2,7 +2,6 @@
 //!
 //! The two operations are each other's transpose, so each is the other's backward pass.
 
-use super::add_scaled;
 use crate::sudoku::Units;
 use trm_kernels::vectorize;
 
@@ -19,9 +18,24 @@ pub fn sum_units(units: &[Units], values: &[f32], width: usize, scale: f32, sums
                 #[inline(always)]
                 || {
                     for (members, sum) in kind.members.iter().zip(sums.chunks_exact_mut(width)) {
-                        let rows = members.map(|t| &values[t * width..(t + 1) * width]);
-                        for (i, s) in sum.iter_mut().enumerate() {
-                            *s = scale * rows.iter().map(|row| row[i]).sum::<f32>();
+                        // Sixteen numbers at a time, so that their sums stay in a register.
+                        let (parts, rest) = sum.as_chunks_mut::<16>();
+                        let tail = parts.len() * 16;
+                        for (i, part) in parts.iter_mut().enumerate() {
+                            let of_row = |t: usize| -> &[f32; 16] {
+                                values[t * width + i * 16..][..16].try_into().expect("sixteen numbers")
+                            };
+                            let mut lanes = [0.0; 16];
+                            for t in members {
+                                let row = of_row(*t);
+                                for lane in 0..16 {
+                                    lanes[lane] += row[lane];
+                                }
+                            }
+                            *part = lanes.map(|lane| scale * lane);
+                        }
+                        for (i, sum) in rest.iter_mut().enumerate() {
+                            *sum = scale * members.iter().map(|t| values[t * width + tail + i]).sum::<f32>();
                         }
                     }
                 },
@@ -38,12 +52,18 @@ pub fn add_to_members(units: &[Units], sums: &[f32], width: usize, scale: f32, v
     let Some(tokens) = units.first().map(|kind| kind.unit_of.len()) else { return };
     let of_kind = values.len() / 9;
     for (p, values) in values.chunks_exact_mut(tokens * width).enumerate() {
-        for (t, value) in values.chunks_exact_mut(width).enumerate() {
-            for (k, kind) in units.iter().enumerate() {
-                let row = k * of_kind + (p * tokens / 9 + kind.unit_of[t]) * width;
-                add_scaled(value, scale, &sums[row..row + width]);
-            }
-        }
+        vectorize(
+            #[inline(always)]
+            || {
+                for (t, value) in values.chunks_exact_mut(width).enumerate() {
+                    for (k, kind) in units.iter().enumerate() {
+                        let row = k * of_kind + (p * tokens / 9 + kind.unit_of[t]) * width;
+                        let sum = &sums[row..row + width];
+                        value.iter_mut().zip(sum).for_each(|(value, sum)| *value += scale * sum);
+                    }
+                }
+            },
+        );
     }
 }
 

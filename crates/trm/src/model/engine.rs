@@ -1,0 +1,259 @@
+//! One pass over a batch: loss, accuracy and gradients, split over worker threads without depending on them.
+//!
+//! Puzzles are shared out to lanes, which take theirs wave by wave; a wave is cut into shards, which go through the
+//! recursion independently. The gradient of a weight is one sum over (lane, wave, outer cycle from last to first, shard,
+//! inner cycle, row). None of these sizes depends on the number of threads.
+//!
+//! The weights of a board model are large, and worth one long sum over many puzzles: it has one lane, whose waves put
+//! all threads to work. The weights of the other models are small, but a puzzle has many rows: they have many lanes, a
+//! thread works on one at a time, and a wave is one shard, whose activations stay near.
+
+use super::batch::{Batch, Tally};
+use super::params::Params;
+use super::recursion::Model;
+use super::shard::{Recording, Shard};
+use super::weight_gradients::{input_gradients, row_sum_gradients, weight_gradients};
+use super::{CELLS, DIGITS};
+use crate::config::{State, TrmConfig};
+use crate::ops::{Dropout, add_scaled, transpose};
+use crate::parallel::Threads;
+
+/// Passes over batches, with buffers that are reused from step to step.
+#[derive(Debug)]
+pub struct Engine {
+    recording: Recording,
+    lanes: Vec<Lane>,
+    /// Gradients of each lane but the first, which adds to the caller's.
+    lane_grads: Vec<Params>,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    shards: Vec<Shard>,
+    /// Gradient of W_in, transposed.
+    d_input_t: Vec<f32>,
+    tally: Tally,
+}
+
+/// What the parts of a forward and backward pass have in common.
+struct Pass<'a> {
+    model: &'a Model,
+    recording: Recording,
+    dropout: &'a Dropout,
+    /// What each cross-entropy counts in the loss.
+    scale: f32,
+}
+
+/// How the puzzles of a batch are shared out.
+#[derive(Clone, Copy)]
+struct Sizes {
+    lanes: usize,
+    /// Most puzzles of a wave.
+    wave: usize,
+}
+
+impl Sizes {
+    fn of(config: &TrmConfig) -> Self {
+        match config.state {
+            State::Board => Self { lanes: 1, wave: 256 },
+            State::Cell => Self { lanes: 16, wave: 4 },
+            State::Candidate => Self { lanes: 16, wave: 1 },
+        }
+    }
+
+    /// Puzzles of a lane when there are `puzzles` in all.
+    fn lane_puzzles(self, puzzles: usize) -> usize {
+        puzzles.div_ceil(self.lanes).max(1)
+    }
+}
+
+impl Engine {
+    /// An engine that records for training, or only predicts.
+    pub fn new(recording: Recording) -> Self {
+        Self { recording, lanes: Vec::new(), lane_grads: Vec::new() }
+    }
+
+    /// Most puzzles whose activations are in memory at the same time.
+    pub fn puzzles_at_once(config: &TrmConfig) -> usize {
+        let sizes = Sizes::of(config);
+        sizes.lanes * sizes.wave
+    }
+
+    /// Logits of every puzzle, `[rows, 81, 9]`, dropout off.
+    pub fn predict(&mut self, model: &Model, cells: &[u8], threads: &Threads) -> Vec<f32> {
+        let sizes = Sizes::of(model.config());
+        let recording = self.recording;
+        self.lanes.resize_with(sizes.lanes, Lane::default);
+        let part = sizes.lane_puzzles(cells.len() / CELLS) * CELLS;
+        let mut logits = vec![0.0; cells.len() * DIGITS];
+        let parts = cells.chunks(part).zip(logits.chunks_mut(part * DIGITS));
+        for_each_lane(
+            self.lanes.iter_mut().zip(parts).collect(),
+            threads,
+            |(lane, (cells, logits)), threads| {
+                let wave = sizes.wave * CELLS;
+                for (cells, logits) in cells.chunks(wave).zip(logits.chunks_mut(wave * DIGITS)) {
+                    lane.predict(model, recording, cells, logits, threads);
+                }
+            },
+        );
+        logits
+    }
+
+    /// Adds the gradient of the mean cell-wise cross-entropy to `grads`; returns loss and hits of the forward pass.
+    pub fn forward_backward(
+        &mut self,
+        model: &Model,
+        batch: &Batch,
+        dropout: &Dropout,
+        grads: &mut Params,
+        threads: &Threads,
+    ) -> Tally {
+        let config = model.config();
+        let sizes = Sizes::of(config);
+        let supervised = (0..config.h_cycles).filter(|h| model.is_supervised(*h)).count();
+        let scale = 1.0 / (supervised * batch.targets.len()) as f32;
+        let pass = Pass { model, recording: self.recording, dropout, scale };
+        self.lanes.resize_with(sizes.lanes, Lane::default);
+        self.lane_grads.resize_with(sizes.lanes - 1, || Params::zeros(config));
+
+        let part = sizes.lane_puzzles(batch.rows());
+        let parts = batch.cells.chunks(part * CELLS).zip(batch.targets.chunks(part * CELLS)).enumerate();
+        let used = parts.len();
+        let targets = std::iter::once(&mut *grads).chain(&mut self.lane_grads);
+        let work = self.lanes.iter_mut().zip(targets).zip(parts).collect();
+        for_each_lane(work, threads, |((lane, grads), (i, (cells, targets))), threads| {
+            if i > 0 {
+                grads.clear();
+            }
+            lane.forward_backward(&pass, [cells, targets], i * part, grads, threads);
+        });
+        let mut tally = Tally::default();
+        self.lanes[..used].iter().for_each(|lane| tally.add(&lane.tally));
+        for lane_grads in &self.lane_grads[..used.saturating_sub(1)] {
+            for (sum, own) in grads.tensors_mut().into_iter().zip(lane_grads.tensors()) {
+                add_scaled(&mut sum.data, 1.0, &own.data);
+            }
+        }
+        tally
+    }
+}
+
+/// Runs the lanes side by side, a thread each; a single one gets all the threads to itself.
+fn for_each_lane<T: Send>(mut lanes: Vec<T>, threads: &Threads, work: impl Fn(T, &Threads) + Send + Sync) {
+    if lanes.len() == 1 {
+        return lanes.drain(..).for_each(|lane| work(lane, threads));
+    }
+    let alone = Threads::new(1);
+    threads.for_each(lanes, |lane| work(lane, &alone));
+}
+
+impl Lane {
+    fn predict(
+        &mut self,
+        model: &Model,
+        recording: Recording,
+        cells: &[u8],
+        logits: &mut [f32],
+        threads: &Threads,
+    ) {
+        let shards = load(&mut self.shards, model.config(), recording, cells, 0);
+        let puzzles = shards[0].puzzles;
+        let work = shards.iter_mut().zip(logits.chunks_mut(puzzles * CELLS * DIGITS)).collect();
+        threads.for_each(work, |(s, logits): (&mut Shard, &mut [f32])| {
+            model.forward(s, &Dropout::OFF);
+            logits.copy_from_slice(&s.logits);
+        });
+    }
+
+    /// All waves of the lane's puzzles, the first of which is number `first_sample` of the batch.
+    fn forward_backward(
+        &mut self,
+        pass: &Pass,
+        [cells, targets]: [&[u8]; 2],
+        first_sample: usize,
+        grads: &mut Params,
+        threads: &Threads,
+    ) {
+        let config = pass.model.config();
+        let wave = Sizes::of(config).wave;
+        self.tally = Tally::default();
+        self.d_input_t.clear();
+        self.d_input_t.resize(grads.input_proj.weight.data.len(), 0.0);
+        for (i, wave_of) in cells.chunks(wave * CELLS).zip(targets.chunks(wave * CELLS)).enumerate() {
+            self.wave(pass, wave_of, first_sample + i * wave, grads, threads);
+        }
+        let [d, inputs] = [config.hidden_dim, config.state.widths()[0]];
+        let mut d_input = vec![0.0; self.d_input_t.len()];
+        transpose([inputs, d], &self.d_input_t, &mut d_input);
+        add_scaled(&mut grads.input_proj.weight.data, 1.0, &d_input);
+    }
+
+    fn wave(
+        &mut self,
+        pass: &Pass,
+        (cells, mut targets): (&[u8], &[u8]),
+        first_sample: usize,
+        grads: &mut Params,
+        threads: &Threads,
+    ) {
+        let Pass { model, recording, dropout, scale } = *pass;
+        let config = model.config();
+        let shards = load(&mut self.shards, config, recording, cells, first_sample);
+        for s in shards.iter_mut() {
+            let (own, rest) = targets.split_at(s.cells.len());
+            (s.targets, targets) = (own.to_vec(), rest);
+        }
+        let mut tallies = vec![Tally::default(); shards.len()];
+        threads.for_each(
+            shards.iter_mut().zip(&mut tallies).collect(),
+            |(s, tally): (&mut Shard, &mut Tally)| {
+                model.forward(s, dropout);
+                *tally = Tally::of(&s.logits, &s.cells, &s.targets);
+                model.begin_backward(s);
+            },
+        );
+        tallies.iter().for_each(|tally| self.tally.add(tally));
+        for h in (0..config.h_cycles).rev() {
+            threads.for_each(shards.iter_mut().collect(), |s: &mut Shard| {
+                model.cycle_backward(s, h, dropout, scale);
+            });
+            weight_gradients(grads, shards, model, h, threads);
+        }
+        row_sum_gradients(grads, shards);
+        let channels = config.state.channels();
+        input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, channels, shards, threads);
+    }
+}
+
+/// Puzzles of a shard when there are `puzzles` in all: many rows share each weight that is read, few leave work for every
+/// thread, and the activations of one application should stay in the cache. It must not depend on the number of threads.
+fn shard_puzzles(config: &TrmConfig, puzzles: usize) -> usize {
+    match config.state {
+        State::Board => (puzzles / 4).clamp(32, 128),
+        State::Cell => 4,
+        State::Candidate => 1,
+    }
+}
+
+/// Puts up to [`Engine::puzzles_at_once`] puzzles into shards.
+fn load<'a>(
+    shards: &'a mut Vec<Shard>,
+    config: &TrmConfig,
+    recording: Recording,
+    cells: &[u8],
+    first_sample: usize,
+) -> &'a mut [Shard] {
+    let shard_puzzles = shard_puzzles(config, cells.len() / CELLS);
+    let parts = cells.chunks(shard_puzzles * CELLS);
+    let count = parts.len();
+    for (i, part) in parts.enumerate() {
+        let puzzles = part.len() / CELLS;
+        if shards.get(i).is_none_or(|s| s.capacity() < puzzles) {
+            shards.truncate(i);
+            shards.push(Shard::new(config, puzzles, recording));
+        }
+        shards[i].load(config, part, first_sample + i * shard_puzzles);
+    }
+    &mut shards[..count]
+}

@@ -1,0 +1,131 @@
+//! Gradients of the weights, from what the shards of a wave recorded: long sums over all their rows.
+
+use super::block::BlockTape;
+use super::params::{BlockParams, Params};
+use super::recursion::Model;
+use super::shard::Shard;
+use crate::ops::{
+    Format, add_scaled, linear_backward_bias, linear_backward_weight, one_hot_linear_backward_weight,
+};
+use crate::parallel::Threads;
+use crate::tensor::Tensor;
+
+/// Rows of a weight matrix whose gradient is one piece of work.
+const PANEL_ROWS: usize = 512;
+
+/// `d_weight[first_output ..] += d_output^T input`, summed over shards in order.
+struct Panel<'a> {
+    d_weight: &'a mut [f32],
+    first_output: usize,
+    /// (rows, input, gradient of the output) of each shard.
+    sources: Vec<(usize, &'a [f32], &'a [f32])>,
+}
+
+fn panels<'a>(weight: &'a mut Tensor, sources: &[(usize, &'a [f32], &'a [f32])], work: &mut Vec<Panel<'a>>) {
+    let inputs = weight.shape[1];
+    for (i, d_weight) in weight.data.chunks_mut(PANEL_ROWS * inputs).enumerate() {
+        work.push(Panel { d_weight, first_output: i * PANEL_ROWS, sources: sources.to_vec() });
+    }
+}
+
+fn run(work: Vec<Panel>, format: Format, threads: &Threads) {
+    threads.for_each(work, |panel: Panel| {
+        for (rows, input, d_output) in panel.sources {
+            linear_backward_weight(rows, input, d_output, panel.first_output, panel.d_weight, format);
+        }
+    });
+}
+
+/// Adds what outer cycle h gives to the gradients of the blocks' weights and, if supervised, of W_out and b_out.
+pub fn weight_gradients(grads: &mut Params, shards: &[Shard], model: &Model, h: usize, threads: &Threads) {
+    let (l_cycles, format) = (model.config().l_cycles, model.format());
+    if model.is_supervised(h) {
+        let mut work = Vec::new();
+        let sources: Vec<_> =
+            shards.iter().map(|s| (s.rows, model.answer_after(s, h), &s.logits[..])).collect();
+        panels(&mut grads.output_proj.weight, &sources, &mut work);
+        run(work, format.for_outputs(grads.output_proj.bias.data.len()), threads);
+        shards.iter().for_each(|s| linear_backward_bias(&s.logits, &mut grads.output_proj.bias.data));
+    }
+    let mut work = Vec::new();
+    let tape_of = |s: &Shard| h % s.tapes.len();
+    for (k, block) in grads.latent_layers.iter_mut().enumerate() {
+        let tapes = shards.iter().map(|s| (s.rows, l_cycles, &s.tapes[tape_of(s)].latent[k]));
+        block_panels(block, tapes, &mut work);
+    }
+    for (k, block) in grads.output_layers.iter_mut().enumerate() {
+        let tapes = shards.iter().map(|s| (s.rows, 1, &s.tapes[tape_of(s)].output[k]));
+        block_panels(block, tapes, &mut work);
+    }
+    run(work, format, threads);
+}
+
+fn block_panels<'a>(
+    grads: &'a mut BlockParams,
+    tapes: impl Iterator<Item = (usize, usize, &'a BlockTape)> + Clone,
+    work: &mut Vec<Panel<'a>>,
+) {
+    let [wide, narrow] = grads.expand.weight.shape[..] else { unreachable!("weights are matrices") };
+    let whole = tapes.clone().map(|(rows, applications, tape)| (rows * applications, tape));
+    let expand: Vec<_> = whole
+        .clone()
+        .map(|(rows, tape)| (rows, &tape.normed[..rows * narrow], &tape.slope[..rows * wide]))
+        .collect();
+    let contract: Vec<_> = whole
+        .map(|(rows, tape)| (rows, &tape.activation[..rows * wide], &tape.branch[..rows * narrow]))
+        .collect();
+    panels(&mut grads.expand.weight, &expand, work);
+    panels(&mut grads.contract.weight, &contract, work);
+    let kinds = grads.mix.len();
+    for (k, mix) in grads.mix.iter_mut().enumerate() {
+        let mut sources = Vec::new();
+        for (rows, applications, tape) in tapes.clone() {
+            let rows = rows / 9;
+            for place in (0..applications).map(|slot| (slot * kinds + k) * rows) {
+                let part = |width: usize| place * width..(place + rows) * width;
+                sources.push((rows, &tape.means[part(narrow)], &tape.messages[part(wide)]));
+            }
+        }
+        panels(mix, &sources, work);
+    }
+}
+
+/// Adds what each shard summed over its rows, shard by shard, and clears it.
+pub fn row_sum_gradients(grads: &mut Params, shards: &mut [Shard]) {
+    let take = |target: &mut [f32], values: &mut [f32]| {
+        add_scaled(target, 1.0, values);
+        values.fill(0.0);
+    };
+    for s in shards {
+        take(&mut grads.latent_gate.data, std::slice::from_mut(&mut s.sums.latent_gate));
+        take(&mut grads.output_gate.data, std::slice::from_mut(&mut s.sums.output_gate));
+        let blocks = grads.latent_layers.iter_mut().chain(&mut grads.output_layers);
+        for (block, sums) in blocks.zip(s.sums.latent.iter_mut().chain(&mut s.sums.output)) {
+            take(&mut block.norm.weight.data, &mut sums.gain);
+            take(&mut block.norm.bias.data, &mut sums.norm_bias);
+            take(&mut block.expand.bias.data, &mut sums.expand_bias);
+            take(&mut block.contract.bias.data, &mut sums.contract_bias);
+        }
+    }
+}
+
+/// Adds to the gradient of W_in, transposed, and of b_in.
+pub fn input_gradients(
+    d_weight_t: &mut [f32],
+    d_bias: &mut [f32],
+    channels: usize,
+    shards: &[Shard],
+    threads: &Threads,
+) {
+    for s in shards {
+        linear_backward_bias(&s.d_x_emb, d_bias);
+    }
+    let d = d_bias.len();
+    let groups = d_weight_t.len() / (channels * d);
+    let work = d_weight_t.chunks_mut(channels * d).enumerate().collect();
+    threads.for_each(work, |(group, d_weight_t): (usize, &mut [f32])| {
+        for s in shards {
+            one_hot_linear_backward_weight(&s.inputs, [groups, group], &s.d_x_emb, d, d_weight_t);
+        }
+    });
+}
