@@ -161,6 +161,8 @@ pub struct TrmConfig {
     pub dropout: f64,
     /// Where the gates act.
     pub update: Update,
+    /// Whether the answer is read off LayerNorm(y) instead of y.
+    pub output_norm: bool,
     /// First value of both gates.
     pub gate_init: f64,
 
@@ -229,6 +231,7 @@ impl Default for TrmConfig {
             output_layers: 2,
             dropout: 0.1,
             update: Update::Documented,
+            output_norm: false,
             gate_init: 0.1,
             supervision: Supervision::Last,
             lr: 1e-4,

@@ -2,7 +2,7 @@
 //! recursion's own laws: no dependence on threads, on what is recorded, or on the order of rows.
 
 use safetensors::SafeTensors;
-use trm::config::{CheckpointActivations, Precision, TrmConfig, Update};
+use trm::config::{CheckpointActivations, Mixing, Precision, State, Supervision, TrmConfig, Update};
 use trm::model::{Batch, Engine, Model, Params, Recording, Shard};
 use trm::ops::{Dropout, cross_entropy};
 use trm::parallel::Threads;
@@ -33,6 +33,11 @@ impl Golden {
         let size = |key: &str| settings[key].as_u64().unwrap() as usize;
         let config = TrmConfig {
             hidden_dim: size("hidden_dim"),
+            expansion: size("expansion"),
+            output_norm: settings["output_norm"].as_bool().unwrap(),
+            state: serde_json::from_value(settings["state"].clone()).unwrap(),
+            mixing: serde_json::from_value(settings["mixing"].clone()).unwrap(),
+            supervision: serde_json::from_value(settings["supervision"].clone()).unwrap(),
             l_layers: size("L_layers"),
             l_cycles: size("L_cycles"),
             h_cycles: size("H_cycles"),
@@ -103,7 +108,12 @@ fn agrees_with_pytorch(update: Update) {
 
     let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 2);
     for (name, grad) in grads.state_dict(config) {
-        assert_close(&grad.data, &golden.numbers(&format!("grad.{name}")), &format!("gradient of {name}"));
+        let theirs = golden.numbers(&format!("grad.{name}"));
+        if has_no_effect(&theirs) {
+            assert!(grad.data.iter().all(|g| g.abs() < 1e-6), "gradient of {name}");
+        } else {
+            assert_close(&grad.data, &theirs, &format!("gradient of {name}"));
+        }
     }
     assert_close(&[global_norm(&grads, &threads) as f32], &golden.numbers("grad_norm"), "gradient norm");
 
@@ -119,12 +129,17 @@ fn agrees_with_pytorch(update: Update) {
     }
     assert_close(&losses, &golden.numbers("losses"), "losses of ten steps");
     for (name, after) in model.params().state_dict(config) {
-        assert_close(
-            &after.data,
-            &golden.numbers(&format!("after.{name}")),
-            &format!("{name} after ten steps"),
-        );
+        if !has_no_effect(&golden.numbers(&format!("grad.{name}"))) {
+            let theirs = golden.numbers(&format!("after.{name}"));
+            assert_close(&after.data, &theirs, &format!("{name} after ten steps"));
+        }
     }
+}
+
+/// Whether a gradient is zero but for the rounding of f64: gates that the update rule does not use, and what adds the
+/// same to the logits of all digits. Adam turns such rounding into steps of any size.
+fn has_no_effect(gradient: &[f32]) -> bool {
+    gradient.iter().all(|g| g.abs() < 1e-12)
 }
 
 #[test]
@@ -137,36 +152,57 @@ fn the_original_update_agrees_with_pytorch() {
     agrees_with_pytorch(Update::Original);
 }
 
-const EVERY_KIND: [(Update, Precision); 4] = [
-    (Update::Documented, Precision::F32),
-    (Update::Original, Precision::F32),
-    (Update::Documented, Precision::Bf16),
-    (Update::Original, Precision::Bf16),
+#[test]
+fn the_candidate_model_agrees_with_pytorch() {
+    agrees_with_pytorch(Update::Single);
+}
+
+/// A kind of model: update rule, state, and whether the loss is taken of every cycle and the answer normalised.
+type Kind = (Update, State, bool);
+
+const EVERY_KIND: [Kind; 6] = [
+    (Update::Documented, State::Board, false),
+    (Update::Original, State::Board, false),
+    (Update::Documented, State::Board, true),
+    (Update::Documented, State::Cell, true),
+    (Update::Original, State::Candidate, false),
+    (Update::Single, State::Candidate, true),
 ];
 
-/// Enough rows for several shards and a ragged last one, with dropout.
-fn larger_case(update: Update, precision: Precision) -> (Model, Batch) {
+/// Enough puzzles for several shards and a ragged last one, with dropout.
+fn larger_case((update, state, every): Kind, precision: Precision) -> (Model, Batch) {
     let config = TrmConfig {
         hidden_dim: 24,
         l_layers: 2,
         l_cycles: 2,
         h_cycles: 3,
+        output_layers: if update == Update::Single { 0 } else { 2 },
+        expansion: if state == State::Board { 4 } else { 1 },
         dropout: 0.2,
         update,
+        state,
+        mixing: if state == State::Board { Mixing::None } else { Mixing::UnitMean },
+        supervision: if every { Supervision::Every } else { Supervision::Last },
+        output_norm: every,
         precision,
         ..TrmConfig::default()
     };
-    let rows = 300;
+    config.validate().unwrap();
+    let rows = if state == State::Board { 300 } else { 37 };
     let cells = (0..rows * 81).map(|i| (i * i / 7 % 10) as u8).collect();
     let targets = (0..rows * 81).map(|i| (i * i / 11 % 9) as u8).collect();
     let model = Model::new(config.clone(), Params::init(&config), &Threads::new(1));
     (model, Batch { cells, targets })
 }
 
+fn in_both_precisions() -> impl Iterator<Item = (Kind, Precision)> {
+    [Precision::F32, Precision::Bf16].into_iter().flat_map(|p| EVERY_KIND.map(|kind| (kind, p)))
+}
+
 #[test]
 fn gradients_are_the_same_bits_on_any_number_of_threads() {
-    for (update, precision) in EVERY_KIND {
-        let (model, batch) = larger_case(update, precision);
+    for (kind, precision) in in_both_precisions() {
+        let (model, batch) = larger_case(kind, precision);
         let one = loss_and_gradients(&model, &batch, Recording::Everything, 1);
         for threads in [2, 3, 8] {
             assert_eq!(
@@ -180,8 +216,8 @@ fn gradients_are_the_same_bits_on_any_number_of_threads() {
 
 #[test]
 fn activation_checkpoints_give_the_same_bits() {
-    for (update, precision) in EVERY_KIND {
-        let (model, batch) = larger_case(update, precision);
+    for (kind, precision) in in_both_precisions() {
+        let (model, batch) = larger_case(kind, precision);
         let everything = loss_and_gradients(&model, &batch, Recording::Everything, 2);
         assert_eq!(everything, loss_and_gradients(&model, &batch, Recording::Cycle, 2));
     }
@@ -189,9 +225,9 @@ fn activation_checkpoints_give_the_same_bits() {
 
 #[test]
 fn bfloat16_gradients_point_where_f32_gradients_do() {
-    for update in [Update::Documented, Update::Original] {
+    for kind in EVERY_KIND {
         let gradient = |precision| {
-            let (model, batch) = larger_case(update, precision);
+            let (model, batch) = larger_case(kind, precision);
             loss_and_gradients(&model, &batch, Recording::Everything, 2)
         };
         let ((loss, exact), (rounded_loss, rounded)) = (gradient(Precision::F32), gradient(Precision::Bf16));
@@ -206,15 +242,29 @@ fn bfloat16_gradients_point_where_f32_gradients_do() {
 }
 
 #[test]
-fn the_whole_gradient_with_dropout_agrees_with_finite_differences() {
-    let (model, batch) = larger_case(Update::Documented, Precision::F32);
+fn whole_gradients_with_dropout_agree_with_finite_differences() {
+    for kind in EVERY_KIND {
+        agrees_with_finite_differences(kind);
+    }
+}
+
+fn agrees_with_finite_differences(kind: Kind) {
+    let (model, batch) = larger_case(kind, Precision::F32);
     let batch = Batch { cells: batch.cells[..243].to_vec(), targets: batch.targets[..243].to_vec() };
     let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 1);
+    let supervised = model.config().supervision == Supervision::Every;
     let loss_at = |tensor: usize, index: usize, value: f32| {
         let mut params = model.params().clone();
         params.tensors_mut()[tensor].data[index] = value;
-        let moved = Model::new(model.config().clone(), params, &Threads::new(1));
-        loss_and_gradients(&moved, &batch, Recording::Everything, 1).0
+        let loss_after = |h_cycles| {
+            let config = TrmConfig { h_cycles, ..model.config().clone() };
+            let moved = Model::new(config, params.clone(), &Threads::new(1));
+            loss_and_gradients(&moved, &batch, Recording::Everything, 1).0
+        };
+        // The loss that is reported is that of the last cycle; the gradient is that of their mean.
+        let cycles = model.config().h_cycles;
+        let from = if supervised { 1 } else { cycles };
+        (from..=cycles).map(loss_after).sum::<f64>() / (cycles + 1 - from) as f64
     };
     let names = Params::layout(model.config());
     let mut checked = 0;
@@ -222,12 +272,18 @@ fn the_whole_gradient_with_dropout_agrees_with_finite_differences() {
         // The largest entry of each tensor: where a difference stands out of the rounding.
         let index =
             (0..grad.data.len()).max_by(|a, b| grad.data[*a].abs().total_cmp(&grad.data[*b].abs())).unwrap();
-        let step = 2e-2;
         let (at, gradient) = (param.data[index], f64::from(grad.data[index]));
-        let difference =
-            (loss_at(t, index, at + step) - loss_at(t, index, at - step)) / (2.0 * f64::from(step));
-        let error = (difference - gradient).abs() / gradient.abs().max(1e-4);
-        assert!(error < 2e-2, "{}: gradient {gradient}, differences {difference}", names[t].0);
+        // A long step suffers from curvature, a short one from rounding: one of the two must agree.
+        let (error, difference) = [2e-2, 5e-3]
+            .map(|step| {
+                let difference =
+                    (loss_at(t, index, at + step) - loss_at(t, index, at - step)) / (2.0 * f64::from(step));
+                ((difference - gradient).abs() / gradient.abs().max(1e-3), difference)
+            })
+            .into_iter()
+            .min_by(|a, b| a.0.total_cmp(&b.0))
+            .unwrap();
+        assert!(error < 2e-2, "{kind:?} {}: gradient {gradient}, differences {difference}", names[t].0);
         checked += 1;
     }
     assert_eq!(checked, names.len());

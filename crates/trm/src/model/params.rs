@@ -49,6 +49,8 @@ pub struct Params {
     pub latent_layers: Vec<BlockParams>,
     /// The stack O.
     pub output_layers: Vec<BlockParams>,
+    /// Gain and bias of the normalised answer, if it is read off normalised.
+    pub output_norm: Option<Norm>,
     /// d to the logits of one token: to 729 for a state of the whole board.
     pub output_proj: Linear,
 }
@@ -64,6 +66,9 @@ macro_rules! tensors_in_order {
             all.extend([&$($mutable)? block.expand.weight, &$($mutable)? block.expand.bias]);
             all.extend(block.mix.$iter());
             all.extend([&$($mutable)? block.contract.weight, &$($mutable)? block.contract.bias]);
+        }
+        if let Some(norm) = &$($mutable)? params.output_norm {
+            all.extend([&$($mutable)? norm.weight, &$($mutable)? norm.bias]);
         }
         all.extend([&$($mutable)? params.output_proj.weight, &$($mutable)? params.output_proj.bias]);
         all
@@ -83,7 +88,15 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
             input_proj: self.linear("input_proj", inputs, d),
             latent_layers: self.blocks("latent_layers", config.l_layers, config),
             output_layers: self.blocks("output_layers", config.output_layers, config),
+            output_norm: config.output_norm.then(|| self.norm("output_norm", d)),
             output_proj: self.linear("output_proj", d, logits),
+        }
+    }
+
+    fn norm(&mut self, name: &str, d: usize) -> Norm {
+        Norm {
+            weight: self.tensor(&format!("{name}.weight"), &[d]),
+            bias: self.tensor(&format!("{name}.bias"), &[d]),
         }
     }
 
@@ -92,10 +105,7 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
         let wide = config.expansion * d;
         (0..count)
             .map(|i| BlockParams {
-                norm: Norm {
-                    weight: self.tensor(&format!("{stack}.{i}.net.0.weight"), &[d]),
-                    bias: self.tensor(&format!("{stack}.{i}.net.0.bias"), &[d]),
-                },
+                norm: self.norm(&format!("{stack}.{i}.net.0"), d),
                 expand: self.linear(&format!("{stack}.{i}.net.1"), d, wide),
                 mix: (config.units().iter())
                     .map(|units| self.tensor(&format!("{stack}.{i}.mix.{}.weight", units.name), &[wide, d]))
@@ -156,6 +166,7 @@ impl Params {
             fill(&mut block.contract);
         }
         fill(&mut params.output_proj);
+        params.output_norm.iter_mut().for_each(|norm| norm.weight.data.fill(1.0));
         for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
             block.mix.iter_mut().for_each(|mix| draw(mix, config.hidden_dim));
         }

@@ -18,8 +18,8 @@ use super::params::{BlockParams, Params};
 use super::shard::{Recording, Shard};
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, add_scaled, cross_entropy_backward, dot, linear_backward_input, linear_forward,
-    one_hot_linear_forward,
+    Dropout, Format, add_scaled, cross_entropy_backward, dot, layer_norm_backward, layer_norm_forward,
+    linear_backward_input, linear_forward, one_hot_linear_forward,
 };
 use crate::parallel::Threads;
 
@@ -124,13 +124,24 @@ impl Model {
         self.keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
     }
 
-    /// `logits = W_out y + b_out`
+    /// `logits = W_out y + b_out`, or `W_out LayerNorm(y) + b_out` with `output_norm = true`
     pub fn read_out(&self, s: &mut Shard) {
-        self.read_out_of(&s.y, &mut s.logits);
+        self.read_out_after(s, self.config.h_cycles - 1);
     }
 
-    fn read_out_of(&self, y: &[f32], logits: &mut [f32]) {
-        linear_forward(y, &self.packed.output_proj, &self.params.output_proj.bias.data, logits);
+    /// The logits of the answer after outer cycle h: the newest, or one whose state the forward pass kept.
+    fn read_out_after(&self, s: &mut Shard, h: usize) {
+        let y = s.starts.get(h + 1).map_or(&s.y, |(y, _)| y);
+        match &self.params.output_norm {
+            None => s.answer.copy_from_slice(y),
+            Some(norm) => {
+                let (normalised, inv_std) = &mut s.answer_norm;
+                let (gain, bias) = (&norm.weight.data, &norm.bias.data);
+                layer_norm_forward(y, gain, bias, normalised, inv_std, &mut s.answer);
+            }
+        }
+        let bias = &self.params.output_proj.bias.data;
+        linear_forward(&s.answer, &self.packed.output_proj, bias, &mut s.logits);
     }
 
     fn update_state(&self, state: &mut [f32], result: &[f32], gate: f32) {
@@ -152,22 +163,23 @@ impl Model {
         s.d_x_emb.fill(0.0);
     }
 
-    /// The state y after outer cycle h, until [`Self::cycle_backward`] has gone beyond that cycle.
-    pub fn answer_after<'a>(&self, s: &'a Shard, h: usize) -> &'a [f32] {
-        s.starts.get(h + 1).map_or(&s.y, |(y, _)| y)
-    }
-
     /// Adds what the loss of the answer after outer cycle h gives to the gradient of y; leaves d loss / d logits in
-    /// `s.logits`. The loss is `scale` times the sum of the cross-entropies.
+    /// `s.logits` and what W_out was multiplied by in `s.answer`. The loss is `scale` times the sum of the cross-entropies.
     fn read_out_backward(&self, s: &mut Shard, h: usize, scale: f32) {
         if h + 1 < self.config.h_cycles {
-            let y = s.starts.get(h + 1).map_or(&s.y, |(y, _)| y);
-            self.read_out_of(y, &mut s.logits);
+            self.read_out_after(s, h);
         }
         cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale);
         let weight = (&self.params.output_proj.weight.data[..], &self.packed.output_proj);
         linear_backward_input(s.rows, &s.logits, weight, &mut s.h);
-        add_scaled(&mut s.d_y, 1.0, &s.h);
+        match &self.params.output_norm {
+            None => add_scaled(&mut s.d_y, 1.0, &s.h),
+            Some(norm) => {
+                let ((normalised, inv_std), [d_gain, d_bias]) = (&s.answer_norm, &mut s.sums.output_norm);
+                let gain = &norm.weight.data;
+                layer_norm_backward(&mut s.h, normalised, inv_std, gain, &mut s.d_y, [d_gain, d_bias]);
+            }
+        }
     }
 
     /// Takes the state gradients from the end of outer cycle h to its start. Cycles go from last to first.

@@ -54,6 +54,8 @@ pub struct RowSums {
     pub latent_gate: f32,
     /// d loss / d beta
     pub output_gate: f32,
+    /// Gain and bias of the normalised answer, `[d]` each.
+    pub output_norm: [Vec<f32>; 2],
     /// One for each block of R.
     pub latent: Vec<BlockRowSums>,
     /// One for each block of O.
@@ -81,7 +83,11 @@ pub struct Shard {
     pub y: Vec<f32>,
     /// The latent state, `[rows, d]`.
     pub z: Vec<f32>,
-    /// `W_out y + b_out`, `[puzzles, 81, 9]`; the backward pass makes it its gradient.
+    /// What W_out is multiplied by: y, or LayerNorm(y), `[rows, d]`.
+    pub answer: Vec<f32>,
+    /// Before gain and bias, if it is normalised, `[rows, d]`; and `1 / std`, `[rows]`.
+    pub answer_norm: (Vec<f32>, Vec<f32>),
+    /// The logits, `[puzzles, 81, 9]`; the backward pass makes it its gradient.
     pub logits: Vec<f32>,
     /// (y, z) at the start of each outer cycle, when recording.
     pub starts: Vec<(Vec<f32>, Vec<f32>)>,
@@ -130,6 +136,8 @@ impl Shard {
             x_emb: state(),
             y: state(),
             z: state(),
+            answer: state(),
+            answer_norm: if config.output_norm { (state(), zeros(rows)) } else { Default::default() },
             logits: zeros(puzzles * CELLS * DIGITS),
             starts: (0..starts).map(|_| (state(), state())).collect(),
             tapes: (0..cycles).map(tape).collect(),
@@ -141,6 +149,7 @@ impl Shard {
             sums: RowSums {
                 latent_gate: 0.0,
                 output_gate: 0.0,
+                output_norm: [zeros(d), zeros(d)],
                 latent: vec![BlockRowSums::new(config); config.l_layers],
                 output: vec![BlockRowSums::new(config); config.output_layers],
             },
@@ -156,7 +165,7 @@ impl Shard {
         let block = BlockTape::values_per_row(config);
         let tape = config.l_layers * applications * block + config.output_layers * block;
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
-        let states = 4 * d;
+        let states = 5 * d + usize::from(config.output_norm) * (d + 1);
         if recording == Recording::Nothing {
             return logits + tokens * (states + cycles * tape);
         }
@@ -190,9 +199,13 @@ impl Shard {
             }
         }
         let values = self.rows * config.hidden_dim;
-        let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h];
+        let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h, &mut self.answer];
         let gradients = [&mut self.d_x_emb, &mut self.d_y, &mut self.d_z];
         states.into_iter().for_each(|state| state.resize(values, 0.0));
+        if config.output_norm {
+            self.answer_norm.0.resize(values, 0.0);
+            self.answer_norm.1.resize(self.rows, 0.0);
+        }
         self.logits.resize(self.puzzles * CELLS * DIGITS, 0.0);
         if self.recording != Recording::Nothing {
             gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));

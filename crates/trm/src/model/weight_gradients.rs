@@ -41,8 +41,7 @@ pub fn weight_gradients(grads: &mut Params, shards: &[Shard], model: &Model, h: 
     let (l_cycles, format) = (model.config().l_cycles, model.format());
     if model.is_supervised(h) {
         let mut work = Vec::new();
-        let sources: Vec<_> =
-            shards.iter().map(|s| (s.rows, model.answer_after(s, h), &s.logits[..])).collect();
+        let sources: Vec<_> = shards.iter().map(|s| (s.rows, &s.answer[..], &s.logits[..])).collect();
         panels(&mut grads.output_proj.weight, &sources, &mut work);
         run(work, format.for_outputs(grads.output_proj.bias.data.len()), threads);
         shards.iter().for_each(|s| linear_backward_bias(&s.logits, &mut grads.output_proj.bias.data));
@@ -99,6 +98,11 @@ pub fn row_sum_gradients(grads: &mut Params, shards: &mut [Shard]) {
     for s in shards {
         take(&mut grads.latent_gate.data, std::slice::from_mut(&mut s.sums.latent_gate));
         take(&mut grads.output_gate.data, std::slice::from_mut(&mut s.sums.output_gate));
+        if let Some(norm) = &mut grads.output_norm {
+            let [gain, bias] = &mut s.sums.output_norm;
+            take(&mut norm.weight.data, gain);
+            take(&mut norm.bias.data, bias);
+        }
         let blocks = grads.latent_layers.iter_mut().chain(&mut grads.output_layers);
         for (block, sums) in blocks.zip(s.sums.latent.iter_mut().chain(&mut s.sums.output)) {
             take(&mut block.norm.weight.data, &mut sums.gain);
