@@ -46,7 +46,7 @@ pub struct TrainArgs {
     /// TOML file of settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// CSV file (.csv, .csv.gz) with the columns quizzes,solutions
+    /// CSV file (.csv, .csv.gz) with the columns quizzes,solutions, in place of the preset's data and generated puzzles
     #[arg(short, long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Single settings, as in hidden_dim=256
@@ -140,6 +140,7 @@ impl TrainArgs {
         let mut config = layers.build().map_err(|e| input(&e))?;
         if let Some(path) = &self.data {
             config.data = path.display().to_string();
+            config.generate_samples = 0;
         }
         if config.data.is_empty() && config.generate_samples == 0 {
             return Err(input(&TrainError::NoData));
@@ -180,7 +181,8 @@ fn load_data(
     threads: &Threads,
     display: Display,
 ) -> Result<TrainingData, CliError> {
-    let dataset = if config.data.is_empty() {
+    let mut dataset = Dataset::default();
+    if config.generate_samples > 0 {
         let givens = config.generate_givens_min..=config.generate_givens_max;
         display.say(&format!(
             "generating {} puzzles with {} to {} givens",
@@ -188,18 +190,18 @@ fn load_data(
             givens.start(),
             givens.end()
         ));
-        let puzzles = Generator::new(config.seed, givens)
+        dataset.puzzles = Generator::new(config.seed, givens)
             .generate_many(config.generate_samples, threads)
             .map_err(|e| CliError::Input(e.to_string()))?;
-        Dataset { puzzles, ..Dataset::default() }
-    } else {
+    }
+    for file in config.data.split(',').map(str::trim).filter(|file| !file.is_empty()) {
         let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
-        read_csv(Path::new(&config.data), &options).map_err(|e| {
+        dataset.append(read_csv(Path::new(file), &options).map_err(|e| {
             CliError::Input(format!(
                 "{e}\n  `trm data check` lists every bad row; --skip-bad-rows leaves them out"
             ))
-        })?
-    };
+        })?);
+    }
     if dataset.skipped_count > 0 {
         display.say(&format!("skipped {} bad rows:", dataset.skipped_count));
         dataset.skipped.iter().take(10).for_each(|error| display.say(&format!("  {error}")));

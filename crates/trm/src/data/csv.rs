@@ -34,6 +34,15 @@ pub struct Dataset {
     pub skipped_count: usize,
 }
 
+impl Dataset {
+    /// Adds the rows of another file behind these.
+    pub fn append(&mut self, other: Self) {
+        self.puzzles.extend(other.puzzles);
+        self.skipped.extend(other.skipped);
+        self.skipped_count += other.skipped_count;
+    }
+}
+
 /// Why a row is no puzzle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {reason}")]
