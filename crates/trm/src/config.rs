@@ -161,6 +161,11 @@ pub struct TrmConfig {
     pub dropout: f64,
     /// Where the gates act.
     pub update: Update,
+    /// Whether a state is divided by its root mean square after every update, so that it stays in range however many
+    /// cycles follow.
+    pub state_norm: bool,
+    /// Standard deviation of the random numbers that z starts from; 0 starts from zero (SPEC.md).
+    pub init_noise: f64,
     /// Whether the answer is read off LayerNorm(y) instead of y.
     pub output_norm: bool,
     /// First value of both gates.
@@ -168,6 +173,9 @@ pub struct TrmConfig {
 
     /// Which answers the loss is taken of.
     pub supervision: Supervision,
+    /// Supervision segments: optimiser steps for which a puzzle stays in the batch, each starting from the states that the
+    /// last one ended in, until its board is right. 1 starts every step with new puzzles (SPEC.md).
+    pub segments: usize,
     /// Highest learning rate.
     pub lr: f64,
     /// Decoupled weight decay of AdamW, on weight matrices only.
@@ -195,7 +203,7 @@ pub struct TrmConfig {
     /// Memory for time: what the forward pass keeps.
     pub checkpoint_activations: CheckpointActivations,
 
-    /// CSV file of puzzles and solutions; empty to generate them.
+    /// CSV files of puzzles and solutions, separated by commas; generated puzzles come before their rows.
     pub data: String,
     /// Most rows of the file that are used.
     pub max_samples: usize,
@@ -207,7 +215,10 @@ pub struct TrmConfig {
     pub augment: bool,
     /// Times that an epoch passes over each training puzzle, every time under another symmetry if `augment` is set.
     pub augment_copies: usize,
-    /// Puzzles to generate when there is no data file.
+    /// Share of the training puzzles in which some blanks, from none to all of them, are filled in from the solution:
+    /// every difficulty between the puzzle's own and none, and the boards that a solver meets on its way.
+    pub reveal: f64,
+    /// Puzzles to generate.
     pub generate_samples: usize,
     /// Fewest givens of a generated puzzle.
     pub generate_givens_min: usize,
@@ -231,9 +242,12 @@ impl Default for TrmConfig {
             output_layers: 2,
             dropout: 0.1,
             update: Update::Documented,
+            state_norm: false,
+            init_noise: 0.0,
             output_norm: false,
             gate_init: 0.1,
             supervision: Supervision::Last,
+            segments: 1,
             lr: 1e-4,
             weight_decay: 0.01,
             beta1: 0.9,
@@ -253,6 +267,7 @@ impl Default for TrmConfig {
             val_fraction: 0.05,
             augment: false,
             augment_copies: 1,
+            reveal: 0.0,
             generate_samples: 0,
             generate_givens_min: 30,
             generate_givens_max: 40,
@@ -422,6 +437,13 @@ impl TrmConfig {
             &self.dropout,
             "a probability from 0 up to, not including, 1",
         )?;
+        range(
+            self.init_noise.is_finite() && self.init_noise >= 0.0,
+            "init_noise",
+            &self.init_noise,
+            "0 or more",
+        )?;
+        range(size(self.segments, 1 << 16), "segments", &self.segments, "1 to 65536")?;
         range(self.gate_init.is_finite(), "gate_init", &self.gate_init, "a finite number")?;
         range(positive(self.lr), "lr", &self.lr, "a number above 0")?;
         range(
@@ -437,6 +459,7 @@ impl TrmConfig {
         range(positive(self.clip_norm), "clip_norm", &self.clip_norm, "a number above 0")?;
         range(fraction(self.ema), "ema", &self.ema, "0 (off) up to, not including, 1")?;
         range(size(self.augment_copies, 1 << 24), "augment_copies", &self.augment_copies, "1 to 16777216")?;
+        range((0.0..=1.0).contains(&self.reveal), "reveal", &self.reveal, "from 0 to 1")?;
         range(self.max_samples > 0, "max_samples", &self.max_samples, "1 or more")?;
         range(
             fraction(self.val_fraction),

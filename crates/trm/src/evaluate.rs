@@ -1,6 +1,6 @@
 //! How well a model does on puzzles whose solutions are known.
 
-use crate::model::{Batch, CELLS, DIGITS, Engine, Model, Tally};
+use crate::model::{Batch, Budget, CELLS, Engine, Model, Tally};
 use crate::parallel::Threads;
 use crate::sudoku::Puzzle;
 use serde::Serialize;
@@ -27,16 +27,21 @@ pub struct Evaluation {
 }
 
 /// Predicts every puzzle and compares with its solution.
-pub fn evaluate(model: &Model, engine: &mut Engine, puzzles: &[Puzzle], threads: &Threads) -> Evaluation {
+pub fn evaluate(
+    model: &Model,
+    engine: &mut Engine,
+    puzzles: &[Puzzle],
+    budget: &Budget,
+    threads: &Threads,
+) -> Evaluation {
     let mut total = Tally::default();
     let mut boards_by_givens: BTreeMap<usize, [u64; 2]> = BTreeMap::new();
     for chunk in puzzles.chunks(CHUNK) {
         let batch = batch_of(chunk);
-        let logits = engine.predict(model, &batch.cells, threads);
-        for (i, puzzle) in chunk.iter().enumerate() {
+        let predictions = engine.predict(model, &batch.cells, budget, threads);
+        for (i, (puzzle, prediction)) in chunk.iter().zip(&predictions).enumerate() {
             let cells = i * CELLS..(i + 1) * CELLS;
-            let logits = &logits[i * CELLS * DIGITS..(i + 1) * CELLS * DIGITS];
-            let tally = Tally::of(logits, &batch.cells[cells.clone()], &batch.targets[cells]);
+            let tally = Tally::of(&prediction.logits, &batch.cells[cells.clone()], &batch.targets[cells]);
             let [boards, right] = boards_by_givens.entry(puzzle.quiz.givens()).or_default();
             *boards += 1;
             *right += tally.boards[1];

@@ -1,6 +1,6 @@
 //! Puzzles to answers: a board is called solved only after it has been checked against the rules.
 
-use crate::model::{CELLS, DIGITS, Engine, Model, argmax};
+use crate::model::{Budget, CELLS, DIGITS, Engine, Model, argmax};
 use crate::parallel::Threads;
 use crate::sudoku::Grid;
 use serde::Serialize;
@@ -30,6 +30,10 @@ pub struct Answer {
     pub conflicts: Vec<usize>,
     /// Softmax of each cell's logits.
     pub probabilities: Vec<[f32; DIGITS]>,
+    /// Outer cycles of the last trajectory.
+    pub steps: usize,
+    /// Trajectories before the last.
+    pub restarts: usize,
 }
 
 /// Answers every puzzle.
@@ -38,14 +42,19 @@ pub fn solve(
     engine: &mut Engine,
     puzzles: &[Grid],
     givens: Givens,
+    budget: &Budget,
     threads: &Threads,
 ) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(puzzles.len());
     for chunk in puzzles.chunks(CHUNK) {
         let cells: Vec<u8> = chunk.iter().flat_map(|grid| *grid.cells()).collect();
-        let logits = engine.predict(model, &cells, threads);
-        let boards = chunk.iter().zip(logits.chunks_exact(CELLS * DIGITS));
-        answers.extend(boards.map(|(puzzle, logits)| Answer::read(puzzle, logits, givens)));
+        let predictions = engine.predict(model, &cells, budget, threads);
+        let boards = chunk.iter().zip(predictions);
+        answers.extend(boards.map(|(puzzle, prediction)| Answer {
+            steps: prediction.steps,
+            restarts: prediction.restarts,
+            ..Answer::read(puzzle, &prediction.logits, givens)
+        }));
     }
     answers
 }
@@ -69,7 +78,7 @@ impl Answer {
         conflicts.sort_unstable();
         conflicts.dedup();
         let solved = board.is_solved() && board.agrees_with(puzzle);
-        Self { puzzle: *puzzle, board, solved, conflicts, probabilities }
+        Self { puzzle: *puzzle, board, solved, conflicts, probabilities, steps: 0, restarts: 0 }
     }
 
     /// The answer as `--format json` prints it.
@@ -80,6 +89,8 @@ impl Answer {
             solved: self.solved,
             conflicts: self.conflicts.clone(),
             probabilities: self.probabilities.clone(),
+            steps: self.steps,
+            restarts: self.restarts,
         }
     }
 }
@@ -91,6 +102,8 @@ struct AnswerJson {
     solved: bool,
     conflicts: Vec<usize>,
     probabilities: Vec<[f32; DIGITS]>,
+    steps: usize,
+    restarts: usize,
 }
 
 /// `e^o / sum e^o` of nine logits.

@@ -1,6 +1,6 @@
 //! How an answer was refined: the board after every outer cycle and the size of every update.
 
-use crate::model::{CELLS, DIGITS, Model, Recording, Shard};
+use crate::model::{CELLS, DIGITS, Model, Recording, Shard, States};
 use crate::ops::Dropout;
 use crate::solve::{Answer, Givens};
 use crate::sudoku::Grid;
@@ -34,7 +34,8 @@ pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
     let config = model.config();
     let mut shard = Shard::new(config, 1, Recording::Nothing);
     shard.load(config, puzzle.cells(), 0);
-    model.begin(&mut shard);
+    States::initial(config, config.seed, [0]).parts_mut(1).for_each(|states| states.load(&mut shard));
+    model.embed(&mut shard);
     let mut before = *puzzle.cells();
     let mut cycles = Vec::with_capacity(config.h_cycles);
     for h in 0..config.h_cycles {

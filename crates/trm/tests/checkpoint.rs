@@ -35,6 +35,7 @@ fn full_checkpoint() -> Checkpoint {
         training: Some(Training {
             state_json: r#"{"epoch":2,"π":"\"quoted\""}"#.into(),
             ema: Some(state(4)),
+            carry: Some(vec![("z".into(), Tensor { shape: vec![2, 1, 3], data: vec![0.1; 6] })]),
         }),
         config,
     }

@@ -3,7 +3,7 @@
 
 use safetensors::SafeTensors;
 use trm::config::{CheckpointActivations, Mixing, Precision, State, Supervision, TrmConfig, Update};
-use trm::model::{Batch, Engine, Model, Params, Recording, Shard};
+use trm::model::{Batch, Engine, Model, Params, Recording, Shard, States};
 use trm::ops::{Dropout, cross_entropy};
 use trm::parallel::Threads;
 use trm::tensor::Tensor;
@@ -35,6 +35,7 @@ impl Golden {
             hidden_dim: size("hidden_dim"),
             expansion: size("expansion"),
             output_norm: settings["output_norm"].as_bool().unwrap(),
+            state_norm: settings["state_norm"].as_bool().unwrap(),
             state: serde_json::from_value(settings["state"].clone()).unwrap(),
             mixing: serde_json::from_value(settings["mixing"].clone()).unwrap(),
             supervision: serde_json::from_value(settings["supervision"].clone()).unwrap(),
@@ -91,8 +92,9 @@ fn assert_close(ours: &[f32], theirs: &[f32], what: &str) {
 fn loss_and_gradients(model: &Model, batch: &Batch, recording: Recording, threads: usize) -> (f64, Params) {
     let mut grads = Params::zeros(model.config());
     let dropout = Dropout::new(model.config().dropout, 1, 2);
-    let tally =
-        Engine::new(recording).forward_backward(model, batch, &dropout, &mut grads, &Threads::new(threads));
+    let mut states = States::initial(model.config(), 0, 0..batch.rows() as u64);
+    let (mut engine, threads) = (Engine::new(recording), Threads::new(threads));
+    let tally = engine.forward_backward(model, batch, &mut states, &dropout, &mut grads, &threads);
     (tally.loss(), grads)
 }
 
@@ -101,7 +103,7 @@ fn agrees_with_pytorch(update: Update) {
     let (config, batch, threads) = (&golden.config, golden.batch(), Threads::new(2));
     let mut model = Model::new(config.clone(), golden.params(), &threads);
 
-    let logits = Engine::new(Recording::Nothing).predict(&model, &batch.cells, &threads);
+    let logits = Engine::new(Recording::Nothing).logits(&model, &batch.cells, &threads);
     assert_close(&logits, &golden.numbers("logits"), "logits");
     let loss = cross_entropy(&logits, 9, &batch.targets) / batch.targets.len() as f64;
     assert_close(&[loss as f32], &golden.numbers("loss"), "loss");
@@ -184,6 +186,7 @@ fn larger_case((update, state, every): Kind, precision: Precision) -> (Model, Ba
         mixing: if state == State::Board { Mixing::None } else { Mixing::UnitMean },
         supervision: if every { Supervision::Every } else { Supervision::Last },
         output_norm: every,
+        state_norm: every && state != State::Board,
         precision,
         ..TrmConfig::default()
     };

@@ -44,7 +44,7 @@ fn logits(checkpoint: &Checkpoint) -> Vec<f32> {
     let config = TrmConfig { precision: Precision::F32, ..checkpoint.config.clone() };
     let threads = Threads::new(1);
     let model = Model::new(config.clone(), Params::from_state_dict(&config, &checkpoint.model), &threads);
-    Engine::new(Recording::Nothing).predict(&model, Grid::parse(PUZZLE).unwrap().cells(), &threads)
+    Engine::new(Recording::Nothing).logits(&model, Grid::parse(PUZZLE).unwrap().cells(), &threads)
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn pytorch_loads_what_we_write() {
             weight_decay: 0.01,
         }),
         history: Some(losses.clone()),
-        training: Some(Training { state_json: "{}".into(), ema: Some(state(4)) }),
+        training: Some(Training { state_json: "{}".into(), ema: Some(state(4)), carry: None }),
     };
     full.write(&file("full.pt")).unwrap();
     let production = Checkpoint { optimizer: None, history: None, training: None, ..full.clone() };

@@ -5,7 +5,7 @@ use crate::output::{bytes, print, print_json};
 use serde::Serialize;
 use std::time::Instant;
 use trm::config::{ConfigLayers, TrmConfig};
-use trm::model::{Engine, Model, Params, Recording, flops_per_sample};
+use trm::model::{Budget, Engine, Model, Params, Recording, flops_per_sample};
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
 use trm::train::{Trainer, TrainingData};
@@ -107,10 +107,11 @@ fn measure(config: TrmConfig, steps: usize, threads: usize) -> Result<Report, Cl
     let model = Model::new(config.clone(), Params::init(&config), &threads);
     let cells: Vec<u8> = puzzles.iter().flat_map(|p| *p.quiz.cells()).collect();
     let mut engine = Engine::new(Recording::Nothing);
+    let budget = Budget::trained(&config);
     let mut time = |cells: &[u8]| {
         let seconds = (0..steps + 1).map(|_| {
             let started = Instant::now();
-            engine.predict(&model, cells, &threads);
+            engine.predict(&model, cells, &budget, &threads);
             started.elapsed().as_secs_f64()
         });
         median(seconds.skip(1).collect())

@@ -1,6 +1,6 @@
 //! `trm eval`
 
-use super::ModelArgs;
+use super::{BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::{percent, print, print_json};
 use std::fmt::Write;
@@ -21,6 +21,8 @@ Examples:
 pub struct EvalArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// CSV file (.csv, .csv.gz) with puzzles and solutions
     #[arg(short, long, value_name = "FILE")]
     data: PathBuf,
@@ -49,7 +51,8 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     }
     let (model, threads) = args.model.load()?;
     let started = std::time::Instant::now();
-    let evaluation = evaluate(&model, &mut Engine::new(Recording::Nothing), puzzles, &threads);
+    let budget = args.budget.budget(model.config());
+    let evaluation = evaluate(&model, &mut Engine::new(Recording::Nothing), puzzles, &budget, &threads);
     if args.json {
         return print_json(&evaluation);
     }

@@ -13,7 +13,8 @@ pub mod train;
 use crate::error::CliError;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::Checkpoint;
-use trm::model::{Model, Params};
+use trm::config::TrmConfig;
+use trm::model::{Budget, Model, Params};
 use trm::parallel::Threads;
 
 /// Where training leaves its model and solving looks for it.
@@ -28,6 +29,27 @@ pub struct ModelArgs {
     /// Worker threads; 0 for one on each CPU. Results do not depend on it
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
+}
+
+/// How long the model may think about a puzzle.
+#[derive(clap::Args)]
+pub struct BudgetArgs {
+    /// Most outer cycles; more than in training help a model that was trained with normalised or carried states
+    /// [default: as in training]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_steps: Option<u32>,
+    /// Start again from other random first states, up to N times, while a puzzle is unsolved
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub restarts: usize,
+}
+
+impl BudgetArgs {
+    /// The budget, as trained where nothing is said.
+    pub fn budget(&self, config: &TrmConfig) -> Budget {
+        let trained = Budget::trained(config);
+        let steps = self.max_steps.map_or(trained.steps, |steps| steps as usize);
+        Budget { steps, restarts: self.restarts, ..trained }
+    }
 }
 
 impl ModelArgs {

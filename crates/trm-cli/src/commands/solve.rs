@@ -1,6 +1,6 @@
 //! `trm solve`
 
-use super::ModelArgs;
+use super::{BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::print;
 use clap::ValueEnum;
@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::io::{IsTerminal, Read, Write as _};
 use std::path::PathBuf;
 use trm::atomic_file::write_atomically;
-use trm::model::{Engine, Model, Recording};
+use trm::model::{Budget, Engine, Model, Recording};
 use trm::solve::{Answer, Givens, solve};
 use trm::sudoku::{Grid, parse_puzzles};
 use trm::trace::{CycleTrace, trace};
@@ -31,6 +31,8 @@ pub struct SolveArgs {
     puzzles: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    budget: BudgetArgs,
     /// File of puzzles, one a line or as grids of nine lines
     #[arg(short, long, value_name = "FILE", conflicts_with = "puzzles")]
     input: Option<PathBuf>,
@@ -64,7 +66,8 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
     let (model, threads) = args.model.load()?;
     let givens = if args.raw { Givens::Predicted } else { Givens::Preserved };
     let mut engine = Engine::new(Recording::Nothing);
-    let answers = solve(&model, &mut engine, &puzzles, givens, &threads);
+    let budget = args.budget.budget(model.config());
+    let answers = solve(&model, &mut engine, &puzzles, givens, &budget, &threads);
     let mut text = String::new();
     for (number, answer) in (1..).zip(&answers) {
         let cycles = if args.trace { trace(&model, &answer.puzzle, givens) } else { Vec::new() };
@@ -194,5 +197,6 @@ fn json_line(answer: &Answer, cycles: &[CycleTrace]) -> Result<String, CliError>
 
 /// Answers one set of puzzles with a model in memory.
 pub fn answers_of(model: &Model, puzzles: &[Grid], threads: &trm::parallel::Threads) -> Vec<Answer> {
-    solve(model, &mut Engine::new(Recording::Nothing), puzzles, Givens::Preserved, threads)
+    let budget = Budget::trained(model.config());
+    solve(model, &mut Engine::new(Recording::Nothing), puzzles, Givens::Preserved, &budget, threads)
 }

@@ -66,6 +66,8 @@ pub struct Training {
     pub state_json: String,
     /// The averaged weights, if there are any.
     pub ema: Option<StateDict>,
+    /// The states of the puzzles that stay in the batch, if there are any.
+    pub carry: Option<StateDict>,
 }
 
 /// Why a model file could not be read or written.

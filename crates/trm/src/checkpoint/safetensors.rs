@@ -20,6 +20,7 @@ use std::path::Path;
 const EXP_AVG: &str = "optimizer.exp_avg.";
 const EXP_AVG_SQ: &str = "optimizer.exp_avg_sq.";
 const EMA: &str = "ema.";
+const CARRIED: &str = "carried.";
 /// Checksum of the other metadata and of all tensors: the format itself has none.
 const CRC32: &str = "trm.crc32";
 
@@ -77,6 +78,7 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
     if let Some(training) = &checkpoint.training {
         put("trm.training_json", training.state_json.clone());
         sets.extend(training.ema.as_ref().map(|ema| (EMA, ema)));
+        sets.extend(training.carry.as_ref().map(|carry| (CARRIED, carry)));
     }
     let tensors: Vec<(String, &Tensor)> = sets
         .into_iter()
@@ -137,7 +139,7 @@ pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
         let known: Vec<String> =
             named.filter(|name| file.tensor(&format!("{prefix}{name}")).is_ok()).collect();
         let unknown = file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).filter(|name| {
-            let other_set = [EXP_AVG, EXP_AVG_SQ, EMA].iter().any(|set| name.starts_with(set));
+            let other_set = [EXP_AVG, EXP_AVG_SQ, EMA, CARRIED].iter().any(|set| name.starts_with(set));
             !other_set && !known.iter().any(|k| k == name)
         });
         let names = known.iter().map(String::as_str).chain(unknown);
@@ -161,8 +163,11 @@ pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
     };
     let training = match text("trm.training_json") {
         Some(state_json) => {
-            let has_ema = file.names().iter().any(|name| name.starts_with(EMA));
-            Some(Training { state_json, ema: if has_ema { Some(state(EMA)?) } else { None } })
+            let set = |prefix: &str| {
+                let stored = file.names().iter().any(|name| name.starts_with(prefix));
+                stored.then(|| state(prefix)).transpose()
+            };
+            Some(Training { state_json, ema: set(EMA)?, carry: set(CARRIED)? })
         }
         None => None,
     };

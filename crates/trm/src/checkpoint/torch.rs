@@ -45,6 +45,9 @@ fn document<'a>(checkpoint: &'a Checkpoint, config_toml: &'a str) -> Object<'a> 
         if let Some(ema) = &training.ema {
             own.push(("ema_state_dict", state_dict(ema)));
         }
+        if let Some(carry) = &training.carry {
+            own.push(("carried_states", state_dict(carry)));
+        }
     }
     items.push((OWN_KEY, dict(own)));
     dict(items)
@@ -163,7 +166,10 @@ impl Reader {
         let training = match text("training_json") {
             Some(state_json) => {
                 let ema = self.pickle.get(own, "ema_state_dict");
-                Some(Training { state_json, ema: ema.map(|id| self.state_dict(id)).transpose()? })
+                let ema = ema.map(|id| self.state_dict(id)).transpose()?;
+                let carry = self.pickle.get(own, "carried_states");
+                let carry = carry.map(|id| self.state_dict(id)).transpose()?;
+                Some(Training { state_json, ema, carry })
             }
             None => None,
         };

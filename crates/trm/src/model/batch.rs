@@ -95,6 +95,17 @@ impl Tally {
     }
 }
 
+/// Whether each board is right in every cell.
+///
+/// # Shapes
+/// `logits` is `[rows, 81, 9]`, `targets` is `[rows, 81]`.
+pub fn right_boards(logits: &[f32], targets: &[u8]) -> impl Iterator<Item = bool> {
+    logits.chunks_exact(CELLS * DIGITS).zip(targets.chunks_exact(CELLS)).map(|(logits, targets)| {
+        let mut cells = logits.chunks_exact(DIGITS).zip(targets);
+        cells.all(|(row, target)| argmax(row) == usize::from(*target))
+    })
+}
+
 fn share([all, right]: [u64; 2]) -> f64 {
     if all == 0 { 0.0 } else { right as f64 / all as f64 }
 }

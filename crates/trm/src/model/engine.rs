@@ -8,12 +8,14 @@
 //! all threads to work. The weights of the other models are small, but a puzzle has many rows: they have many lanes, a
 //! thread works on one at a time, and a wave is one shard, whose activations stay near.
 
-use super::batch::{Batch, Tally};
+use super::CELLS;
+use super::batch::{Batch, Tally, right_boards};
+use super::budget::{Budget, Prediction};
 use super::params::Params;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};
+use super::states::{States, StatesMut};
 use super::weight_gradients::{input_gradients, row_sum_gradients, weight_gradients};
-use super::{CELLS, DIGITS};
 use crate::config::{State, TrmConfig};
 use crate::ops::{Dropout, add_scaled, transpose};
 use crate::parallel::Threads;
@@ -79,32 +81,51 @@ impl Engine {
         sizes.lanes * sizes.wave
     }
 
-    /// Logits of every puzzle, `[rows, 81, 9]`, dropout off.
-    pub fn predict(&mut self, model: &Model, cells: &[u8], threads: &Threads) -> Vec<f32> {
+    /// Logits of every puzzle, `[rows, 81, 9]`, after the cycles that the model was trained for.
+    pub fn logits(&mut self, model: &Model, cells: &[u8], threads: &Threads) -> Vec<f32> {
+        let predictions = self.predict(model, cells, &Budget::trained(model.config()), threads);
+        predictions.into_iter().flat_map(|prediction| prediction.logits).collect()
+    }
+
+    /// Predicts every puzzle within `budget`, dropout off.
+    pub fn predict(
+        &mut self,
+        model: &Model,
+        cells: &[u8],
+        budget: &Budget,
+        threads: &Threads,
+    ) -> Vec<Prediction> {
         let sizes = Sizes::of(model.config());
         let recording = self.recording;
         self.lanes.resize_with(sizes.lanes, Lane::default);
-        let part = sizes.lane_puzzles(cells.len() / CELLS) * CELLS;
-        let mut logits = vec![0.0; cells.len() * DIGITS];
-        let parts = cells.chunks(part).zip(logits.chunks_mut(part * DIGITS));
-        for_each_lane(
-            self.lanes.iter_mut().zip(parts).collect(),
-            threads,
-            |(lane, (cells, logits)), threads| {
-                let wave = sizes.wave * CELLS;
-                for (cells, logits) in cells.chunks(wave).zip(logits.chunks_mut(wave * DIGITS)) {
-                    lane.predict(model, recording, cells, logits, threads);
-                }
-            },
-        );
-        logits
+        let mut predictions = vec![Prediction::default(); cells.len() / CELLS];
+        let part = sizes.lane_puzzles(predictions.len());
+        let parts = cells.chunks(part * CELLS).zip(predictions.chunks_mut(part)).enumerate();
+        let work = self.lanes.iter_mut().zip(parts).collect();
+        for_each_lane(work, threads, |(lane, (i, (cells, predictions))), threads| {
+            let waves = cells.chunks(sizes.wave * CELLS).zip(predictions.chunks_mut(sizes.wave));
+            for (k, (cells, predictions)) in waves.enumerate() {
+                let shards =
+                    load(&mut lane.shards, model.config(), recording, cells, i * part + k * sizes.wave);
+                let puzzles = shards[0].puzzles;
+                threads.for_each(
+                    shards.iter_mut().zip(predictions.chunks_mut(puzzles)).collect(),
+                    |(s, p)| {
+                        budget.spend(model, s, p);
+                    },
+                );
+            }
+        });
+        predictions
     }
 
-    /// Adds the gradient of the mean cell-wise cross-entropy to `grads`; returns loss and hits of the forward pass.
+    /// Adds the gradient of the mean cell-wise cross-entropy to `grads`; returns loss and hits of the forward pass, which
+    /// goes on from `states`.
     pub fn forward_backward(
         &mut self,
         model: &Model,
         batch: &Batch,
+        states: &mut States,
         dropout: &Dropout,
         grads: &mut Params,
         threads: &Threads,
@@ -118,15 +139,16 @@ impl Engine {
         self.lane_grads.resize_with(sizes.lanes - 1, || Params::zeros(config));
 
         let part = sizes.lane_puzzles(batch.rows());
-        let parts = batch.cells.chunks(part * CELLS).zip(batch.targets.chunks(part * CELLS)).enumerate();
+        let parts = batch.cells.chunks(part * CELLS).zip(batch.targets.chunks(part * CELLS));
+        let parts = parts.zip(states.parts_mut(part)).enumerate();
         let used = parts.len();
         let targets = std::iter::once(&mut *grads).chain(&mut self.lane_grads);
         let work = self.lanes.iter_mut().zip(targets).zip(parts).collect();
-        for_each_lane(work, threads, |((lane, grads), (i, (cells, targets))), threads| {
+        for_each_lane(work, threads, |((lane, grads), (i, ((cells, targets), states))), threads| {
             if i > 0 {
                 grads.clear();
             }
-            lane.forward_backward(&pass, [cells, targets], i * part, grads, threads);
+            lane.forward_backward(&pass, [cells, targets], states, i * part, grads, threads);
         });
         let mut tally = Tally::default();
         self.lanes[..used].iter().for_each(|lane| tally.add(&lane.tally));
@@ -149,28 +171,12 @@ fn for_each_lane<T: Send>(mut lanes: Vec<T>, threads: &Threads, work: impl Fn(T,
 }
 
 impl Lane {
-    fn predict(
-        &mut self,
-        model: &Model,
-        recording: Recording,
-        cells: &[u8],
-        logits: &mut [f32],
-        threads: &Threads,
-    ) {
-        let shards = load(&mut self.shards, model.config(), recording, cells, 0);
-        let puzzles = shards[0].puzzles;
-        let work = shards.iter_mut().zip(logits.chunks_mut(puzzles * CELLS * DIGITS)).collect();
-        threads.for_each(work, |(s, logits): (&mut Shard, &mut [f32])| {
-            model.forward(s, &Dropout::OFF);
-            logits.copy_from_slice(&s.logits);
-        });
-    }
-
     /// All waves of the lane's puzzles, the first of which is number `first_sample` of the batch.
     fn forward_backward(
         &mut self,
         pass: &Pass,
         [cells, targets]: [&[u8]; 2],
+        mut states: StatesMut,
         first_sample: usize,
         grads: &mut Params,
         threads: &Threads,
@@ -181,7 +187,9 @@ impl Lane {
         self.d_input_t.clear();
         self.d_input_t.resize(grads.input_proj.weight.data.len(), 0.0);
         for (i, wave_of) in cells.chunks(wave * CELLS).zip(targets.chunks(wave * CELLS)).enumerate() {
-            self.wave(pass, wave_of, first_sample + i * wave, grads, threads);
+            let (own, rest) = states.split_at(wave_of.0.len() / CELLS);
+            states = rest;
+            self.wave(pass, wave_of, own, first_sample + i * wave, grads, threads);
         }
         let [d, inputs] = [config.hidden_dim, config.state.widths()[0]];
         let mut d_input = vec![0.0; self.d_input_t.len()];
@@ -193,6 +201,7 @@ impl Lane {
         &mut self,
         pass: &Pass,
         (cells, mut targets): (&[u8], &[u8]),
+        mut states: StatesMut,
         first_sample: usize,
         grads: &mut Params,
         threads: &Threads,
@@ -200,19 +209,22 @@ impl Lane {
         let Pass { model, recording, dropout, scale } = *pass;
         let config = model.config();
         let shards = load(&mut self.shards, config, recording, cells, first_sample);
-        for s in shards.iter_mut() {
+        let mut tallies = vec![Tally::default(); shards.len()];
+        let mut work = Vec::with_capacity(shards.len());
+        for (s, tally) in shards.iter_mut().zip(&mut tallies) {
             let (own, rest) = targets.split_at(s.cells.len());
             (s.targets, targets) = (own.to_vec(), rest);
+            let (own, rest) = states.split_at(s.puzzles);
+            states = rest;
+            work.push((s, tally, own));
         }
-        let mut tallies = vec![Tally::default(); shards.len()];
-        threads.for_each(
-            shards.iter_mut().zip(&mut tallies).collect(),
-            |(s, tally): (&mut Shard, &mut Tally)| {
-                model.forward(s, dropout);
-                *tally = Tally::of(&s.logits, &s.cells, &s.targets);
-                model.begin_backward(s);
-            },
-        );
+        threads.for_each(work, |(s, tally, mut states): (&mut Shard, &mut Tally, StatesMut)| {
+            states.load(s);
+            model.forward(s, dropout);
+            *tally = Tally::of(&s.logits, &s.cells, &s.targets);
+            states.store(s, right_boards(&s.logits, &s.targets));
+            model.begin_backward(s);
+        });
         tallies.iter().for_each(|tally| self.tally.add(tally));
         for h in (0..config.h_cycles).rev() {
             threads.for_each(shards.iter_mut().collect(), |s: &mut Shard| {

@@ -2,21 +2,25 @@
 
 mod batch;
 mod block;
+mod budget;
 mod engine;
 mod memory;
 mod packed;
 mod params;
 mod recursion;
 mod shard;
+mod states;
 mod weight_gradients;
 
 pub use batch::{Batch, Tally, argmax};
 pub use block::BlockTape;
+pub use budget::{Budget, Prediction};
 pub use engine::Engine;
 pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
 pub use params::{BlockParams, Linear, Norm, Params};
 pub use recursion::Model;
 pub use shard::{Recording, Shard};
+pub use states::{States, StatesMut};
 
 /// Cells of a board.
 pub const CELLS: usize = 81;

@@ -9,17 +9,18 @@
 //! ```
 //!
 //! With `update = "original"` the stacks gate each block and their result replaces the state. With `update = "single"` there
-//! is one state, `z <- R(x_emb + z)`, from which the answer is read off: `y <- z`.
+//! is one state, `z <- R(x_emb + z)`, from which the answer is read off: `y <- z`. With `state_norm = true` every new state is
+//! divided by its root mean square.
 
 use super::DIGITS;
 use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
 use super::packed::{Packed, PackedBlock};
 use super::params::{BlockParams, Params};
-use super::shard::{Recording, Shard};
+use super::shard::{NormTape, Recording, Shard};
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
     Dropout, Format, add_scaled, cross_entropy_backward, dot, layer_norm_backward, layer_norm_forward,
-    linear_backward_input, linear_forward, one_hot_linear_forward,
+    linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
 };
 use crate::parallel::Threads;
 
@@ -62,9 +63,9 @@ impl Model {
         result
     }
 
-    /// The whole forward pass: the loaded puzzles to logits.
+    /// The whole forward pass, from the states that the shard is in: H_cycles outer cycles, then the logits.
     pub fn forward(&self, s: &mut Shard, dropout: &Dropout) {
-        self.begin(s);
+        self.embed(s);
         for h in 0..self.config.h_cycles {
             if let Some((y, z)) = s.starts.get_mut(h) {
                 y.copy_from_slice(&s.y);
@@ -75,8 +76,8 @@ impl Model {
         self.read_out(s);
     }
 
-    /// `x_emb = W_in x + b_in; y = z = 0`
-    pub fn begin(&self, s: &mut Shard) {
+    /// `x_emb = W_in x + b_in`
+    pub fn embed(&self, s: &mut Shard) {
         one_hot_linear_forward(
             &s.inputs,
             self.config.state.channels(),
@@ -84,8 +85,6 @@ impl Model {
             &self.params.input_proj.bias.data,
             &mut s.x_emb,
         );
-        s.y.fill(0.0);
-        s.z.fill(0.0);
     }
 
     /// One outer cycle.
@@ -107,6 +106,7 @@ impl Model {
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
         stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, at.application);
         self.update_state(&mut s.z, &s.h, self.params.latent_gate.data[0]);
+        self.normalise(&mut s.tapes[at.cycle].latent_norm, &mut s.z, at.application.slot);
         self.keep(&mut s.tapes[at.cycle].latent_result, &s.h, at.application.slot);
     }
 
@@ -121,6 +121,7 @@ impl Model {
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
         stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, at.application);
         self.update_state(&mut s.y, &s.h, self.params.output_gate.data[0]);
+        self.normalise(&mut s.tapes[at.cycle].output_norm, &mut s.y, at.application.slot);
         self.keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
     }
 
@@ -148,6 +149,22 @@ impl Model {
         match self.config.update {
             Update::Documented => add_scaled(state, gate, result),
             Update::Original | Update::Single => state.copy_from_slice(result),
+        }
+    }
+
+    /// Divides a new state by its root mean square, if that is asked for, and keeps what the gradient needs.
+    fn normalise(&self, tape: &mut NormTape, state: &mut [f32], slot: usize) {
+        if self.config.state_norm {
+            let (normalised, inv_rms) = tape.slot(slot, state.len(), self.config.hidden_dim);
+            rms_norm_forward(self.config.hidden_dim, state, inv_rms);
+            normalised.copy_from_slice(state);
+        }
+    }
+
+    fn normalise_backward(&self, tape: &mut NormTape, d_state: &mut [f32], slot: usize) {
+        if self.config.state_norm {
+            let (normalised, inv_rms) = tape.slot(slot, d_state.len(), self.config.hidden_dim);
+            rms_norm_backward(self.config.hidden_dim, d_state, normalised, inv_rms);
         }
     }
 
@@ -203,6 +220,7 @@ impl Model {
         let tape = &mut s.tapes[at.cycle];
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
         let gate = self.params.latent_gate.data[0];
+        self.normalise_backward(&mut tape.latent_norm, &mut s.d_z, at.application.slot);
         let result = kept(&tape.latent_result, at.application.slot, s.d_z.len());
         s.sums.latent_gate += self.update_state_backward(&mut s.h, &s.d_z, result, gate);
         let sums = &mut s.sums.latent;
@@ -223,6 +241,7 @@ impl Model {
         let tape = &mut s.tapes[at.cycle];
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
         let gate = self.params.output_gate.data[0];
+        self.normalise_backward(&mut tape.output_norm, &mut s.d_y, at.application.slot);
         let result = kept(&tape.output_result, at.application.slot, s.d_y.len());
         s.sums.output_gate += self.update_state_backward(&mut s.h, &s.d_y, result, gate);
         let sums = &mut s.sums.output;

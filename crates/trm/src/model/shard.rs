@@ -45,6 +45,37 @@ pub struct CycleTape {
     pub latent_result: Vec<f32>,
     /// O(y + z), `[rows, d]`.
     pub output_result: Vec<f32>,
+    /// Of each new z, if states are normalised.
+    pub latent_norm: NormTape,
+    /// Of the new y, if states are normalised.
+    pub output_norm: NormTape,
+}
+
+/// What normalising a state leaves for the backward pass.
+#[derive(Clone, Debug, Default)]
+pub struct NormTape {
+    /// The normalised state, `[applications, rows, d]`.
+    normalised: Vec<f32>,
+    /// `1 / rms`, `[applications, rows]`.
+    inv_rms: Vec<f32>,
+}
+
+impl NormTape {
+    fn new(config: &TrmConfig, rows: usize) -> Self {
+        let rows = if config.state_norm { rows } else { 0 };
+        Self { normalised: vec![0.0; rows * config.hidden_dim], inv_rms: vec![0.0; rows] }
+    }
+
+    /// f32 values that one row takes.
+    fn values_per_row(config: &TrmConfig) -> usize {
+        if config.state_norm { config.hidden_dim + 1 } else { 0 }
+    }
+
+    /// The part of one application, where a state holds `values`, d in a row.
+    pub fn slot(&mut self, slot: usize, values: usize, d: usize) -> (&mut [f32], &mut [f32]) {
+        let place = |len: usize| slot * len..(slot + 1) * len;
+        (&mut self.normalised[place(values)], &mut self.inv_rms[place(values / d)])
+    }
 }
 
 /// Gradients that a shard sums over its own rows.
@@ -124,6 +155,8 @@ impl Shard {
             output: vec![BlockTape::new(config, rows); config.output_layers],
             latent_result: zeros(if training { applications * rows * d } else { 0 }),
             output_result: gradient(),
+            latent_norm: NormTape::new(config, applications * rows),
+            output_norm: NormTape::new(config, rows),
         };
         let starts = if training { config.h_cycles } else { 0 };
         Self {
@@ -163,7 +196,8 @@ impl Shard {
         let d = config.hidden_dim;
         let (cycles, applications) = recording.room(config);
         let block = BlockTape::values_per_row(config);
-        let tape = config.l_layers * applications * block + config.output_layers * block;
+        let norms = (applications + 1) * NormTape::values_per_row(config);
+        let tape = config.l_layers * applications * block + config.output_layers * block + norms;
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
         if recording == Recording::Nothing {
@@ -184,24 +218,18 @@ impl Shard {
         self.recording
     }
 
-    /// Takes other puzzles, at most as many as there is room for: `cells` is `[puzzles, 81]`.
+    /// Takes other puzzles, at most as many as there is room for: `cells` is `[puzzles, 81]`. Their states are zero.
     pub fn load(&mut self, config: &TrmConfig, cells: &[u8], first_sample: usize) {
         self.puzzles = cells.len() / CELLS;
         self.rows = self.puzzles * config.state.tokens();
         self.first_sample = first_sample;
-        self.cells.clear();
-        self.cells.extend_from_slice(cells);
-        self.inputs.clear();
-        match config.state {
-            State::Board | State::Cell => self.inputs.extend_from_slice(cells),
-            State::Candidate => {
-                self.inputs.extend(cells.iter().flat_map(|cell| (1..=9).map(|digit| channel(*cell, digit))));
-            }
-        }
+        self.set_cells(config, cells);
         let values = self.rows * config.hidden_dim;
         let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h, &mut self.answer];
         let gradients = [&mut self.d_x_emb, &mut self.d_y, &mut self.d_z];
         states.into_iter().for_each(|state| state.resize(values, 0.0));
+        self.y.fill(0.0);
+        self.z.fill(0.0);
         if config.output_norm {
             self.answer_norm.0.resize(values, 0.0);
             self.answer_norm.1.resize(self.rows, 0.0);
@@ -213,6 +241,19 @@ impl Shard {
             for (y, z) in &mut self.starts {
                 y.resize(values, 0.0);
                 z.resize(values, 0.0);
+            }
+        }
+    }
+
+    /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are.
+    pub fn set_cells(&mut self, config: &TrmConfig, cells: &[u8]) {
+        self.cells.clear();
+        self.cells.extend_from_slice(cells);
+        self.inputs.clear();
+        match config.state {
+            State::Board | State::Cell => self.inputs.extend_from_slice(cells),
+            State::Candidate => {
+                self.inputs.extend(cells.iter().flat_map(|cell| (1..=9).map(|digit| channel(*cell, digit))));
             }
         }
     }

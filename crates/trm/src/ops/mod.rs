@@ -11,6 +11,7 @@ mod gradient_check;
 mod layer_norm;
 mod linear;
 mod one_hot;
+mod rms_norm;
 mod units;
 
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
@@ -22,6 +23,7 @@ pub use linear::{
     linear_forward, product, transpose,
 };
 pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
+pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
 pub use units::{add_to_members, sum_units};
 
 use trm_kernels::{math, vectorize};

@@ -9,11 +9,12 @@ use crate::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
 use crate::config::TrmConfig;
 use crate::data::{Dataset, EpochOrder};
 use crate::evaluate::{Evaluation, batch_of, evaluate};
-use crate::model::{Batch, Engine, Model, Params, Recording, Tally};
+use crate::model::{Budget, CELLS, Engine, Model, Params, Recording, States, Tally};
 use crate::ops::Dropout;
 use crate::parallel::Threads;
-use crate::sudoku::{Puzzle, Symmetry};
-use rand::SeedableRng;
+use crate::sudoku::{Grid, Puzzle, Symmetry};
+use crate::tensor::{StateDict, Tensor};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +64,12 @@ pub struct Progress {
     /// Numbers of puzzles for training, validation and the end: other data would be another run.
     #[serde(default)]
     pub data_sizes: [usize; 3],
+    /// Puzzles that were drawn for the batch so far.
+    #[serde(default)]
+    pub drawn: u64,
+    /// Puzzles that stay in the batch: number of the draw, and supervision segments behind it.
+    #[serde(default)]
+    pub staying: Vec<(u64, usize)>,
 }
 
 /// What one step did.
@@ -101,8 +108,10 @@ pub struct Trainer {
     engine: Engine,
     evaluator: Engine,
     progress: Progress,
-    /// Order of the puzzles in the current epoch.
-    order: EpochOrder,
+    /// The pass over the puzzles that is being drawn from, and its order.
+    order: (u64, EpochOrder),
+    /// The puzzles that stay in the batch, and their states.
+    staying: (Vec<Puzzle>, States),
 }
 
 impl Trainer {
@@ -147,7 +156,11 @@ impl Trainer {
             return Err(TrainError::NotResumable("its weight average does not fit its setting `ema`".into()));
         }
         let params = read(&checkpoint.model);
-        Self::assemble(config, data, threads, params, optimizer, ema, progress)
+        let states = carried_states(&config, training.carry.as_ref(), progress.staying.len())?;
+        let mut trainer = Self::assemble(config, data, threads, params, optimizer, ema, progress)?;
+        let drawn: Vec<u64> = trainer.progress.staying.iter().map(|(number, _)| *number).collect();
+        trainer.staying = (drawn.into_iter().map(|number| trainer.puzzle(number)).collect(), states);
+        Ok(trainer)
     }
 
     fn assemble(
@@ -164,11 +177,8 @@ impl Trainer {
         }
         let model = Model::new(config.clone(), params, &threads);
         Ok(Self {
-            order: EpochOrder::new(
-                data.train.len() * config.augment_copies,
-                config.seed,
-                progress.epoch as u64,
-            ),
+            order: (0, EpochOrder::new(data.train.len() * config.augment_copies, config.seed, 0)),
+            staying: Default::default(),
             grads: Params::zeros(&config),
             engine: Engine::new(Recording::for_training(&config)),
             evaluator: Engine::new(Recording::Nothing),
@@ -244,12 +254,13 @@ impl Trainer {
     /// [`TrainError::Diverged`] if loss or gradient are not finite; the weights are then those before the step.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let started = std::time::Instant::now();
-        let batch = self.batch();
+        let (puzzles, mut states) = self.batch();
+        let batch = batch_of(&puzzles);
         let step = self.optimizer.step;
         let dropout = Dropout::new(self.config.dropout, self.config.seed, step);
         self.grads.clear();
-        let tally =
-            self.engine.forward_backward(&self.model, &batch, &dropout, &mut self.grads, &self.threads);
+        let Self { engine, model, grads, threads, .. } = self;
+        let tally = engine.forward_backward(model, &batch, &mut states, &dropout, grads, threads);
         let grad_norm = global_norm(&self.grads, &self.threads);
         if !(tally.loss().is_finite() && grad_norm.is_finite()) {
             return Err(self.divergence(tally.loss(), grad_norm));
@@ -262,6 +273,7 @@ impl Trainer {
         });
         let seconds = started.elapsed().as_secs_f64();
         self.count(&tally, grad_norm, seconds);
+        self.keep_unsolved(puzzles, states);
         Ok(StepReport {
             epoch: self.progress.epoch + 1,
             step_in_epoch: self.progress.step_in_epoch,
@@ -278,11 +290,12 @@ impl Trainer {
     /// Validates, closes the epoch and returns its record.
     pub fn finish_epoch(&mut self) -> EpochRecord {
         let started = std::time::Instant::now();
-        let (total_steps, samples) = (self.total_steps(), self.samples_per_epoch());
+        let total_steps = self.total_steps();
         let validation = (!self.data.validation.is_empty()).then(|| {
             let averaged = self.averaged_model();
             let model = averaged.as_ref().unwrap_or(&self.model);
-            evaluate(model, &mut self.evaluator, &self.data.validation, &self.threads)
+            let budget = Budget::trained(&self.config);
+            evaluate(model, &mut self.evaluator, &self.data.validation, &budget, &self.threads)
         });
         let progress = &mut self.progress;
         progress.elapsed_s += started.elapsed().as_secs_f64();
@@ -308,7 +321,7 @@ impl Trainer {
             grad_norm_max: progress.grad_norms[1],
             latent_gate: f64::from(self.model.params().latent_gate.data[0]),
             output_gate: f64::from(self.model.params().output_gate.data[0]),
-            samples_per_s: samples as f64 / progress.epoch_s.max(1e-9),
+            samples_per_s: progress.cells[0] as f64 / CELLS as f64 / progress.epoch_s.max(1e-9),
             elapsed_s: progress.elapsed_s,
             is_best,
         };
@@ -321,7 +334,6 @@ impl Trainer {
             epoch_s: 0.0,
             ..std::mem::take(progress)
         };
-        self.order = EpochOrder::new(samples, self.config.seed, self.progress.epoch as u64);
         record
     }
 
@@ -362,6 +374,7 @@ impl Trainer {
             training: Some(Training {
                 state_json,
                 ema: self.ema.as_ref().map(|e| e.state_dict(&self.config)),
+                carry: self.carry(),
             }),
         })
     }
@@ -373,27 +386,72 @@ impl Trainer {
         }
         let params = Params::from_state_dict(&self.config, &best.model);
         let model = Model::new(self.config.clone(), params, &self.threads);
-        Some(evaluate(&model, &mut self.evaluator, &self.data.holdout, &self.threads))
+        let budget = Budget::trained(&self.config);
+        Some(evaluate(&model, &mut self.evaluator, &self.data.holdout, &budget, &self.threads))
     }
 
-    /// The puzzles of the next step.
-    fn batch(&self) -> Batch {
-        let c = &self.config;
-        let first = self.progress.step_in_epoch * c.batch_size;
-        let indices = first..(first + c.batch_size).min(self.samples_per_epoch());
-        let puzzles: Vec<Puzzle> = indices
-            .map(|position| {
-                let puzzle = self.data.train[self.order.index(position) % self.data.train.len()];
-                if !c.augment {
-                    return puzzle;
-                }
-                let mut rng = ChaCha8Rng::seed_from_u64(c.seed);
-                rng.set_stream(((self.progress.epoch as u64) << 32) | position as u64);
-                let symmetry = Symmetry::random(&mut rng);
-                Puzzle { quiz: symmetry.apply(&puzzle.quiz), solution: symmetry.apply(&puzzle.solution) }
-            })
+    /// The puzzles of the next step and the states they go on from: those that stay, then new ones.
+    fn batch(&mut self) -> (Vec<Puzzle>, States) {
+        let size = self.config.batch_size;
+        // Where no puzzle stays, an epoch is one pass over all of them, and its last batch what is left.
+        let left = self.samples_per_epoch().saturating_sub(self.progress.step_in_epoch * size);
+        let size = if self.config.segments == 1 { size.min(left) } else { size };
+        let (mut puzzles, mut states) = std::mem::take(&mut self.staying);
+        let first = self.progress.drawn;
+        let new = first..first + (size - puzzles.len()) as u64;
+        puzzles.extend(new.clone().map(|number| self.puzzle(number)));
+        states.append(States::initial(&self.config, self.config.seed, new.clone()));
+        self.progress.drawn = new.end;
+        self.progress.staying.extend(new.map(|number| (number, 0)));
+        (puzzles, states)
+    }
+
+    /// The puzzle of a draw: passes over all puzzles follow each other, each in an order of its own.
+    fn puzzle(&mut self, number: u64) -> Puzzle {
+        let (c, samples) = (&self.config, self.samples_per_epoch());
+        let (pass, position) = (number / samples as u64, number % samples as u64);
+        if self.order.0 != pass {
+            self.order = (pass, EpochOrder::new(samples, c.seed, pass));
+        }
+        let mut puzzle = self.data.train[self.order.1.index(position as usize) % self.data.train.len()];
+        let mut rng = ChaCha8Rng::seed_from_u64(c.seed);
+        rng.set_stream(pass << 32 | position);
+        if c.augment {
+            let symmetry = Symmetry::random(&mut rng);
+            puzzle =
+                Puzzle { quiz: symmetry.apply(&puzzle.quiz), solution: symmetry.apply(&puzzle.solution) };
+        }
+        if c.reveal > 0.0 && rng.random_bool(c.reveal) {
+            puzzle.quiz = reveal_some(&puzzle, &mut rng);
+        }
+        puzzle
+    }
+
+    /// After a step: puzzles whose board is not right yet stay, for as many segments as the configuration has.
+    fn keep_unsolved(&mut self, mut puzzles: Vec<Puzzle>, mut states: States) {
+        let segments = self.config.segments;
+        let mut staying = std::mem::take(&mut self.progress.staying);
+        staying.iter_mut().for_each(|(_, behind)| *behind += 1);
+        let stays: Vec<bool> = staying
+            .iter()
+            .zip(&states.solved)
+            .map(|((_, behind), solved)| !solved && *behind < segments)
             .collect();
-        batch_of(&puzzles)
+        states.retain(|i| stays[i]);
+        let mut stay = stays.iter();
+        puzzles.retain(|_| *stay.next().unwrap_or(&false));
+        let mut stay = stays.iter();
+        staying.retain(|_| *stay.next().unwrap_or(&false));
+        self.progress.staying = staying;
+        self.staying = (puzzles, states);
+    }
+
+    /// The states of the puzzles that stay, as a checkpoint holds them.
+    fn carry(&self) -> Option<StateDict> {
+        let states = &self.staying.1;
+        let shape = [self.progress.staying.len(), self.config.state.tokens(), self.config.hidden_dim];
+        let tensor = |data: &Vec<f32>| Tensor { shape: shape.to_vec(), data: data.clone() };
+        (shape[0] > 0).then(|| vec![("y".into(), tensor(&states.y)), ("z".into(), tensor(&states.z))])
     }
 
     fn count(&mut self, tally: &Tally, grad_norm: f64, seconds: f64) {
@@ -423,6 +481,34 @@ impl Trainer {
             recent_norms: self.progress.recent_norms.clone(),
         }
     }
+}
+
+/// The states that a checkpoint holds for the puzzles that stay in the batch.
+fn carried_states(
+    config: &TrmConfig,
+    carry: Option<&StateDict>,
+    puzzles: usize,
+) -> Result<States, TrainError> {
+    let values = puzzles * config.state.tokens() * config.hidden_dim;
+    let find = |name: &str| {
+        let tensor = carry.and_then(|carry| carry.iter().find(|(n, _)| n == name));
+        let data = tensor.map_or(Vec::new(), |(_, tensor)| tensor.data.clone());
+        let message = "its carried states do not fit the puzzles in its batch";
+        (data.len() == values).then_some(data).ok_or_else(|| TrainError::NotResumable(message.into()))
+    };
+    Ok(States { y: find("y")?, z: find("z")?, solved: vec![false; puzzles] })
+}
+
+/// The quiz with each blank filled in with one probability, itself drawn evenly from 0 to 1.
+fn reveal_some(puzzle: &Puzzle, rng: &mut ChaCha8Rng) -> Grid {
+    let share = rng.random_range(0.0..1.0);
+    let mut cells = *puzzle.quiz.cells();
+    for (cell, digit) in cells.iter_mut().zip(puzzle.solution.cells()) {
+        if *cell == 0 && rng.random_bool(share) {
+            *cell = *digit;
+        }
+    }
+    Grid::from_cells(cells).expect("digits of two grids")
 }
 
 /// Puts a data set aside for training, validation and the final evaluation, as `config` says.

@@ -45,6 +45,7 @@ CONFIG = {
     "H_cycles": 2,
     "output_layers": 2,
     "output_norm": False,
+    "state_norm": False,
     "state": "board",
     "mixing": "none",
     "supervision": "last",
@@ -64,6 +65,7 @@ CANDIDATE = {
     "expansion": 3,
     "output_layers": 0,
     "output_norm": True,
+    "state_norm": True,
     "state": "candidate",
     "mixing": "unit_mean",
     "supervision": "every",
@@ -119,7 +121,7 @@ class CandidateBlock(nn.Module):
 
 
 class CandidateModel(nn.Module):
-    """One state of 729 vectors: z <- R(x_emb + z), logits = W_out layer_norm(z) + b_out after every outer cycle."""
+    """One state of 729 vectors: z <- rms_norm(R(x_emb + z)), logits = W_out layer_norm(z) + b_out after every outer cycle."""
 
     def __init__(self, config):
         super().__init__()
@@ -143,6 +145,7 @@ class CandidateModel(nn.Module):
                 z = x_emb + z
                 for f in self.latent_layers:
                     z = z + f(z)
+                z = nn.functional.rms_norm(z, z.shape[-1:], eps=1e-5)
             answers.append(self.output_proj(self.output_norm(z)).view(-1, 81, 9))
         return answers
 
