@@ -1,5 +1,6 @@
-//! Sudoku itself: boards, the exact solver, grading, generation and symmetries. No model code.
+//! Sudoku itself: boards, the exact solver, grading, generation, symmetries and canonical forms. No model code.
 
+mod canonical;
 mod generator;
 mod grade;
 mod grid;
@@ -7,6 +8,7 @@ mod solver;
 mod symmetry;
 mod units;
 
+pub use canonical::{canonical, canonical_forms};
 pub use generator::{GenerateError, Generator};
 pub use grade::grade;
 pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};
