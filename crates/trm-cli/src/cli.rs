@@ -32,7 +32,7 @@ enum Command {
     Info(info::InfoArgs),
     /// Turn a model file into another format, or into a production file
     Convert(convert::ConvertArgs),
-    /// Check, describe, generate, grade and complete puzzles
+    /// Check, describe, generate, harden, grade and complete puzzles
     Data(data::DataArgs),
     /// Speed and memory of training and solving on this machine
     Bench(bench::BenchArgs),

@@ -206,6 +206,8 @@ fn bad_settings_and_bad_data_are_input_errors() {
         &format!("quizzes,solutions\n{PUZZLE},{SOLUTION}\n{PUZZLE},{}\n", SOLUTION.replace('9', "8")),
     );
     write("header.csv", "a,b\n1,2\n");
+    write("empty.txt", "# nothing\n");
+    let twice = PUZZLE.replacen("53", "55", 1);
     for (arguments, part) in [
         (vec!["train", "--set", "hiden_dim=4"], "did you mean `hidden_dim`"),
         (vec!["train"], "no training puzzles"),
@@ -217,6 +219,11 @@ fn bad_settings_and_bad_data_are_input_errors() {
         (vec!["solve", PUZZLE], "trm train --preset quick"),
         (vec!["info", "bad.csv"], "no PyTorch file"),
         (vec!["data", "generate", "--count", "1", "--givens", "5"], "17 to 81"),
+        (vec!["data", "harden", "nowhere.txt", "-n", "1"], "nowhere.txt: no such file"),
+        (vec!["data", "harden", "empty.txt", "-n", "1"], "empty.txt: no puzzles"),
+        (vec!["data", "harden", &twice, "-n", "1"], "puzzle 1 has a digit twice"),
+        (vec!["data", "harden", PUZZLE, "-n", "1", "--exclude", "header.csv"], "quizzes,solutions"),
+        (vec!["data", "harden", PUZZLE, "-n", "1", "--guesses", "9-5"], "30-40"),
         (vec!["frobnicate"], "frobnicate"),
     ] {
         let message = fail(folder.path(), 2, &arguments);
@@ -268,6 +275,41 @@ fn puzzles_are_generated_checked_graded_and_completed() {
     assert!(message.contains("line 2: several solutions"), "{message}");
     let done = std::fs::read_to_string(path.join("done.csv")).unwrap();
     assert_eq!(done, format!("quizzes,solutions\n{},{SOLUTION}\n", PUZZLE.replace('.', "0")));
+}
+
+#[test]
+fn hard_puzzles_are_made_from_hard_ones_and_known_ones_are_left_out() {
+    let folder = folder();
+    let path = folder.path();
+    // Arto Inkala's puzzle of 2012.
+    let hard = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4..";
+    std::fs::write(path.join("hard.txt"), format!("# to start from\n{hard}\n")).unwrap();
+    let harden = |more: &str| {
+        let arguments = format!("data harden hard.txt -n 20 --guesses 4-30 {more}");
+        succeed(path, &arguments.split_whitespace().collect::<Vec<_>>())
+    };
+    let told = harden("--out a.csv.gz --threads 1");
+    assert_eq!(told, "a.csv.gz: 20 puzzles\n");
+    let check = succeed(path, &["data", "check", "--unique", "a.csv.gz"]);
+    assert!(
+        check.contains("20 good rows, 0 bad rows, 0 quizzes") && check.contains("0 puzzles whose"),
+        "{check}"
+    );
+    let grades = succeed(path, &["data", "grade", "a.csv.gz", "--json"]);
+    let grades: serde_json::Value = serde_json::from_str(&grades).unwrap();
+    let grades = grades["guesses"].as_array().unwrap();
+    assert!(grades.iter().all(|g| (4..=30).contains(&g.as_u64().unwrap())), "{grades:?}");
+
+    let again = harden("--threads 3");
+    let others = harden("--exclude a.csv.gz --exclude hard.txt");
+    std::fs::write(path.join("again.csv"), &again).unwrap();
+    let rows =
+        |text: &str| text.lines().skip(1).map(str::to_string).collect::<std::collections::HashSet<_>>();
+    assert_eq!((rows(&again).len(), rows(&others).len()), (20, 20));
+    assert!(rows(&again).is_disjoint(&rows(&others)), "what is excluded is not made again");
+    succeed(path, &["data", "generate", "-n", "1", "--givens", "81", "--out", "full.csv"]);
+    let message = fail(path, 2, &["data", "harden", "full.csv", "-n", "1"]);
+    assert!(message.contains("no new puzzle with 20 to 1000 guesses; give more or harder"), "{message}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! `trm data`
 
+mod harden;
+
 use crate::error::CliError;
 use crate::output::{percent, print, print_json};
 use clap::{Args, Subcommand};
@@ -43,6 +45,19 @@ Examples:
   trm data generate --count 100000 --givens 30-40 --out easy.csv.gz
   trm data generate --count 10 --givens 22-28 --guesses 1-20 --seed 7")]
     Generate(GenerateArgs),
+    /// Make hard puzzles out of hard puzzles: faster than `generate` finds some, and harder ones
+    #[command(after_help = "\
+A puzzle to start from loses one or two clues, gets others until it has one solution again, and then loses those that \
+are redundant. What has another grade than --guesses is dropped, and so is a known puzzle turned and renamed: no two \
+results are symmetric images of each other, nor of a puzzle to start from, nor of one in a file under --exclude.
+
+The harder the puzzles to start from, the faster it goes. The same seed and files make the same puzzles on every \
+machine and any number of threads. Ctrl-C writes what was made so far.
+
+Examples:
+  trm data harden hard.txt --count 100000 --guesses 20-400 --exclude test.csv --out harder.csv.gz
+  trm data harden -n 5 8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4..")]
+    Harden(harden::HardenArgs),
     /// Number of guesses that the exact solver needs: 0 is solved by singles alone
     #[command(after_help = "\
 Examples:
@@ -139,6 +154,7 @@ pub fn run(args: DataArgs) -> Result<(), CliError> {
         DataCommand::Check(args) => check(&args),
         DataCommand::Stats(args) => stats(&args),
         DataCommand::Generate(args) => generate(&args),
+        DataCommand::Harden(args) => harden::run(&args),
         DataCommand::Grade(args) => grades(&args),
         DataCommand::Complete(args) => complete(&args),
     }

@@ -1,8 +1,8 @@
 //! Puzzles with one solution and a wanted number of givens or guesses, the same for a seed on every machine.
 
 use super::grid::Grid;
-use super::solver::{Board, Search};
-use super::{Puzzle, grade, solve};
+use super::solver::{Board, Search, is_forced};
+use super::{Puzzle, grade};
 use crate::parallel::Threads;
 use rand::{Rng, RngExt, SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -100,42 +100,46 @@ fn random_solution(rng: &mut impl Rng) -> Grid {
             cells[30 * diagonal_box + i / 3 * 9 + i % 3] = digit;
         }
     }
-    let board =
-        Board::new(&Grid::from_cells(cells).expect("digits")).expect("boxes on the diagonal never clash");
+    let diagonal = Grid::from_cells(cells).expect("digits");
+    random_solution_of(&diagonal, rng).expect("boxes on the diagonal can always be completed")
+}
+
+/// A solution, found by a search that tries candidates at random; nothing if the puzzle has none.
+pub(super) fn random_solution_of(puzzle: &Grid, rng: &mut impl Rng) -> Option<Grid> {
     let mut search = Search::new(1);
-    search.run(board, &mut |candidates| {
+    search.run(Board::new(puzzle)?, &mut |candidates| {
         let skip = rng.random_range(0..candidates.count_ones());
         let mut rest = candidates;
         (0..skip).for_each(|_| rest &= rest - 1);
         rest & rest.wrapping_neg()
     });
-    search.found[0]
+    search.found.pop()
 }
 
 /// Clears cells in random order, as long as the solution stays the only one, until `wanted` givens are left.
-fn dig(solution: &Grid, wanted: usize, rng: &mut impl Rng) -> Grid {
+pub(super) fn dig(quiz: &Grid, wanted: usize, rng: &mut impl Rng) -> Grid {
     let mut order: [usize; 81] = std::array::from_fn(|i| i);
     order.shuffle(rng);
-    let mut cells = *solution.cells();
-    let mut left = 81;
+    let mut quiz = *quiz;
+    let mut left = quiz.givens();
     for cell in order {
+        let digit = quiz.cells()[cell];
         if left <= wanted {
             break;
         }
-        let digit = std::mem::take(&mut cells[cell]);
-        let quiz = Grid::from_cells(cells).expect("digits");
-        if solve(&quiz).unique().is_some() {
+        let without = quiz.with(cell, 0);
+        if digit != 0 && is_forced(&without, cell, digit) {
+            quiz = without;
             left -= 1;
-        } else {
-            cells[cell] = digit;
         }
     }
-    Grid::from_cells(cells).expect("digits")
+    quiz
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sudoku::solve;
 
     #[test]
     fn puzzles_are_unique_in_range_and_repeatable_on_any_number_of_threads() {

@@ -89,6 +89,13 @@ impl Grid {
         &self.0
     }
 
+    /// This board with another digit, 1 to 9, or a blank in a cell.
+    pub(super) fn with(mut self, cell: usize, digit: u8) -> Self {
+        debug_assert!(digit <= 9);
+        self.0[cell] = digit;
+        self
+    }
+
     /// Number of cells that are not blank.
     pub fn givens(&self) -> usize {
         self.0.iter().filter(|digit| **digit != 0).count()

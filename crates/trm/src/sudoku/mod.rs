@@ -1,15 +1,19 @@
-//! Sudoku itself: boards, the exact solver, grading, generation and symmetries. No model code.
+//! Sudoku itself: boards, the exact solver, grading, generation, symmetries and canonical forms. No model code.
 
+mod canonical;
 mod generator;
 mod grade;
 mod grid;
+mod harden;
 mod solver;
 mod symmetry;
 mod units;
 
+pub use canonical::{canonical, canonical_forms};
 pub use generator::{GenerateError, Generator};
 pub use grade::grade;
 pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};
+pub use harden::{HardenError, Hardener};
 pub use solver::{Solutions, solve};
 pub use symmetry::Symmetry;
 pub use units::Units;

@@ -36,6 +36,15 @@ pub fn solve(puzzle: &Grid) -> Solutions {
     }
 }
 
+/// Whether every solution of the puzzle has this digit in this cell.
+pub(super) fn is_forced(puzzle: &Grid, cell: usize, digit: u8) -> bool {
+    let mut search = Search::new(1);
+    if let Some(board) = Board::new(puzzle) {
+        search.branch(board, cell, board.candidates(cell) & !(1 << (digit - 1)), &mut first_of);
+    }
+    search.found.is_empty()
+}
+
 /// Candidates of every cell, bit d - 1 for digit d.
 const ALL: u16 = 0x1ff;
 
@@ -165,7 +174,11 @@ impl Search {
             self.found.push(Grid::from_cells(board.digits).expect("digits up to 9"));
             return;
         }
-        let mut candidates = board.candidates(cell);
+        self.branch(board, cell, board.candidates(cell), choose);
+    }
+
+    /// Adds the solutions below `board` that have one of these candidates in this cell, a blank one.
+    fn branch(&mut self, board: Board, cell: usize, mut candidates: u16, choose: Choice) {
         while candidates != 0 && self.found.len() < self.limit {
             let bit = choose(candidates);
             candidates &= !bit;
