@@ -24,6 +24,12 @@ pub struct Evaluation {
     pub board_accuracy: f64,
     /// (boards, boards right) by number of givens.
     pub boards_by_givens: BTreeMap<usize, [u64; 2]>,
+    /// Boards that came out solved with the givens kept: valid, so right if the puzzle has one solution.
+    pub solved: u64,
+    /// (outer cycles, boards solved within so many), for powers of two up to the most that any board took.
+    pub solved_by_cycles: Vec<(usize, u64)>,
+    /// Boards solved within no restart, one restart and so on.
+    pub solved_by_restarts: Vec<u64>,
 }
 
 /// Predicts every puzzle and compares with its solution.
@@ -35,6 +41,7 @@ pub fn evaluate(
     threads: &Threads,
 ) -> Evaluation {
     let mut total = Tally::default();
+    let mut all = Vec::with_capacity(puzzles.len());
     let mut boards_by_givens: BTreeMap<usize, [u64; 2]> = BTreeMap::new();
     for chunk in puzzles.chunks(CHUNK) {
         let batch = batch_of(chunk);
@@ -47,7 +54,14 @@ pub fn evaluate(
             *right += tally.boards[1];
             total.add(&tally);
         }
+        all.extend(predictions.iter().map(|p| (p.solved, p.steps, p.restarts)));
     }
+    let count = |within: &dyn Fn(usize, usize) -> bool| {
+        all.iter().filter(|(solved, steps, restarts)| *solved && within(*steps, *restarts)).count() as u64
+    };
+    let most_steps = all.iter().map(|p| p.1).max().unwrap_or(0);
+    let powers = std::iter::successors(Some(1), |n| (*n < most_steps).then_some(2 * n));
+    let most_restarts = all.iter().map(|p| p.2).max().unwrap_or(0);
     Evaluation {
         puzzles: total.boards[0],
         loss: total.loss(),
@@ -55,6 +69,9 @@ pub fn evaluate(
         blank_accuracy: total.blank_accuracy(),
         board_accuracy: total.board_accuracy(),
         boards_by_givens,
+        solved: count(&|_, _| true),
+        solved_by_cycles: powers.map(|n| (n, count(&|steps, _| steps <= n))).collect(),
+        solved_by_restarts: (0..=most_restarts).map(|r| count(&|_, restarts| restarts <= r)).collect(),
     }
 }
 

@@ -10,6 +10,8 @@ pub mod evaluate;
 pub mod model;
 pub mod ops;
 pub mod parallel;
+#[cfg(feature = "plot")]
+pub mod plot;
 pub mod solve;
 pub mod sudoku;
 pub mod tensor;

@@ -3,11 +3,13 @@
 use super::{BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::{percent, print, print_json};
+use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
 use trm::data::{ReadOptions, read_csv};
 use trm::evaluate::{Evaluation, evaluate};
 use trm::model::{Engine, Recording};
+use trm::plot::draw_thinking;
 
 /// Options of `trm eval`.
 #[derive(clap::Args)]
@@ -32,9 +34,20 @@ pub struct EvalArgs {
     /// Leave out rows that are no puzzle, instead of stopping at the first
     #[arg(long)]
     skip_bad_rows: bool,
+    /// Draw boards solved by outer cycles and restarts: a PNG, and an SVG beside it
+    #[arg(long, value_name = "FILE.png")]
+    plot: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    evaluation: Evaluation,
+    /// Time for all puzzles, divided by their number.
+    ms_per_puzzle: f64,
 }
 
 /// Evaluates and prints.
@@ -53,11 +66,17 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     let started = std::time::Instant::now();
     let budget = args.budget.budget(model.config());
     let evaluation = evaluate(&model, &mut Engine::new(Recording::Nothing), puzzles, &budget, &threads);
+    let ms_per_puzzle = 1e3 * started.elapsed().as_secs_f64() / puzzles.len() as f64;
+    if let Some(png) = &args.plot {
+        let title = format!("{} on {}", args.model.name(), args.data.display());
+        draw_thinking(&evaluation, ms_per_puzzle, &title, png, &png.with_extension("svg"))
+            .map_err(|e| CliError::Failed(format!("{}: {e}", png.display())))?;
+    }
     if args.json {
-        return print_json(&evaluation);
+        return print_json(&Report { evaluation, ms_per_puzzle });
     }
     print(&table(&evaluation))?;
-    print(&format!("{:.0} puzzles/s\n", puzzles.len() as f64 / started.elapsed().as_secs_f64()))
+    print(&format!("\n{ms_per_puzzle:.2} ms a puzzle, {:.0} puzzles/s\n", 1e3 / ms_per_puzzle))
 }
 
 /// The evaluation as a person reads it.
@@ -73,6 +92,19 @@ pub fn table(e: &Evaluation) -> String {
     let _ = writeln!(text, "\ngivens   boards   solved");
     for (givens, [boards, right]) in &e.boards_by_givens {
         let _ = writeln!(text, "{givens:>6} {boards:>8} {:>9}", percent(*right as f64 / *boards as f64));
+    }
+    let share = |solved: u64| percent(solved as f64 / e.puzzles.max(1) as f64);
+    let _ = writeln!(text, "\nwithin cycles   solved, givens kept");
+    for (cycles, solved) in &e.solved_by_cycles {
+        let _ = writeln!(text, "{cycles:>13} {:>8}", share(*solved));
+    }
+    if e.solved_by_restarts.len() > 1 {
+        let _ = writeln!(text, "\nwithin restarts   solved, givens kept");
+        let powers =
+            std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < e.solved_by_restarts.len());
+        for restarts in std::iter::once(0).chain(powers) {
+            let _ = writeln!(text, "{restarts:>15} {:>8}", share(e.solved_by_restarts[restarts]));
+        }
     }
     text
 }

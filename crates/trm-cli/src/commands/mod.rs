@@ -53,6 +53,11 @@ impl BudgetArgs {
 }
 
 impl ModelArgs {
+    /// What to call the model in a heading.
+    pub fn name(&self) -> String {
+        self.model.display().to_string()
+    }
+
     /// Reads the model.
     pub fn load(&self) -> Result<(Model, Threads), CliError> {
         if !self.model.exists() && self.model == Path::new(DEFAULT_MODEL) {

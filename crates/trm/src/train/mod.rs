@@ -2,8 +2,6 @@
 
 pub mod history;
 pub mod optimizer;
-#[cfg(feature = "plot")]
-pub mod plot;
 mod run;
 pub mod schedule;
 mod trainer;

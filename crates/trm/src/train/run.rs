@@ -81,7 +81,7 @@ impl RunFolder {
             return Ok(());
         }
         let (png, svg) = (self.file("training_history.png"), self.file("training_history.svg"));
-        super::plot::draw(records, "Tiny Recursive Model: training history", &png, &svg)
+        crate::plot::draw_history(records, "Tiny Recursive Model: training history", &png, &svg)
             .map_err(|e| TrainError::Io { path: png.clone(), source: std::io::Error::other(e.to_string()) })
     }
 

@@ -1,11 +1,11 @@
 //! One chart of the figure: axes, curves with their names at the right ends, the best epoch.
 
 use super::canvas::{Canvas, Font, Point};
-use super::{EpochRecord, FAINT_INK, INK, PlotError};
+use super::{FAINT_INK, INK, PlotError};
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 
-/// More epochs than this are drawn without a dot for each.
+/// More points than this are drawn without a dot for each.
 const MOST_DOTS: usize = 40;
 /// Values from here on, and what is no number, are left out.
 const UNDRAWABLE: f64 = 1e100;
@@ -16,7 +16,7 @@ const GRID: RGBColor = RGBColor(230, 230, 230);
 /// Colour of the curves of training, which stay in the background.
 pub(super) const TRAINING: RGBColor = RGBColor(150, 150, 150);
 
-/// A curve: its name, colour, and (epoch, value) points.
+/// A curve: its name, colour, and points.
 pub(super) struct Curve {
     name: &'static str,
     color: RGBColor,
@@ -24,14 +24,35 @@ pub(super) struct Curve {
 }
 
 impl Curve {
-    pub fn new(
-        name: &'static str,
-        color: RGBColor,
-        records: &[EpochRecord],
-        value: impl Fn(&EpochRecord) -> Option<f64>,
-    ) -> Self {
-        let point = |r: &EpochRecord| Some((r.epoch as f64, value(r).filter(|v| v.abs() < UNDRAWABLE)?));
-        Self { name, color, points: records.iter().filter_map(point).collect() }
+    pub fn new(name: &'static str, color: RGBColor, points: impl Iterator<Item = Point>) -> Self {
+        Self { name, color, points: points.filter(|(_, value)| value.abs() < UNDRAWABLE).collect() }
+    }
+}
+
+/// The horizontal axis: its name, range, and labelled ticks.
+pub(super) struct Axis {
+    name: &'static str,
+    range: (f64, f64),
+    ticks: Vec<(f64, String)>,
+}
+
+impl Axis {
+    /// Something that is counted from the first value on; a single one stands in the middle.
+    pub fn counted(name: &'static str, (first, last): (f64, f64)) -> Self {
+        let range = if first < last { (first, last) } else { (first - 0.5, first + 0.5) };
+        let step = tick_step(range.1 - range.0, 8).0.max(1.0);
+        // Where it counts from 1, a round step starts with the first itself.
+        let round = ticks(range, step).filter(|x| x - range.0 > 0.3 * step || step == 1.0);
+        let first = (step > 1.0).then_some(range.0);
+        let ticks = first.into_iter().chain(round).map(|x| (x, format!("{x:.0}"))).collect();
+        Self { name, range, ticks }
+    }
+
+    /// Powers of two: a point at x stands for `2^x`.
+    pub fn powers_of_two(name: &'static str, last: u32) -> Self {
+        let every = last / 12 + 1;
+        let ticks = (0..=last).step_by(every as usize).map(|x| (f64::from(x), (1u64 << x).to_string()));
+        Self { name, range: (0.0, f64::from(last.max(1))), ticks: ticks.collect() }
     }
 }
 
@@ -39,7 +60,7 @@ impl Curve {
 pub(super) struct Panel {
     left: f64,
     right: f64,
-    epochs: (f64, f64),
+    axis: Axis,
     values: (f64, f64),
     best: Option<f64>,
 }
@@ -48,15 +69,13 @@ impl Panel {
     const TOP: f64 = 142.0;
     const BOTTOM: f64 = 468.0;
 
-    pub fn new(left: f64, right: f64, epochs: (f64, f64), values: (f64, f64), best: Option<f64>) -> Self {
-        // A single epoch stands in the middle.
-        let epochs = if epochs.0 < epochs.1 { epochs } else { (epochs.0 - 0.5, epochs.0 + 0.5) };
-        Self { left, right, epochs, values, best }
+    pub fn new(left: f64, right: f64, axis: Axis, values: (f64, f64), best: Option<f64>) -> Self {
+        Self { left, right, axis, values, best }
     }
 
-    fn x(&self, epoch: f64) -> f64 {
-        let (first, last) = self.epochs;
-        self.left + (self.right - self.left) * (epoch - first) / (last - first)
+    fn x(&self, x: f64) -> f64 {
+        let (first, last) = self.axis.range;
+        self.left + (self.right - self.left) * (x - first) / (last - first)
     }
 
     /// Values beyond the range lie on its edge.
@@ -105,16 +124,13 @@ impl Panel {
             )?;
         }
         canvas.line(&[(self.left, Self::BOTTOM), (self.right, Self::BOTTOM)], FAINT_INK, 1.0)?;
-        let step = tick_step(self.epochs.1 - self.epochs.0, 8).0.max(1.0);
-        // Epochs count from 1, so a round step starts with the first epoch itself.
-        let round = ticks(self.epochs, step).filter(|e| e - self.epochs.0 > 0.3 * step || step == 1.0);
-        let first = (step > 1.0).then_some(self.epochs.0);
-        for epoch in first.into_iter().chain(round) {
-            let x = self.x(epoch);
+        for (x, label) in &self.axis.ticks {
+            let x = self.x(*x);
             canvas.line(&[(x, Self::BOTTOM), (x, Self::BOTTOM + 5.0)], FAINT_INK, 1.0)?;
-            canvas.text((x, Self::BOTTOM + 17.0), HPos::Center, &format!("{epoch:.0}"), font)?;
+            canvas.text((x, Self::BOTTOM + 17.0), HPos::Center, label, font)?;
         }
-        canvas.text(((self.left + self.right) / 2.0, Self::BOTTOM + 42.0), HPos::Center, "epoch", font)
+        let middle = (self.left + self.right) / 2.0;
+        canvas.text((middle, Self::BOTTOM + 42.0), HPos::Center, self.axis.name, font)
     }
 
     fn draw_best_line<B: DrawingBackend>(&self, canvas: &Canvas<B>) -> Result<(), PlotError> {
@@ -210,7 +226,7 @@ mod tests {
     fn labels_of_curves_that_end_together_do_not_overlap() {
         let curves =
             [100.0, 99.9, 99.8, 0.0, 0.1].map(|v| Curve { name: "", color: INK, points: vec![(1.0, v)] });
-        let panel = Panel::new(0.0, 100.0, (1.0, 2.0), (0.0, 100.0), None);
+        let panel = Panel::new(0.0, 100.0, Axis::counted("epoch", (1.0, 2.0)), (0.0, 100.0), None);
         let placed = panel.place_labels(curves.iter().map(|c| (c, c.points[0].1)).collect());
         assert!(placed.windows(2).all(|pair| pair[0].2 - pair[1].2 >= LABEL_HEIGHT - 1e-9));
         assert!(placed.iter().all(|label| (Panel::TOP..=Panel::BOTTOM).contains(&label.2)));
