@@ -141,7 +141,7 @@ fn commit(cells: &mut [u8], logits: &[f32], rng: &mut ChaCha8Rng) {
 }
 
 /// Whether the likeliest digits of the blanks make, with the givens, a board that obeys the rules.
-fn is_solution(givens: &[u8], logits: &[f32]) -> bool {
+pub(super) fn is_solution(givens: &[u8], logits: &[f32]) -> bool {
     let mut digits = [0; CELLS];
     for ((digit, given), row) in digits.iter_mut().zip(givens).zip(logits.chunks_exact(DIGITS)) {
         *digit = if *given == 0 { argmax(row) as u8 + 1 } else { *given };
