@@ -1,4 +1,4 @@
-//! The paper's model on the command line: convert, info, solve, eval.
+//! The paper's model on the command line: convert, info, solve, eval, train.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -71,5 +71,49 @@ fn settings_that_fit_no_model_are_refused() {
         let (code, _, message) =
             trm(folder.path(), &["convert", "--set", set, "official.pt", "model.safetensors"]);
         assert!(code == 2 && message.contains(word), "{message}");
+    }
+}
+
+/// A training run of a second.
+const TINY: &str = "train --preset paper-att --threads 2 --run run --set hidden_size=16 num_heads=2 L_layers=1 L_cycles=1 \
+                    H_cycles=1 mlp_width=16 puzzle_emb_len=1 puzzle_emb_ndim=16 halt_max_steps=2 batch_size=8 steps=6 \
+                    eval_every=3 generate_samples=40 generate_givens_min=60 generate_givens_max=70 holdout_rows=5";
+
+#[test]
+fn a_run_leaves_its_files_goes_on_and_its_model_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let tiny: Vec<&str> = TINY.split_whitespace().collect();
+    let (code, output, message) = trm(folder, &tiny);
+    assert!(code == 0 && output.contains("held-out puzzles"), "{output} {message}");
+    let history = std::fs::read_to_string(folder.join("run/history.jsonl")).unwrap();
+    assert_eq!(history.lines().count(), 2);
+    let (code, _, message) = trm(folder, &tiny);
+    assert!(code == 2 && message.contains("--resume"), "{message}");
+    // Nothing is left to do, so only the evaluation comes again.
+    let (code, resumed, message) = trm(folder, &["train", "--resume", "--run", "run"]);
+    assert_eq!((code, resumed), (0, output), "{message}");
+
+    let model = "run/trm_paper_production.safetensors";
+    let (code, answer, message) = trm(folder, &["solve", "--model", model, "--max-steps", "1", PUZZLE]);
+    assert!(code <= 1 && answer.contains("solved"), "{answer} {message}");
+    let (code, _, message) = trm(folder, &["solve", "--model", model, "--restarts", "1", PUZZLE]);
+    assert!(code == 2 && message.contains("--restarts"), "{message}");
+}
+
+#[test]
+fn settings_of_a_run_are_checked_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("wrong.toml"), "[training]\nlearning = 3").unwrap();
+    for (arguments, word) in [
+        ("train --preset paper-mlp", "--data"),
+        ("train --preset paper-mlp --set lr=-1", "lr"),
+        ("train --preset paper-att --set num_heads=7", "num_heads"),
+        ("train --config wrong.toml", "learning"),
+        ("train --preset paper-mlp --set generate_samples=5 batch_size=10000000", "memory"),
+    ] {
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let (code, _, message) = trm(folder.path(), &arguments);
+        assert!(code == 2 && message.contains(word), "{arguments:?}: {message}");
     }
 }
