@@ -12,35 +12,60 @@ use trm_kernels::{Overwrite, math::exp_nonpositive, matmul, matmul_lhs_transpose
 /// Su et al., "RoFormer", <https://arxiv.org/abs/2104.09864>; pairs are (i, i + head_dim / 2) as in the paper's program.
 #[derive(Clone, Debug)]
 pub struct Rotary {
-    /// cos and sin of position times `theta^(-2 i / head_dim)`, `[head_dim / 2, tokens]` each.
+    /// cos and sin of position times `theta^(-2 i / part)`, `[parts, part / 2, tokens]` each.
     cos: Vec<f32>,
     sin: Vec<f32>,
+    /// Parts that a head is cut into, each turned by positions of its own.
+    parts: usize,
 }
 
 impl Rotary {
     /// The angles of a head with an even number of channels.
     pub fn new(head_dim: usize, tokens: usize, theta: f64) -> Self {
-        let angle = |i: usize, token: usize| token as f64 * theta.powf(-2.0 * i as f64 / head_dim as f64);
-        let angles = (0..head_dim / 2).flat_map(|i| (0..tokens).map(move |token| angle(i, token)));
+        let positions: Vec<usize> = (0..tokens).collect();
+        Self::of_positions(head_dim, &[positions], theta)
+    }
+
+    /// One part of the head for each list of positions: the first turns by the first list, and so on.
+    pub fn of_positions(head_dim: usize, positions: &[Vec<usize>], theta: f64) -> Self {
+        let part = head_dim / positions.len();
+        let angle = |i: usize, at: usize| at as f64 * theta.powf(-2.0 * i as f64 / part as f64);
+        let of_part = |list: &Vec<usize>| {
+            (0..part / 2).flat_map(|i| list.iter().map(move |at| angle(i, *at))).collect()
+        };
+        let angles: Vec<f64> = positions.iter().flat_map::<Vec<f64>, _>(of_part).collect();
         Self {
-            cos: angles.clone().map(|a| a.cos() as f32).collect(),
-            sin: angles.map(|a| a.sin() as f32).collect(),
+            cos: angles.iter().map(|a| a.cos() as f32).collect(),
+            sin: angles.iter().map(|a| a.sin() as f32).collect(),
+            parts: positions.len(),
         }
     }
 
+    /// Turns nothing: attention without positions.
+    pub fn none() -> Self {
+        Self { cos: Vec::new(), sin: Vec::new(), parts: 0 }
+    }
+
     /// Turns one head, `[head_dim, tokens]`, forward with `direction` 1 and back with -1.
-    fn turn(&self, head: &mut [f32], direction: f32) {
-        let (first, second) = head.split_at_mut(self.cos.len());
-        vectorize(
-            #[inline(always)]
-            || {
-                let angles = self.cos.iter().zip(&self.sin);
-                for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
-                    let sin = direction * sin;
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
-                }
-            },
-        );
+    pub(super) fn turn(&self, head: &mut [f32], direction: f32) {
+        if self.parts == 0 {
+            return;
+        }
+        let angles = self.cos.len() / self.parts;
+        let tables = self.cos.chunks_exact(angles).zip(self.sin.chunks_exact(angles));
+        for (part, (cos, sin)) in head.chunks_exact_mut(2 * angles).zip(tables) {
+            let (first, second) = part.split_at_mut(angles);
+            vectorize(
+                #[inline(always)]
+                || {
+                    let angles = cos.iter().zip(sin);
+                    for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(angles) {
+                        let sin = direction * sin;
+                        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                    }
+                },
+            );
+        }
     }
 }
 
@@ -57,17 +82,17 @@ pub struct Heads {
 
 impl Heads {
     /// Values of one head.
-    fn size(self) -> usize {
+    pub(super) fn size(self) -> usize {
         self.dim * self.tokens
     }
 
     /// Queries, keys and values of head h.
-    fn parts(self, qkv: &[f32], h: usize) -> [&[f32]; 3] {
+    pub(super) fn parts(self, qkv: &[f32], h: usize) -> [&[f32]; 3] {
         [0, 1, 2].map(|kind| &qkv[(kind * self.count + h) * self.size()..][..self.size()])
     }
 
     /// What the products of queries and keys are multiplied by.
-    fn scale(self) -> f32 {
+    pub(super) fn scale(self) -> f32 {
         1.0 / (self.dim as f32).sqrt()
     }
 }
@@ -133,7 +158,7 @@ pub fn attention_backward(
 }
 
 /// Replaces scores, `[rows, columns]`, by the softmax of `scale` times each column.
-fn softmax_of_columns(scores: &mut [f32], columns: usize, scale: f32) {
+pub(super) fn softmax_of_columns(scores: &mut [f32], columns: usize, scale: f32) {
     let mut largest = vec![f32::NEG_INFINITY; columns];
     let mut total = vec![0.0; columns];
     vectorize(
@@ -156,7 +181,12 @@ fn softmax_of_columns(scores: &mut [f32], columns: usize, scale: f32) {
 }
 
 /// Replaces the weights by the gradient of the scores.
-fn softmax_of_columns_backward(weights: &mut [f32], d_weights: &[f32], columns: usize, scale: f32) {
+pub(super) fn softmax_of_columns_backward(
+    weights: &mut [f32],
+    d_weights: &[f32],
+    columns: usize,
+    scale: f32,
+) {
     let mut total = vec![0.0; columns];
     vectorize(
         #[inline(always)]

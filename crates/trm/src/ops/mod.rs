@@ -5,6 +5,7 @@
 
 mod attention;
 mod binary_cross_entropy;
+mod cell_attention;
 mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -14,13 +15,16 @@ mod gradient_check;
 mod layer_norm;
 mod linear;
 mod one_hot;
+mod positions;
 mod rms_norm;
 mod stablemax;
 mod swiglu;
+mod unit_attention;
 mod units;
 
 pub use attention::{Heads, Rotary, attention_backward, attention_forward};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_backward};
+pub use cell_attention::CellAttention;
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use dropout::Dropout;
 pub use embedding::{embedding_backward, embedding_forward};
@@ -31,6 +35,7 @@ pub use linear::{
     linear_forward, product, transpose,
 };
 pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
+pub use positions::{add_positions, positions_backward};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};
 pub use swiglu::{swiglu_backward, swiglu_forward};

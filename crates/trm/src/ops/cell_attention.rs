@@ -1,0 +1,269 @@
+//! Attention among the 81 cells of a puzzle: every cell sees all cells, or each head sees one kind of unit only.
+//!
+//! States have a row for each cell, attention wants a row for each channel: this is where one becomes the other.
+
+use super::attention::{Heads, Rotary, attention_backward, attention_forward};
+use super::unit_attention::{unit_attention_backward, unit_attention_forward};
+use crate::sudoku::Units;
+
+/// Cells of a puzzle.
+const CELLS: usize = 81;
+
+/// Base of the rotary angles: over nine positions the slowest pair of a head of 16 channels turns by a quarter.
+const THETA: f64 = 10.0;
+
+/// How the heads look at the cells.
+#[derive(Clone, Debug)]
+pub struct CellAttention {
+    heads: Heads,
+    /// Whether a head sees units only.
+    by_unit: bool,
+    /// The cells in the order in which head h has them: `orders[h % orders.len()]`.
+    orders: Vec<Vec<usize>>,
+    /// Positions in each order.
+    rotaries: Vec<Rotary>,
+}
+
+impl CellAttention {
+    /// Heads that see everything or, if there are kinds of units, one kind each in turn. With `rotary` the first half of a
+    /// head's queries and keys turns with the row of the cell, the second with its column.
+    pub fn new(d: usize, heads: usize, units: &[Units], rotary: bool) -> Self {
+        let heads = Heads { count: heads, dim: d / heads, tokens: CELLS };
+        let mut orders: Vec<Vec<usize>> = units.iter().map(order_of).collect();
+        if orders.is_empty() {
+            orders.push((0..CELLS).collect());
+        }
+        let turned = |order: &Vec<usize>| {
+            let rows = order.iter().map(|cell| cell / 9).collect();
+            let columns = order.iter().map(|cell| cell % 9).collect();
+            Rotary::of_positions(heads.dim, &[rows, columns], THETA)
+        };
+        let rotaries =
+            orders.iter().map(|order| if rotary { turned(order) } else { Rotary::none() }).collect();
+        Self { heads, by_unit: !units.is_empty(), orders, rotaries }
+    }
+
+    /// Width of the state.
+    fn d(&self) -> usize {
+        self.heads.count * self.heads.dim
+    }
+
+    /// Cells that a head of a cell sees.
+    fn seen(&self) -> usize {
+        if self.by_unit { 9 } else { CELLS }
+    }
+
+    /// Values that [`Self::forward`] keeps in `weights` for each cell.
+    pub fn weights_per_cell(&self) -> usize {
+        self.heads.count * self.seen()
+    }
+
+    /// Values that [`Self::backward`] works in; [`Self::forward`] needs fewer.
+    pub fn scratch(&self) -> usize {
+        4 * self.d() * CELLS + 2 * CELLS * CELLS
+    }
+
+    /// Floating-point operations of a forward pass over one puzzle.
+    pub fn flops(&self) -> usize {
+        4 * CELLS * self.seen() * self.d()
+    }
+
+    /// Attention over each puzzle.
+    ///
+    /// # Shapes
+    /// `qkv` is `[puzzles, 81, 3 d]`: queries, keys and values, each by head; `columns`, `[puzzles, 3 d, 81]`, and `weights` are
+    /// kept for backward; `output` is `[puzzles, 81, d]`.
+    pub fn forward(
+        &self,
+        qkv: &[f32],
+        columns: &mut [f32],
+        weights: &mut [f32],
+        output: &mut [f32],
+        scratch: &mut [f32],
+    ) {
+        let d = self.d();
+        let attended = &mut scratch[..d * CELLS];
+        let puzzles = qkv.chunks_exact(3 * d * CELLS).zip(columns.chunks_exact_mut(3 * d * CELLS));
+        let kept = weights.chunks_exact_mut(self.weights_per_cell() * CELLS);
+        for (((qkv, columns), weights), output) in puzzles.zip(kept).zip(output.chunks_exact_mut(d * CELLS)) {
+            self.each(3 * d, |cells, channels| columns[channels] = qkv[cells]);
+            if self.by_unit {
+                unit_attention_forward(self.heads, &self.rotaries, columns, weights, attended);
+            } else {
+                attention_forward(self.heads, &self.rotaries[0], columns, weights, attended);
+            }
+            self.each(d, |cells, channels| output[cells] = attended[channels]);
+        }
+    }
+
+    /// Turns `columns` into the gradient of `qkv`, laid out as `qkv` was; overwrites the weights.
+    ///
+    /// # Shapes
+    /// As for [`Self::forward`]; `scratch` holds [`Self::scratch`] values.
+    pub fn backward(&self, columns: &mut [f32], weights: &mut [f32], d_output: &[f32], scratch: &mut [f32]) {
+        let d = self.d();
+        let (d_attended, rest) = scratch.split_at_mut(d * CELLS);
+        let (d_columns, rest) = rest.split_at_mut(3 * d * CELLS);
+        let puzzles = columns.chunks_exact_mut(3 * d * CELLS).zip(d_output.chunks_exact(d * CELLS));
+        let kept = weights.chunks_exact_mut(self.weights_per_cell() * CELLS);
+        for ((columns, d_output), weights) in puzzles.zip(kept) {
+            self.each(d, |cells, channels| d_attended[channels] = d_output[cells]);
+            if self.by_unit {
+                let scratch = &mut rest[..9 * CELLS];
+                let rotaries = &self.rotaries;
+                unit_attention_backward(
+                    self.heads, rotaries, columns, weights, d_attended, d_columns, scratch,
+                );
+            } else {
+                let scratch = &mut rest[..2 * CELLS * CELLS];
+                let rotary = &self.rotaries[0];
+                attention_backward(self.heads, rotary, columns, weights, d_attended, d_columns, scratch);
+            }
+            self.each(3 * d, |cells, channels| columns[cells] = d_columns[channels]);
+        }
+    }
+
+    /// Calls `copy` with the place of every value in `[81, width]` and its place in `[width, 81]`, where the cells are in
+    /// the order of the head that the channel belongs to.
+    #[inline(always)]
+    fn each(&self, width: usize, mut copy: impl FnMut(usize, usize)) {
+        let Heads { count, dim, .. } = self.heads;
+        for head in 0..width / dim {
+            let order = &self.orders[head % count % self.orders.len()];
+            for (place, cell) in order.iter().enumerate() {
+                for channel in head * dim..(head + 1) * dim {
+                    copy(cell * width + channel, channel * CELLS + place);
+                }
+            }
+        }
+    }
+}
+
+/// The cells, first members of all units first: members of a unit lie nine apart.
+fn order_of(units: &Units) -> Vec<usize> {
+    (0..9).flat_map(|member| units.members.iter().map(move |unit| unit[member])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, numbers, weighted_sum};
+
+    const D: usize = 12;
+
+    fn kinds() -> [CellAttention; 4] {
+        let units = Units::of_cells();
+        [
+            CellAttention::new(D, 2, &[], false),
+            CellAttention::new(D, 3, &[], true),
+            CellAttention::new(D, 6, units, false),
+            CellAttention::new(D, 3, units, true),
+        ]
+    }
+
+    struct Run {
+        columns: Vec<f32>,
+        weights: Vec<f32>,
+        output: Vec<f32>,
+    }
+
+    fn run(attention: &CellAttention, qkv: &[f32]) -> Run {
+        let cells = qkv.len() / (3 * D);
+        let mut run = Run {
+            columns: vec![0.0; qkv.len()],
+            weights: vec![0.0; cells * attention.weights_per_cell()],
+            output: vec![0.0; cells * D],
+        };
+        let mut scratch = vec![0.0; attention.scratch()];
+        attention.forward(qkv, &mut run.columns, &mut run.weights, &mut run.output, &mut scratch);
+        run
+    }
+
+    fn input(puzzles: usize) -> Vec<f32> {
+        numbers(puzzles * CELLS * 3 * D, 1).iter().map(|v| 2.0 * v).collect()
+    }
+
+    /// What the op computes, written as its definition.
+    fn by_definition(attention: &CellAttention, units: &[Units], qkv: &[f32]) -> Vec<f32> {
+        let Heads { count, dim, .. } = attention.heads;
+        let mut output = vec![0.0; CELLS * D];
+        for head in 0..count {
+            let part = |kind: usize, cell: usize| &qkv[cell * 3 * D + kind * D + head * dim..][..dim];
+            for cell in 0..CELLS {
+                let sees = |other: &usize| {
+                    units.is_empty() || units[head % 3].unit_of[cell] == units[head % 3].unit_of[*other]
+                };
+                let seen: Vec<usize> = (0..CELLS).filter(sees).collect();
+                let score = |other: &usize| {
+                    let product: f32 = part(0, cell).iter().zip(part(1, *other)).map(|(q, k)| q * k).sum();
+                    (product / (dim as f32).sqrt()).exp()
+                };
+                let total: f32 = seen.iter().map(score).sum();
+                for other in &seen {
+                    let weight = score(other) / total;
+                    for (c, value) in part(2, *other).iter().enumerate() {
+                        output[cell * D + head * dim + c] += weight * value;
+                    }
+                }
+            }
+        }
+        output
+    }
+
+    #[test]
+    fn it_is_what_its_definition_says() {
+        let [all, _, by_unit, _] = kinds();
+        for (attention, units) in [(all, &[][..]), (by_unit, Units::of_cells())] {
+            let qkv = input(1);
+            let expected = by_definition(&attention, units, &qkv);
+            for (ours, theirs) in run(&attention, &qkv).output.iter().zip(expected) {
+                assert!((ours - theirs).abs() < 1e-5, "{ours} and {theirs}");
+            }
+        }
+    }
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        for attention in kinds() {
+            let qkv = input(1);
+            let mut at = run(&attention, &qkv);
+            let d_output = weighted_sum(&at.output).1;
+            let mut scratch = vec![0.0; attention.scratch()];
+            attention.backward(&mut at.columns, &mut at.weights, &d_output, &mut scratch);
+            // Every 37th value: all heads, kinds of values and cells come by.
+            let some: Vec<usize> = (0..qkv.len()).step_by(37).collect();
+            let pick = |values: &[f32]| some.iter().map(|i| values[*i]).collect::<Vec<f32>>();
+            assert_gradient(&pick(&qkv), &pick(&at.columns), |moved| {
+                let mut qkv = qkv.clone();
+                some.iter().zip(moved).for_each(|(i, value)| qkv[*i] = *value);
+                weighted_sum(&run(&attention, &qkv).output).0
+            });
+        }
+    }
+
+    #[test]
+    fn puzzles_do_not_see_each_other() {
+        for attention in kinds() {
+            let qkv = input(2);
+            let alone = run(&attention, &qkv[qkv.len() / 2..]).output;
+            assert_eq!(run(&attention, &qkv).output[CELLS * D..], alone);
+        }
+    }
+
+    #[test]
+    fn turned_heads_see_distances_alone() {
+        // With one query and one key for all cells, products differ by rows and columns between them and nothing else.
+        let rotary = CellAttention::new(4, 1, &[], true).rotaries;
+        let everywhere = |values: [f32; 4]| {
+            let mut head: Vec<f32> = values.iter().flat_map(|v| [*v; CELLS]).collect();
+            rotary[0].turn(&mut head, 1.0);
+            head
+        };
+        let (q, k) = (everywhere([0.3, -1.0, 0.5, 2.0]), everywhere([1.0, 0.7, -0.2, 0.4]));
+        let product = |a: usize, b: usize| (0..4).map(|c| q[c * CELLS + a] * k[c * CELLS + b]).sum::<f32>();
+        let cell = |row: usize, column: usize| 9 * row + column;
+        let near = product(cell(0, 0), cell(2, 1));
+        assert!((near - product(cell(5, 3), cell(7, 4))).abs() < 1e-5);
+        assert!((near - product(cell(0, 0), cell(1, 2))).abs() > 1e-2);
+    }
+}
