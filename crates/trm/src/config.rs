@@ -106,6 +106,55 @@ pub enum Mixing {
     /// Each sees the mean of its row, column and box (and, among candidates, of its cell), each kind through a matrix
     /// of its own.
     UnitMean,
+    /// Attention of every cell to all cells.
+    Attention,
+    /// Attention whose heads see only the row, the column or the box of a cell, a third of them each.
+    UnitAttention,
+    /// An MLP across the 81 cells, the same for every value of their vectors.
+    TokenMlp,
+}
+
+impl Mixing {
+    /// As it is written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::UnitMean => "unit_mean",
+            Self::Attention => "attention",
+            Self::UnitAttention => "unit_attention",
+            Self::TokenMlp => "token_mlp",
+        }
+    }
+
+    /// Whether cells attend to each other.
+    pub fn attends(self) -> bool {
+        matches!(self, Self::Attention | Self::UnitAttention)
+    }
+}
+
+/// How the model knows where a cell is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positions {
+    /// Not at all, but for what mixing tells it.
+    None,
+    /// A learned vector for each of the 81 cells.
+    Learned,
+    /// Learned vectors for its row, its column and its box.
+    Units,
+    /// Attention turns queries and keys with the row and the column.
+    Rotary,
+}
+
+/// Learned vectors for the places that a cell can have.
+#[derive(Clone, Copy, Debug)]
+pub struct PositionTable {
+    /// `cell`, `row`, `column` or `box`.
+    pub name: &'static str,
+    /// Number of vectors.
+    pub places: usize,
+    /// Which of them each of the 81 cells has.
+    pub place_of: &'static [usize],
 }
 
 /// Which answers the loss is taken of.
@@ -142,6 +191,10 @@ pub struct TrmConfig {
     pub state: State,
     /// How vectors learn of each other.
     pub mixing: Mixing,
+    /// Heads of attention.
+    pub heads: usize,
+    /// How cells know where they are.
+    pub positions: Positions,
     /// Width of the blocks' inner layer, in multiples of d.
     pub expansion: usize,
     /// Number of logits, 81 cells x 9 digits; always 729.
@@ -234,6 +287,8 @@ impl Default for TrmConfig {
             hidden_dim: 512,
             state: State::Board,
             mixing: Mixing::None,
+            heads: 4,
+            positions: Positions::None,
             expansion: 4,
             output_dim: OUTPUT_DIM,
             l_layers: 3,
@@ -387,11 +442,32 @@ impl ConfigLayers {
 }
 
 impl TrmConfig {
-    /// The kinds of units that vectors are mixed in.
+    /// The kinds of units whose means are mixed in.
     pub fn units(&self) -> &'static [Units] {
         match self.mixing {
-            Mixing::None => &[],
             Mixing::UnitMean => self.state.units(),
+            _ => &[],
+        }
+    }
+
+    /// The learned vectors that are added to the embedding of a cell.
+    pub fn position_tables(&self) -> Vec<PositionTable> {
+        const CELLS: [usize; 81] = {
+            let mut cells = [0; 81];
+            let mut cell = 0;
+            while cell < 81 {
+                cells[cell] = cell;
+                cell += 1;
+            }
+            cells
+        };
+        match self.positions {
+            Positions::None | Positions::Rotary => Vec::new(),
+            Positions::Learned => vec![PositionTable { name: "cell", places: 81, place_of: &CELLS }],
+            Positions::Units => Units::of_cells()
+                .iter()
+                .map(|kind| PositionTable { name: kind.name, places: 9, place_of: &kind.unit_of })
+                .collect(),
         }
     }
 
@@ -415,12 +491,7 @@ impl TrmConfig {
         range(self.output_dim == OUTPUT_DIM, "output_dim", &self.output_dim, "81 cells x 9 digits = 729")?;
         range(size(self.hidden_dim, 65_536), "hidden_dim", &self.hidden_dim, "1 to 65536")?;
         range(size(self.expansion, 256), "expansion", &self.expansion, "1 to 256")?;
-        range(
-            self.state != State::Board || self.mixing == Mixing::None,
-            "mixing",
-            &"unit_mean",
-            "none with state = \"board\": there is one vector only",
-        )?;
+        self.validate_cells()?;
         range(size(self.l_layers, 1024), "L_layers", &self.l_layers, "1 to 1024")?;
         let single = self.update == Update::Single;
         range(
@@ -470,6 +541,45 @@ impl TrmConfig {
         let (fewest, most) = (self.generate_givens_min, self.generate_givens_max);
         range((20..=81).contains(&fewest), "generate_givens_min", &fewest, "20 to 81")?;
         range((fewest..=81).contains(&most), "generate_givens_max", &most, "generate_givens_min to 81")
+    }
+
+    /// What only some kinds of states can have.
+    fn validate_cells(&self) -> Result<(), ConfigError> {
+        let refuse = |key, value: &dyn std::fmt::Display, expected| {
+            Err(ConfigError::Range { key, value: value.to_string(), expected })
+        };
+        match (self.mixing, self.state) {
+            (Mixing::None, _) | (_, State::Cell) | (Mixing::UnitMean, State::Candidate) => {}
+            (mixing, State::Board) => {
+                return refuse(
+                    "mixing",
+                    &mixing.name(),
+                    "none with state = \"board\": there is one vector only",
+                );
+            }
+            (mixing, _) => return refuse("mixing", &mixing.name(), "needs state = \"cell\""),
+        }
+        if self.mixing.attends() {
+            let heads = self.heads;
+            if heads == 0 || !self.hidden_dim.is_multiple_of(heads) {
+                return refuse("heads", &heads, "a divisor of hidden_dim");
+            }
+            if self.mixing == Mixing::UnitAttention && !heads.is_multiple_of(3) {
+                return refuse("heads", &heads, "a multiple of 3 with mixing = \"unit_attention\"");
+            }
+        }
+        if self.positions != Positions::None && self.state != State::Cell {
+            return refuse("positions", &"not none", "none unless state = \"cell\"");
+        }
+        if self.positions == Positions::Rotary {
+            if !self.mixing.attends() {
+                return refuse("positions", &"rotary", "needs mixing = \"attention\" or \"unit_attention\"");
+            }
+            if !self.hidden_dim.is_multiple_of(4 * self.heads) {
+                return refuse("hidden_dim", &self.hidden_dim, "a multiple of 4 heads with rotary positions");
+            }
+        }
+        Ok(())
     }
 }
 
@@ -529,6 +639,33 @@ mod tests {
     }
 
     #[test]
+    fn heads_and_positions_have_to_fit_the_cells() {
+        let build = |settings: &str| {
+            let text = format!("state = \"cell\"\n{}", settings.replace(' ', "\n"));
+            ConfigLayers::default().toml(&text, "t").and_then(ConfigLayers::build).map_err(|e| e.to_string())
+        };
+        for settings in [
+            "mixing='attention' positions='rotary'",
+            "mixing='unit_attention' heads=6 hidden_dim=96 positions='units'",
+            "mixing='token_mlp' positions='learned'",
+        ] {
+            assert!(build(settings).is_ok(), "{settings}: {:?}", build(settings));
+        }
+        for (settings, word) in [
+            ("mixing='attention' heads=0", "divisor"),
+            ("mixing='attention' heads=5", "divisor"),
+            ("mixing='unit_attention' heads=4", "multiple of 3"),
+            ("mixing='unit_mean' positions='rotary'", "attention"),
+            ("mixing='attention' heads=2 hidden_dim=12 positions='rotary'", "multiple of 4 heads"),
+        ] {
+            let text = build(settings).unwrap_err();
+            assert!(text.contains(word), "{settings}: {text}");
+        }
+        let candidates = "mixing = \"attention\"\nstate = \"candidate\"";
+        assert!(ConfigLayers::default().toml(candidates, "t").and_then(ConfigLayers::build).is_err());
+    }
+
+    #[test]
     fn wrong_types_and_ranges_are_refused_by_name() {
         let error = |set: &str| {
             ConfigLayers::default().set(set).and_then(ConfigLayers::build).unwrap_err().to_string()
@@ -540,6 +677,8 @@ mod tests {
             ("batch_size=0", "batch_size"),
             ("input_dim=811", "810"),
             ("update=other", "documented"),
+            ("mixing=attention", "one vector only"),
+            ("positions=units", "state = \"cell\""),
         ] {
             let text = error(set);
             assert!(text.contains(word), "{set}: {text}");

@@ -2,11 +2,12 @@
 //! `f(h) = Dropout(W2 Dropout(GELU(W1 n + b1)) + b2)` and `n = LayerNorm(h)`, forward and backward.
 //!
 //! With `mixing = "unit_mean"` GELU sees `W1 n + b1 + sum over kinds k of M_k mean_k(n)`, where `mean_k(n)` is the mean over
-//! the row, column, box or cell that a vector lies in.
+//! the row, column, box or cell that a vector lies in. With attention or a token MLP a block mixes the cells first (`mixer.rs`).
 //!
 //! The gate is 1 and no parameter under `update = "documented"`, where blocks are pure transforms; it is the learned
 //! gate under `update = "original"`.
 
+use super::mixer::{Mixer, MixerRowSums, MixerTape, mixer_backward, mixer_forward};
 use super::packed::PackedBlock;
 use super::params::BlockParams;
 use crate::config::TrmConfig;
@@ -25,6 +26,8 @@ const NINTH: f32 = 1.0 / 9.0;
 /// vector of the state; wide is `expansion * d`.
 #[derive(Clone, Debug)]
 pub struct BlockTape {
+    /// Of the mixer before the MLP.
+    pub mixer: Option<MixerTape>,
     /// LayerNorm(h) before gain and bias, width d.
     normalised: Vec<f32>,
     /// `1 / std` of each row.
@@ -46,6 +49,8 @@ pub struct BlockTape {
 /// Gradients that are sums over rows and small enough for every shard to keep its own.
 #[derive(Clone, Debug)]
 pub struct BlockRowSums {
+    /// Of the mixer before the MLP.
+    pub mixer: Option<MixerRowSums>,
     /// `[d]` each: LayerNorm's gain and bias, b2.
     pub gain: Vec<f32>,
     /// `[d]`
@@ -69,6 +74,8 @@ pub struct Application<'a> {
     pub tokens: usize,
     /// Kinds of units to mix in.
     pub units: &'static [Units],
+    /// What mixes the cells before the MLP.
+    pub mixer: Option<&'a Mixer>,
     /// Number of this application among all of the recursion.
     pub site: usize,
     /// What f(h) is multiplied by.
@@ -84,6 +91,12 @@ impl Application<'_> {
             2 * self.site + usize::from(second),
         );
     }
+
+    /// Dropout of what the mixer adds; its sites are numbered behind those of the MLPs.
+    pub fn drop_mixed(&self, values: &mut [f32], d: usize) {
+        const BEHIND: usize = 1 << 31;
+        self.dropout.apply(values, self.tokens * d, self.first_sample, BEHIND | self.site);
+    }
 }
 
 impl BlockTape {
@@ -93,6 +106,7 @@ impl BlockTape {
         let zeros = |width: usize| vec![0.0; rows * width];
         let units = |width: usize| vec![0.0; config.units().len() * (rows / 9) * width];
         Self {
+            mixer: Mixer::new(config).map(|mixer| MixerTape::new(&mixer, d, rows)),
             normalised: zeros(d),
             inv_std: zeros(1),
             normed: zeros(d),
@@ -107,14 +121,18 @@ impl BlockTape {
     /// f32 values that one row takes.
     pub fn values_per_row(config: &TrmConfig) -> usize {
         let (d, wide) = (config.hidden_dim, config.expansion * config.hidden_dim);
-        3 * d + 2 * wide + 1 + config.units().len() * (d + wide) / 9
+        let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d));
+        mixer + 3 * d + 2 * wide + 1 + config.units().len() * (d + wide) / 9
     }
 }
 
-/// Values for each row that the backward pass works in.
-pub fn scratch_per_row(config: &TrmConfig) -> usize {
+/// Values for each row that a pass works in.
+pub fn scratch_per_row(config: &TrmConfig, training: bool) -> usize {
+    let d = config.hidden_dim;
+    let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));
     // First the gradient of the activation; then that of n and, of d / 9 for each kind, those of the means.
-    config.hidden_dim * config.expansion.max(2)
+    let backward = if training { d * config.expansion.max(2) } else { 0 };
+    mixer.max(backward)
 }
 
 impl BlockRowSums {
@@ -123,6 +141,7 @@ impl BlockRowSums {
         let d = config.hidden_dim;
         let zeros = || vec![0.0; d];
         Self {
+            mixer: Mixer::new(config).map(|mixer| MixerRowSums::new(&mixer, d)),
             gain: zeros(),
             norm_bias: zeros(),
             expand_bias: vec![0.0; config.expansion * d],
@@ -154,17 +173,21 @@ impl Places {
     }
 }
 
-/// `h <- h + gate * f(h)`, in place.
+/// `h <- h + gate * f(h)`, in place, after the cells are mixed.
 ///
 /// # Shapes
-/// `h` is `[rows, d]`.
+/// `h` is `[rows, d]`, `scratch` holds [`scratch_per_row`] values for each row.
 pub fn block_forward(
     params: &BlockParams,
     packed: &PackedBlock,
     tape: &mut BlockTape,
     h: &mut [f32],
+    scratch: &mut [f32],
     application: Application,
 ) {
+    if let (Some(params), Some(packed), Some(tape)) = (&params.mixer, &packed.mixer, &mut tape.mixer) {
+        mixer_forward(params, packed, tape, h, scratch, application);
+    }
     let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
     let rows = h.len() / d;
     let at = Places::new(&application, rows, [d, wide]);
@@ -198,7 +221,7 @@ fn of_kind(units: &mut [f32], values: usize, k: usize) -> &mut [f32] {
 /// what the weights' gradients are made of, adds to `sums`, and returns the gradient of the gate.
 ///
 /// # Shapes
-/// `d_h` is `[rows, d]`, `scratch` holds [`scratch_per_row`] values for each row.
+/// `d_h` is `[rows, d]`; `scratch` holds [`scratch_per_row`] values for each row.
 pub fn block_backward(
     params: &BlockParams,
     packed: &PackedBlock,
@@ -241,5 +264,7 @@ pub fn block_backward(
         d_h,
         [&mut sums.gain, &mut sums.norm_bias],
     );
-    d_gate
+    let mixed = (&params.mixer, &packed.mixer, &mut tape.mixer, &mut sums.mixer);
+    let (Some(params), Some(packed), Some(tape), Some(sums)) = mixed else { return d_gate };
+    d_gate + mixer_backward(params, packed, tape, sums, d_h, scratch, application)
 }

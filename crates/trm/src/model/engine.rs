@@ -15,7 +15,7 @@ use super::params::Params;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};
 use super::states::{States, StatesMut};
-use super::weight_gradients::{input_gradients, row_sum_gradients, weight_gradients};
+use super::weight_gradients::{input_gradients, position_gradients, row_sum_gradients, weight_gradients};
 use crate::config::{State, TrmConfig};
 use crate::ops::{Dropout, add_scaled, transpose};
 use crate::parallel::Threads;
@@ -233,6 +233,7 @@ impl Lane {
             weight_gradients(grads, shards, model, h, threads);
         }
         row_sum_gradients(grads, shards);
+        position_gradients(grads, config, shards);
         let channels = config.state.channels();
         input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, channels, shards, threads);
     }

@@ -1,6 +1,7 @@
 //! How much memory a run takes, told before it takes it.
 
 use super::engine::Engine;
+use super::mixer::Mixer;
 use super::params::Params;
 use super::shard::{Recording, Shard};
 use crate::config::{CheckpointActivations, TrmConfig};
@@ -66,6 +67,7 @@ pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
     let wide = config.expansion as u64 * d;
     let block = 2 * d * wide * (2 * tokens + config.units().len() as u64 * (tokens / 9));
     let latent = (config.l_layers * config.l_cycles) as u64;
+    let block = block + Mixer::new(config).map_or(0, |mixer| mixer.flops(config.hidden_dim));
     let applications = config.h_cycles as u64 * (latent + config.output_layers as u64);
     let read_out = 2 * d * tokens * config.state.widths()[1] as u64;
     let forward = applications * block + read_out;
@@ -75,11 +77,25 @@ pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Mixing, State};
 
     #[test]
     fn the_count_without_allocating_is_the_count() {
         let config = TrmConfig { hidden_dim: 24, l_layers: 3, output_layers: 1, ..TrmConfig::default() };
         assert_eq!(parameter_count(&config), Params::zeros(&config).count() as u64);
+    }
+
+    #[test]
+    fn attention_takes_the_work_of_its_products() {
+        let cells = TrmConfig { hidden_dim: 96, heads: 6, state: State::Cell, ..TrmConfig::default() };
+        let work = |mixing| flops_per_sample(&TrmConfig { mixing, ..cells.clone() }).0;
+        let applications = 4 * (3 * 8 + 2);
+        for (mixing, seen) in [(Mixing::Attention, 81), (Mixing::UnitAttention, 9)] {
+            let products = 81 * (2 * 4 * 96 * 96 + 4 * seen * 96);
+            assert_eq!(work(mixing) - work(Mixing::None), applications * products);
+        }
+        let token_mlp = 96 * 2 * 2 * 81 * 162;
+        assert_eq!(work(Mixing::TokenMlp) - work(Mixing::None), applications * token_mlp);
     }
 
     #[test]

@@ -1,13 +1,24 @@
 //! Weights as products read them: packed once after an update, multiplied by many times.
 
-use super::params::{BlockParams, Params};
+use super::params::{BlockParams, MixerParams, Params};
 use crate::ops::{Format, PackedWeight, transpose};
 use crate::parallel::Threads;
 use crate::tensor::Tensor;
 
+/// Packed weights of what mixes the cells.
+#[derive(Clone, Debug)]
+pub struct PackedMixer {
+    /// The first of its maps.
+    pub enter: PackedWeight,
+    /// The second.
+    pub leave: PackedWeight,
+}
+
 /// Packed weights of one block.
 #[derive(Clone, Debug)]
 pub struct PackedBlock {
+    /// What mixes the cells before the MLP.
+    pub mixer: Option<PackedMixer>,
     /// W1, d to `expansion` d.
     pub expand: PackedWeight,
     /// M_k, one for each kind of unit.
@@ -39,7 +50,9 @@ impl Packed {
     /// Packs all weights.
     pub fn new(params: &Params, format: Format, threads: &Threads) -> Self {
         let empty = || PackedWeight::new(format);
+        let mixer = |_: &MixerParams| PackedMixer { enter: empty(), leave: empty() };
         let block = |block: &BlockParams| PackedBlock {
+            mixer: block.mixer.as_ref().map(mixer),
             expand: empty(),
             mix: block.mix.iter().map(|_| empty()).collect(),
             contract: empty(),
@@ -64,6 +77,10 @@ impl Packed {
         for (block, packed) in blocks.zip(self.latent.iter_mut().chain(&mut self.output)) {
             work.push(Work::Pack(&block.expand.weight, &mut packed.expand));
             work.push(Work::Pack(&block.contract.weight, &mut packed.contract));
+            if let (Some(mixer), Some(packed)) = (&block.mixer, &mut packed.mixer) {
+                work.push(Work::Pack(&mixer.enter.weight, &mut packed.enter));
+                work.push(Work::Pack(&mixer.leave.weight, &mut packed.leave));
+            }
             work.extend(block.mix.iter().zip(&mut packed.mix).map(|(mix, packed)| Work::Pack(mix, packed)));
         }
         let shape = |weight: &Tensor| [weight.shape[0], weight.shape[1]];

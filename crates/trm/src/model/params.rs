@@ -1,5 +1,6 @@
 //! The trainable parameters, their names in checkpoints, and their first values.
 
+use super::mixer::Mixer;
 use crate::config::TrmConfig;
 use crate::tensor::{StateDict, Tensor};
 use rand::{RngExt, SeedableRng};
@@ -23,9 +24,22 @@ pub struct Norm {
     pub bias: Tensor,
 }
 
+/// What mixes the cells before the MLP of a block: two linear maps behind a norm.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixerParams {
+    /// `attention.norm` or `token_mlp.norm` in checkpoints.
+    pub norm: Norm,
+    /// `attention.qkv`: d to queries, keys and values; or `token_mlp.expand`: 81 to 162.
+    pub enter: Linear,
+    /// `attention.output`: d to d; or `token_mlp.contract`: 162 to 81.
+    pub leave: Linear,
+}
+
 /// One residual MLP block: `f(h) = W2 GELU(W1 n + sum_k M_k mean_k(n) + b1) + b2` with `n = LayerNorm(h)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BlockParams {
+    /// What mixes the cells before the MLP, if something does.
+    pub mixer: Option<MixerParams>,
     /// `net.0` in checkpoints.
     pub norm: Norm,
     /// `net.1`: d to `expansion` d.
@@ -45,6 +59,8 @@ pub struct Params {
     pub output_gate: Tensor,
     /// The channels that one token is embedded from, to d: 810 to d for a state of the whole board.
     pub input_proj: Linear,
+    /// `positions.{name}`: vectors that are added to the embedding of a cell, `[places, d]` each.
+    pub positions: Vec<Tensor>,
     /// The stack R.
     pub latent_layers: Vec<BlockParams>,
     /// The stack O.
@@ -61,7 +77,13 @@ macro_rules! tensors_in_order {
         let params = $params;
         let mut all = vec![&$($mutable)? params.latent_gate, &$($mutable)? params.output_gate];
         all.extend([&$($mutable)? params.input_proj.weight, &$($mutable)? params.input_proj.bias]);
+        all.extend(params.positions.$iter());
         for block in params.latent_layers.$iter().chain(params.output_layers.$iter()) {
+            if let Some(mixer) = &$($mutable)? block.mixer {
+                all.extend([&$($mutable)? mixer.norm.weight, &$($mutable)? mixer.norm.bias]);
+                all.extend([&$($mutable)? mixer.enter.weight, &$($mutable)? mixer.enter.bias]);
+                all.extend([&$($mutable)? mixer.leave.weight, &$($mutable)? mixer.leave.bias]);
+            }
             all.extend([&$($mutable)? block.norm.weight, &$($mutable)? block.norm.bias]);
             all.extend([&$($mutable)? block.expand.weight, &$($mutable)? block.expand.bias]);
             all.extend(block.mix.$iter());
@@ -86,6 +108,9 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
             latent_gate: self.tensor("latent_gate", &[1]),
             output_gate: self.tensor("output_gate", &[1]),
             input_proj: self.linear("input_proj", inputs, d),
+            positions: (config.position_tables().iter())
+                .map(|table| self.tensor(&format!("positions.{}.weight", table.name), &[table.places, d]))
+                .collect(),
             latent_layers: self.blocks("latent_layers", config.l_layers, config),
             output_layers: self.blocks("output_layers", config.output_layers, config),
             output_norm: config.output_norm.then(|| self.norm("output_norm", d)),
@@ -105,6 +130,7 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
         let wide = config.expansion * d;
         (0..count)
             .map(|i| BlockParams {
+                mixer: Mixer::new(config).map(|mixer| self.mixer(&format!("{stack}.{i}"), &mixer, d)),
                 norm: self.norm(&format!("{stack}.{i}.net.0"), d),
                 expand: self.linear(&format!("{stack}.{i}.net.1"), d, wide),
                 mix: (config.units().iter())
@@ -113,6 +139,13 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
                 contract: self.linear(&format!("{stack}.{i}.net.4"), wide, d),
             })
             .collect()
+    }
+
+    fn mixer(&mut self, block: &str, mixer: &Mixer, d: usize) -> MixerParams {
+        let (name, [enter, leave]) = mixer.linears(d);
+        let norm = self.norm(&format!("{block}.{name}.norm"), d);
+        let mut linear = |(part, inputs, out)| self.linear(&format!("{block}.{name}.{part}"), inputs, out);
+        MixerParams { norm, enter: linear(enter), leave: linear(leave) }
     }
 
     fn linear(&mut self, name: &str, inputs: usize, out: usize) -> Linear {
@@ -169,7 +202,16 @@ impl Params {
         params.output_norm.iter_mut().for_each(|norm| norm.weight.data.fill(1.0));
         for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
             block.mix.iter_mut().for_each(|mix| draw(mix, config.hidden_dim));
+            if let Some(mixer) = &mut block.mixer {
+                mixer.norm.weight.data.fill(1.0);
+                for linear in [&mut mixer.enter, &mut mixer.leave] {
+                    let inputs = linear.weight.shape[1];
+                    draw(&mut linear.weight, inputs);
+                    draw(&mut linear.bias, inputs);
+                }
+            }
         }
+        params.positions.iter_mut().for_each(|table| draw(table, config.state.channels()));
         params.latent_gate.data[0] = config.gate_init as f32;
         params.output_gate.data[0] = config.gate_init as f32;
         params
@@ -218,7 +260,7 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Mixing, State};
+    use crate::config::{Mixing, Positions, State};
 
     #[test]
     fn the_documented_model_has_its_documented_size() {
@@ -230,11 +272,43 @@ mod tests {
     }
 
     #[test]
+    fn attention_and_positions_have_names_of_their_own() {
+        let names = |mixing, positions| {
+            let cells = TrmConfig { hidden_dim: 12, heads: 3, state: State::Cell, ..TrmConfig::default() };
+            Params::layout(&TrmConfig { mixing, positions, ..cells })
+        };
+        let attention = names(Mixing::UnitAttention, Positions::Units);
+        for (name, shape) in [
+            ("positions.row.weight", vec![9, 12]),
+            ("positions.column.weight", vec![9, 12]),
+            ("positions.box.weight", vec![9, 12]),
+            ("latent_layers.0.attention.norm.weight", vec![12]),
+            ("latent_layers.2.attention.qkv.weight", vec![36, 12]),
+            ("output_layers.1.attention.output.bias", vec![12]),
+        ] {
+            assert!(attention.contains(&(name.into(), shape)), "{name}");
+        }
+        let tokens = names(Mixing::TokenMlp, Positions::Learned);
+        for (name, shape) in [
+            ("positions.cell.weight", vec![81, 12]),
+            ("latent_layers.0.token_mlp.expand.weight", vec![162, 81]),
+            ("latent_layers.0.token_mlp.contract.weight", vec![81, 162]),
+        ] {
+            assert!(tokens.contains(&(name.into(), shape)), "{name}");
+        }
+    }
+
+    #[test]
     fn names_and_tensors_are_in_one_order() {
-        for state in [State::Board, State::Cell, State::Candidate] {
-            let mixing = if state == State::Board { Mixing::None } else { Mixing::UnitMean };
+        for (state, mixing, positions) in [
+            (State::Board, Mixing::None, Positions::None),
+            (State::Cell, Mixing::UnitMean, Positions::Learned),
+            (State::Cell, Mixing::UnitAttention, Positions::Units),
+            (State::Cell, Mixing::TokenMlp, Positions::None),
+            (State::Candidate, Mixing::UnitMean, Positions::None),
+        ] {
             let sizes = TrmConfig { hidden_dim: 3, l_layers: 1, output_layers: 1, ..TrmConfig::default() };
-            let config = TrmConfig { state, mixing, ..sizes };
+            let config = TrmConfig { state, mixing, positions, heads: 3, ..sizes };
             let mut params = Params::init(&config);
             let layout = Params::layout(&config);
             let shapes: Vec<_> = params.tensors().iter().map(|t| t.shape.clone()).collect();

@@ -14,13 +14,15 @@
 
 use super::DIGITS;
 use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
+use super::mixer::Mixer;
 use super::packed::{Packed, PackedBlock};
 use super::params::{BlockParams, Params};
 use super::shard::{NormTape, Recording, Shard};
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, add_scaled, cross_entropy_backward, dot, layer_norm_backward, layer_norm_forward,
-    linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
+    Dropout, Format, add_positions, add_scaled, cross_entropy_backward, dot, layer_norm_backward,
+    layer_norm_forward, linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward,
+    rms_norm_forward,
 };
 use crate::parallel::Threads;
 
@@ -31,6 +33,7 @@ pub struct Model {
     params: Params,
     packed: Packed,
     format: Format,
+    mixer: Option<Mixer>,
 }
 
 impl Model {
@@ -38,7 +41,8 @@ impl Model {
     pub fn new(config: TrmConfig, params: Params, threads: &Threads) -> Self {
         let format = config.precision.format();
         let packed = Packed::new(&params, format, threads);
-        Self { config, params, packed, format }
+        let mixer = Mixer::new(&config);
+        Self { config, params, packed, format, mixer }
     }
 
     /// Its configuration.
@@ -76,7 +80,7 @@ impl Model {
         self.read_out(s);
     }
 
-    /// `x_emb = W_in x + b_in`
+    /// `x_emb = W_in x + b_in`, and the vectors of each cell's place.
     pub fn embed(&self, s: &mut Shard) {
         one_hot_linear_forward(
             &s.inputs,
@@ -85,6 +89,9 @@ impl Model {
             &self.params.input_proj.bias.data,
             &mut s.x_emb,
         );
+        for (table, vectors) in self.config.position_tables().iter().zip(&self.params.positions) {
+            add_positions(table.place_of, &vectors.data, self.config.hidden_dim, &mut s.x_emb);
+        }
     }
 
     /// One outer cycle.
@@ -104,7 +111,7 @@ impl Model {
         add_scaled(&mut s.h, 1.0, &s.z);
         let at = self.place(s, h, l, dropout);
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
-        stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, at.application);
+        stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, &mut s.scratch, at.application);
         self.update_state(&mut s.z, &s.h, self.params.latent_gate.data[0]);
         self.normalise(&mut s.tapes[at.cycle].latent_norm, &mut s.z, at.application.slot);
         self.keep(&mut s.tapes[at.cycle].latent_result, &s.h, at.application.slot);
@@ -119,7 +126,7 @@ impl Model {
         add_scaled(&mut s.h, 1.0, &s.z);
         let at = self.place_of_output(s, h, dropout);
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
-        stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, at.application);
+        stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, &mut s.scratch, at.application);
         self.update_state(&mut s.y, &s.h, self.params.output_gate.data[0]);
         self.normalise(&mut s.tapes[at.cycle].output_norm, &mut s.y, at.application.slot);
         self.keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
@@ -285,17 +292,17 @@ impl Model {
         }
     }
 
-    fn place<'a>(&self, s: &Shard, h: usize, l: usize, dropout: &'a Dropout) -> Place<'a> {
+    fn place<'a>(&'a self, s: &Shard, h: usize, l: usize, dropout: &'a Dropout) -> Place<'a> {
         self.numbered(s, h, l, self.params.latent_gate.data[0], dropout)
     }
 
-    fn place_of_output<'a>(&self, s: &Shard, h: usize, dropout: &'a Dropout) -> Place<'a> {
+    fn place_of_output<'a>(&'a self, s: &Shard, h: usize, dropout: &'a Dropout) -> Place<'a> {
         let mut at = self.numbered(s, h, self.config.l_cycles, self.params.output_gate.data[0], dropout);
         at.application.slot = 0;
         at
     }
 
-    fn numbered<'a>(&self, s: &Shard, h: usize, l: usize, gate: f32, dropout: &'a Dropout) -> Place<'a> {
+    fn numbered<'a>(&'a self, s: &Shard, h: usize, l: usize, gate: f32, dropout: &'a Dropout) -> Place<'a> {
         let c = &self.config;
         let layers = c.l_layers.max(c.output_layers);
         let application = Application {
@@ -304,6 +311,7 @@ impl Model {
             first_sample: s.first_sample,
             tokens: c.state.tokens(),
             units: c.units(),
+            mixer: self.mixer.as_ref(),
             site: (h * (c.l_cycles + 1) + l) * layers,
             gate: if c.update == Update::Original { gate } else { 1.0 },
         };
@@ -324,10 +332,10 @@ struct Stack<'a> {
 }
 
 impl Stack<'_> {
-    fn forward(&self, tape: &mut [BlockTape], h: &mut [f32], application: Application) {
+    fn forward(&self, tape: &mut [BlockTape], h: &mut [f32], scratch: &mut [f32], application: Application) {
         for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate() {
             let application = Application { site: application.site + k, ..application };
-            block_forward(params, packed, &mut tape[k], h, application);
+            block_forward(params, packed, &mut tape[k], h, scratch, application);
         }
     }
 

@@ -126,7 +126,7 @@ pub struct Shard {
     pub tapes: Vec<CycleTape>,
     /// The running block input h, `[rows, d]`; in the backward pass its gradient.
     pub h: Vec<f32>,
-    /// What the backward pass of a block works in.
+    /// What a pass through a block works in.
     pub scratch: Vec<f32>,
     /// Gradients of the states, `[rows, d]`.
     pub d_x_emb: Vec<f32>,
@@ -175,7 +175,7 @@ impl Shard {
             starts: (0..starts).map(|_| (state(), state())).collect(),
             tapes: (0..cycles).map(tape).collect(),
             h: state(),
-            scratch: zeros(if training { rows * scratch_per_row(config) } else { 0 }),
+            scratch: zeros(rows * scratch_per_row(config, training)),
             d_x_emb: gradient(),
             d_y: gradient(),
             d_z: gradient(),
@@ -200,11 +200,13 @@ impl Shard {
         let tape = config.l_layers * applications * block + config.output_layers * block + norms;
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
-        if recording == Recording::Nothing {
+        let training = recording != Recording::Nothing;
+        let states = states + scratch_per_row(config, training);
+        if !training {
             return logits + tokens * (states + cycles * tape);
         }
         let results = (applications + 1) * d;
-        let gradients = 3 * d + scratch_per_row(config);
+        let gradients = 3 * d;
         logits + tokens * (states + cycles * (tape + results) + 2 * d * config.h_cycles + gradients)
     }
 
@@ -235,9 +237,9 @@ impl Shard {
             self.answer_norm.1.resize(self.rows, 0.0);
         }
         self.logits.resize(self.puzzles * CELLS * DIGITS, 0.0);
+        self.scratch.resize(self.rows * scratch_per_row(config, self.recording != Recording::Nothing), 0.0);
         if self.recording != Recording::Nothing {
             gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
-            self.scratch.resize(self.rows * scratch_per_row(config), 0.0);
             for (y, z) in &mut self.starts {
                 y.resize(values, 0.0);
                 z.resize(values, 0.0);

@@ -1,11 +1,13 @@
 //! Gradients of the weights, from what the shards of a wave recorded: long sums over all their rows.
 
 use super::block::BlockTape;
-use super::params::{BlockParams, Params};
+use super::params::{BlockParams, MixerParams, Params};
 use super::recursion::Model;
 use super::shard::Shard;
+use crate::config::TrmConfig;
 use crate::ops::{
     Format, add_scaled, linear_backward_bias, linear_backward_weight, one_hot_linear_backward_weight,
+    positions_backward,
 };
 use crate::parallel::Threads;
 use crate::tensor::Tensor;
@@ -71,8 +73,12 @@ fn block_panels<'a>(
         .map(|(rows, tape)| (rows, &tape.normed[..rows * narrow], &tape.slope[..rows * wide]))
         .collect();
     let contract: Vec<_> = whole
+        .clone()
         .map(|(rows, tape)| (rows, &tape.activation[..rows * wide], &tape.branch[..rows * narrow]))
         .collect();
+    if let Some(mixer) = &mut grads.mixer {
+        mixer_panels(mixer, whole.clone(), work);
+    }
     panels(&mut grads.expand.weight, &expand, work);
     panels(&mut grads.contract.weight, &contract, work);
     let kinds = grads.mix.len();
@@ -87,6 +93,25 @@ fn block_panels<'a>(
         }
         panels(mix, &sources, work);
     }
+}
+
+fn mixer_panels<'a>(
+    grads: &'a mut MixerParams,
+    tapes: impl Iterator<Item = (usize, &'a BlockTape)>,
+    work: &mut Vec<Panel<'a>>,
+) {
+    let d = grads.norm.weight.data.len();
+    let [entered, inputs] = grads.enter.weight.shape[..] else { unreachable!("weights are matrices") };
+    let [outputs, left] = grads.leave.weight.shape[..] else { unreachable!("weights are matrices") };
+    let (mut enter, mut leave) = (Vec::new(), Vec::new());
+    for (rows, tape) in tapes.filter_map(|(rows, tape)| Some((rows, tape.mixer.as_ref()?))) {
+        // The token MLP has a vector for each channel instead of each cell.
+        let vectors = rows * d / inputs;
+        enter.push((vectors, &tape.input[..vectors * inputs], &tape.entered[..vectors * entered]));
+        leave.push((vectors, &tape.left[..vectors * left], &tape.branch[..vectors * outputs]));
+    }
+    panels(&mut grads.enter.weight, &enter, work);
+    panels(&mut grads.leave.weight, &leave, work);
 }
 
 /// Adds what each shard summed over its rows, shard by shard, and clears it.
@@ -105,10 +130,26 @@ pub fn row_sum_gradients(grads: &mut Params, shards: &mut [Shard]) {
         }
         let blocks = grads.latent_layers.iter_mut().chain(&mut grads.output_layers);
         for (block, sums) in blocks.zip(s.sums.latent.iter_mut().chain(&mut s.sums.output)) {
+            if let (Some(mixer), Some(sums)) = (&mut block.mixer, &mut sums.mixer) {
+                let ([gain, norm_bias], [enter, leave]) = (&mut sums.norm, &mut sums.biases);
+                take(&mut mixer.norm.weight.data, gain);
+                take(&mut mixer.norm.bias.data, norm_bias);
+                take(&mut mixer.enter.bias.data, enter);
+                take(&mut mixer.leave.bias.data, leave);
+            }
             take(&mut block.norm.weight.data, &mut sums.gain);
             take(&mut block.norm.bias.data, &mut sums.norm_bias);
             take(&mut block.expand.bias.data, &mut sums.expand_bias);
             take(&mut block.contract.bias.data, &mut sums.contract_bias);
+        }
+    }
+}
+
+/// Adds to the gradients of the vectors that tell a cell where it is.
+pub fn position_gradients(grads: &mut Params, config: &TrmConfig, shards: &[Shard]) {
+    for (grad, table) in grads.positions.iter_mut().zip(config.position_tables()) {
+        for s in shards {
+            positions_backward(table.place_of, &s.d_x_emb, config.hidden_dim, &mut grad.data);
         }
     }
 }

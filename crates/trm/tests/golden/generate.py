@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the numbers that the Rust models are tested against: documented, original and candidate.safetensors, and those
+"""Writes the numbers that the Rust models are tested against: documented, original, candidate and
+cell.safetensors, and those
 of paper.py.
 
     python3 -m venv ~/.cache/trm/torch-venv && ~/.cache/trm/torch-venv/bin/pip install torch
@@ -75,9 +76,22 @@ CANDIDATE = {
     "supervision": "every",
     "batch_size": 2,
 }
+# What the file of a cell model has instead.
+CELL = {
+    "hidden_dim": 24,
+    "expansion": 2,
+    "L_layers": 1,
+    "L_cycles": 2,
+    "output_layers": 1,
+    "state": "cell",
+    "mixing": "unit_attention",
+    "heads": 3,
+    "positions": "rotary",
+    "batch_size": 2,
+}
 # Files and their seeds, chosen so that this model in f32 agrees with itself in f64 to 1e-6. With most seeds
 # some weight has a first gradient so near zero that Adam's g / |g| magnifies its rounding beyond 1e-5.
-SEEDS = {"documented": 2, "original": 3, "candidate": 4}
+SEEDS = {"documented": 2, "original": 3, "candidate": 4, "cell": 5}
 GATES = {"latent_gate": 0.37, "output_gate": 0.61}
 # Largest difference --check accepts, relative to the largest value of the tensor: a few roundings to f32.
 TOLERANCE = 1e-6
@@ -124,6 +138,50 @@ class CandidateBlock(nn.Module):
         return self.net[4](self.net[2](u))
 
 
+def turned(x):
+    """Rotary positions of queries or keys, [batch, 81, heads, dim]: half of dim by the row, half by the column."""
+    cells, halves = torch.arange(81), []
+    for half, place in zip(x.chunk(2, -1), (cells // 9, cells % 9)):
+        first, second = half.chunk(2, -1)
+        pairs = first.shape[-1]
+        angle = place[:, None, None] * 10.0 ** (-torch.arange(pairs, dtype=x.dtype) / pairs)
+        halves += [first * angle.cos() - second * angle.sin(), second * angle.cos() + first * angle.sin()]
+    return torch.cat(halves, -1)
+
+
+class UnitAttention(nn.Module):
+    """A third of the heads see the row of a cell, a third its column, a third its box."""
+
+    def __init__(self, d, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm, self.qkv, self.output = nn.LayerNorm(d, eps=1e-5), nn.Linear(d, 3 * d), nn.Linear(d, d)
+        row, column = torch.arange(81) // 9, torch.arange(81) % 9
+        kinds = [row, column, row // 3 * 3 + column // 3]
+        self.seen = torch.stack([kinds[h % 3][:, None] == kinds[h % 3] for h in range(heads)])
+
+    def forward(self, h):
+        q, k, v = self.qkv(self.norm(h)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        scores = torch.einsum("bqhc,bkhc->bhqk", turned(q), turned(k)) / math.sqrt(q.shape[-1])
+        weights = scores.masked_fill(~self.seen, -math.inf).softmax(-1)
+        return self.output(torch.einsum("bhqk,bkhc->bqhc", weights, v).flatten(2))
+
+
+class CellBlock(nn.Module):
+    """What a block adds to h, [batch, 81, d]: first attention, then the MLP of the result."""
+
+    def __init__(self, d, wide, heads):
+        super().__init__()
+        self.attention = UnitAttention(d, heads)
+        self.net = nn.Sequential(
+            nn.LayerNorm(d, eps=1e-5), nn.Linear(d, wide), nn.GELU(approximate="none"), nn.Identity(), nn.Linear(wide, d)
+        )
+
+    def forward(self, h):
+        mixed = self.attention(h)
+        return mixed + self.net(h + mixed)
+
+
 class CandidateModel(nn.Module):
     """One state of 729 vectors: z <- rms_norm(R(x_emb + z)), logits = W_out layer_norm(z) + b_out after every outer cycle."""
 
@@ -155,16 +213,21 @@ class CandidateModel(nn.Module):
 
 
 class Model(nn.Module):
-    """x_emb = W_in x + b_in; y and z refined from zero in nested loops; logits = W_out y + b_out."""
+    """x_emb = W_in x + b_in; y and z refined from zero in nested loops; logits = W_out y + b_out.
+
+    One vector stands for the board, or one for each cell.
+    """
 
     def __init__(self, config, update):
         super().__init__()
         d, p = config["hidden_dim"], config["dropout"]
         self.config, self.update = config, update
-        self.input_proj = nn.Linear(config["input_dim"], d)
-        self.latent_layers = nn.ModuleList(Block(d, p) for _ in range(config["L_layers"]))
-        self.output_layers = nn.ModuleList(Block(d, p) for _ in range(config["output_layers"]))
-        self.output_proj = nn.Linear(d, config["output_dim"])
+        of_cells = config["state"] == "cell"
+        block = lambda: CellBlock(d, config["expansion"] * d, config["heads"]) if of_cells else Block(d, p)  # noqa: E731
+        self.input_proj = nn.Linear(10 if of_cells else config["input_dim"], d)
+        self.latent_layers = nn.ModuleList(block() for _ in range(config["L_layers"]))
+        self.output_layers = nn.ModuleList(block() for _ in range(config["output_layers"]))
+        self.output_proj = nn.Linear(d, 9 if of_cells else config["output_dim"])
         self.latent_gate = nn.Parameter(torch.zeros(1))
         self.output_gate = nn.Parameter(torch.zeros(1))
 
@@ -180,7 +243,8 @@ class Model(nn.Module):
         return h
 
     def forward(self, cells):
-        x = nn.functional.one_hot(cells, 10).flatten(1).to(self.input_proj.weight.dtype)
+        x = nn.functional.one_hot(cells, 10).to(self.input_proj.weight.dtype)
+        x = x if self.config["state"] == "cell" else x.flatten(1)
         x_emb = self.input_proj(x)
         y, z = torch.zeros_like(x_emb), torch.zeros_like(x_emb)
         for _ in range(self.config["H_cycles"]):
@@ -207,7 +271,7 @@ def draw_weights(model, rng):
             else:
                 # 81 of 810 inputs are set; W_out is small, so that the softmax is far from saturated.
                 scale, terms = {"input_proj.weight": (1.5, 81), "output_proj.weight": (0.2, 11)}.get(
-                    name if model.config["state"] == "board" else "", (1.5, parameter.shape[1])
+                    name if model.config["state"] != "candidate" else "", (1.5, parameter.shape[1])
                 )
                 bound = scale / math.sqrt(terms)
                 low, high = -bound, bound
@@ -234,6 +298,8 @@ def settings(name):
         return paper.settings(name)
     if name == "candidate":
         return {**CONFIG, **CANDIDATE, "update": "single"}
+    if name == "cell":
+        return {**CONFIG, **CELL, "update": "documented"}
     return {**CONFIG, "update": name}
 
 
@@ -243,7 +309,7 @@ def compute(name, seed):
     if name in paper.SEEDS:
         return paper.compute(name, rng, draw_puzzles)
     config = settings(name)
-    model = (CandidateModel(config) if name == "candidate" else Model(config, name)).double()
+    model = (CandidateModel(config) if name == "candidate" else Model(config, config["update"])).double()
     draw_weights(model, rng)
     inputs, targets = draw_puzzles(config["batch_size"], rng)
     named = list(model.named_parameters())
