@@ -20,10 +20,11 @@ use trm::sudoku::{Generator, Grid};
 use trm::train::{Ending, RunFolder, TrainError, Trainer, TrainingData, run as run_training, split_data};
 
 /// Settings that come with the program, by name.
-const PRESETS: [(&str, &str); 3] = [
+const PRESETS: [(&str, &str); 4] = [
     ("quick", include_str!("../../../../presets/quick.toml")),
     ("documented", include_str!("../../../../presets/documented.toml")),
     ("kaggle", include_str!("../../../../presets/kaggle.toml")),
+    ("cells", include_str!("../../../../presets/cells.toml")),
 ];
 
 /// Options of `trm train`.
@@ -40,10 +41,11 @@ Ctrl-C stops after the current step with everything saved; --resume goes on as i
 Examples:
   trm train --preset quick
   trm train --data data/sudoku.csv
+  trm train --preset cells --data data/sudoku.csv
   trm train --data data/sudoku.csv --set hidden_dim=256 L_cycles=4 augment=true --run runs/small
   trm train --resume --run runs/small")]
 pub struct TrainArgs {
-    /// Settings that come with the program (quick, documented, kaggle, paper-mlp, paper-att), or a TOML file
+    /// Settings that come with the program (quick, documented, kaggle, cells, paper-mlp, paper-att), or a TOML file
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// TOML file of settings
