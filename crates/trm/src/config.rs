@@ -195,6 +195,9 @@ pub struct TrmConfig {
     pub heads: usize,
     /// How cells know where they are.
     pub positions: Positions,
+    /// Whether the softmax of the answer goes back into the state, through a learned matrix added to x_emb, at the start of
+    /// every outer cycle but the first.
+    pub feedback: bool,
     /// Width of the blocks' inner layer, in multiples of d.
     pub expansion: usize,
     /// Number of logits, 81 cells x 9 digits; always 729.
@@ -289,6 +292,7 @@ impl Default for TrmConfig {
             mixing: Mixing::None,
             heads: 4,
             positions: Positions::None,
+            feedback: false,
             expansion: 4,
             output_dim: OUTPUT_DIM,
             l_layers: 3,
@@ -571,6 +575,9 @@ impl TrmConfig {
         if self.positions != Positions::None && self.state != State::Cell {
             return refuse("positions", &"not none", "none unless state = \"cell\"");
         }
+        if self.feedback && self.state != State::Cell {
+            return refuse("feedback", &true, "false unless state = \"cell\"");
+        }
         if self.positions == Positions::Rotary {
             if !self.mixing.attends() {
                 return refuse("positions", &"rotary", "needs mixing = \"attention\" or \"unit_attention\"");
@@ -678,6 +685,7 @@ mod tests {
             ("input_dim=811", "810"),
             ("update=other", "documented"),
             ("mixing=attention", "one vector only"),
+            ("feedback=true", "state = \"cell\""),
             ("positions=units", "state = \"cell\""),
         ] {
             let text = error(set);

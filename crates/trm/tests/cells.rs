@@ -22,6 +22,7 @@ fn config((mixing, positions): (Mixing, Positions)) -> TrmConfig {
         mixing,
         positions,
         heads: 3,
+        feedback: positions == Positions::None,
         update: Update::Single,
         output_layers: 0,
         output_norm: true,

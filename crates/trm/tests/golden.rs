@@ -39,6 +39,7 @@ impl Golden {
             positions: settings
                 .get("positions")
                 .map_or(Positions::None, |p| serde_json::from_value(p.clone()).unwrap()),
+            feedback: settings.get("feedback").is_some(),
             supervision: serde_json::from_value(settings["supervision"].clone()).unwrap(),
             l_layers: size("L_layers"),
             l_cycles: size("L_cycles"),
@@ -210,6 +211,7 @@ fn larger_case((update, state, mixing, positions, every): Kind, precision: Preci
         mixing,
         heads: 3,
         positions,
+        feedback: mixing == Mixing::UnitAttention,
         supervision: if every { Supervision::Every } else { Supervision::Last },
         output_norm: every,
         state_norm: every && state != State::Board,

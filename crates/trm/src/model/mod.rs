@@ -4,6 +4,7 @@ mod batch;
 mod block;
 mod budget;
 mod engine;
+mod feedback;
 mod memory;
 mod mixer;
 mod packed;
@@ -11,6 +12,7 @@ pub mod paper;
 mod params;
 mod recursion;
 mod shard;
+mod stack;
 mod states;
 mod weight_gradients;
 

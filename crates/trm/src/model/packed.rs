@@ -32,6 +32,8 @@ pub struct PackedBlock {
 pub struct Packed {
     /// W_in transposed: one row for each channel of the input.
     pub input_t: Vec<f32>,
+    /// F, always f32: it has nine inputs.
+    pub feedback: Option<PackedWeight>,
     /// One for each block of R.
     pub latent: Vec<PackedBlock>,
     /// One for each block of O.
@@ -59,6 +61,7 @@ impl Packed {
         };
         let mut packed = Self {
             input_t: vec![0.0; params.input_proj.weight.data.len()],
+            feedback: params.feedback.as_ref().map(|_| PackedWeight::new(Format::F32)),
             latent: params.latent_layers.iter().map(block).collect(),
             output: params.output_layers.iter().map(block).collect(),
             output_proj: PackedWeight::new(format.for_outputs(params.output_proj.bias.data.len())),
@@ -73,6 +76,8 @@ impl Packed {
             Work::Transpose(&params.input_proj.weight, &mut self.input_t),
             Work::Pack(&params.output_proj.weight, &mut self.output_proj),
         ];
+        let feedback = params.feedback.iter().zip(&mut self.feedback);
+        work.extend(feedback.map(|(weight, packed)| Work::Pack(weight, packed)));
         let blocks = params.latent_layers.iter().chain(&params.output_layers);
         for (block, packed) in blocks.zip(self.latent.iter_mut().chain(&mut self.output)) {
             work.push(Work::Pack(&block.expand.weight, &mut packed.expand));

@@ -1,5 +1,6 @@
 //! The trainable parameters, their names in checkpoints, and their first values.
 
+use super::DIGITS;
 use super::mixer::Mixer;
 use crate::config::TrmConfig;
 use crate::tensor::{StateDict, Tensor};
@@ -61,6 +62,8 @@ pub struct Params {
     pub input_proj: Linear,
     /// `positions.{name}`: vectors that are added to the embedding of a cell, `[places, d]` each.
     pub positions: Vec<Tensor>,
+    /// F, `[d, 9]`, if the answer goes back into the state: `feedback.weight`.
+    pub feedback: Option<Tensor>,
     /// The stack R.
     pub latent_layers: Vec<BlockParams>,
     /// The stack O.
@@ -78,6 +81,7 @@ macro_rules! tensors_in_order {
         let mut all = vec![&$($mutable)? params.latent_gate, &$($mutable)? params.output_gate];
         all.extend([&$($mutable)? params.input_proj.weight, &$($mutable)? params.input_proj.bias]);
         all.extend(params.positions.$iter());
+        all.extend(params.feedback.$iter());
         for block in params.latent_layers.$iter().chain(params.output_layers.$iter()) {
             if let Some(mixer) = &$($mutable)? block.mixer {
                 all.extend([&$($mutable)? mixer.norm.weight, &$($mutable)? mixer.norm.bias]);
@@ -111,6 +115,7 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
             positions: (config.position_tables().iter())
                 .map(|table| self.tensor(&format!("positions.{}.weight", table.name), &[table.places, d]))
                 .collect(),
+            feedback: config.feedback.then(|| self.tensor("feedback.weight", &[d, DIGITS])),
             latent_layers: self.blocks("latent_layers", config.l_layers, config),
             output_layers: self.blocks("output_layers", config.output_layers, config),
             output_norm: config.output_norm.then(|| self.norm("output_norm", d)),
@@ -211,7 +216,8 @@ impl Params {
                 }
             }
         }
-        params.positions.iter_mut().for_each(|table| draw(table, config.state.channels()));
+        let cell_inputs = params.positions.iter_mut().chain(&mut params.feedback);
+        cell_inputs.for_each(|table| draw(table, config.state.channels()));
         params.latent_gate.data[0] = config.gate_init as f32;
         params.output_gate.data[0] = config.gate_init as f32;
         params
@@ -275,13 +281,14 @@ mod tests {
     fn attention_and_positions_have_names_of_their_own() {
         let names = |mixing, positions| {
             let cells = TrmConfig { hidden_dim: 12, heads: 3, state: State::Cell, ..TrmConfig::default() };
-            Params::layout(&TrmConfig { mixing, positions, ..cells })
+            Params::layout(&TrmConfig { mixing, positions, feedback: true, ..cells })
         };
         let attention = names(Mixing::UnitAttention, Positions::Units);
         for (name, shape) in [
             ("positions.row.weight", vec![9, 12]),
             ("positions.column.weight", vec![9, 12]),
             ("positions.box.weight", vec![9, 12]),
+            ("feedback.weight", vec![12, 9]),
             ("latent_layers.0.attention.norm.weight", vec![12]),
             ("latent_layers.2.attention.qkv.weight", vec![36, 12]),
             ("output_layers.1.attention.output.bias", vec![12]),

@@ -13,11 +13,12 @@
 //! divided by its root mean square.
 
 use super::DIGITS;
-use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
+use super::block::Application;
 use super::mixer::Mixer;
-use super::packed::{Packed, PackedBlock};
-use super::params::{BlockParams, Params};
+use super::packed::Packed;
+use super::params::Params;
 use super::shard::{NormTape, Recording, Shard};
+use super::stack::Stack;
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
     Dropout, Format, add_positions, add_scaled, cross_entropy_backward, dot, layer_norm_backward,
@@ -75,6 +76,9 @@ impl Model {
                 y.copy_from_slice(&s.y);
                 z.copy_from_slice(&s.z);
             }
+            if h > 0 && self.config.feedback {
+                self.read_out(s);
+            }
             self.cycle(s, h, dropout);
         }
         self.read_out(s);
@@ -92,6 +96,9 @@ impl Model {
         for (table, vectors) in self.config.position_tables().iter().zip(&self.params.positions) {
             add_positions(table.place_of, &vectors.data, self.config.hidden_dim, &mut s.x_emb);
         }
+        if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
+            feedback.see_newest(&s.x_emb, weight);
+        }
     }
 
     /// One outer cycle.
@@ -104,7 +111,7 @@ impl Model {
 
     /// `z <- z + alpha R(x_emb + y + z)`
     pub fn refine_latent(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
-        s.h.copy_from_slice(&s.x_emb);
+        s.h.copy_from_slice(s.feedback.as_ref().map_or(&s.x_emb, |feedback| &feedback.seen));
         if self.config.update != Update::Single {
             add_scaled(&mut s.h, 1.0, &s.y);
         }
@@ -133,8 +140,14 @@ impl Model {
     }
 
     /// `logits = W_out y + b_out`, or `W_out LayerNorm(y) + b_out` with `output_norm = true`
+    ///
+    /// With `feedback = true` the next outer cycle sees this answer.
     pub fn read_out(&self, s: &mut Shard) {
         self.read_out_after(s, self.config.h_cycles - 1);
+        if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
+            feedback.take(&s.logits);
+            feedback.see_newest(&s.x_emb, weight);
+        }
     }
 
     /// The logits of the answer after outer cycle h: the newest, or one whose state the forward pass kept.
@@ -180,6 +193,11 @@ impl Model {
         self.config.supervision == Supervision::Every || h + 1 == self.config.h_cycles
     }
 
+    /// Whether anything depends on the logits after outer cycle h: the loss or, by feedback, the next cycle.
+    pub fn is_read_out(&self, h: usize) -> bool {
+        self.is_supervised(h) || self.config.feedback
+    }
+
     /// Starts the backward pass, after [`Self::forward`].
     pub fn begin_backward(&self, s: &mut Shard) {
         s.d_y.fill(0.0);
@@ -187,13 +205,21 @@ impl Model {
         s.d_x_emb.fill(0.0);
     }
 
-    /// Adds what the loss of the answer after outer cycle h gives to the gradient of y; leaves d loss / d logits in
+    /// Adds what the loss of the answer after outer cycle h, and feedback, give to the gradient of y; leaves d loss / d logits in
     /// `s.logits` and what W_out was multiplied by in `s.answer`. The loss is `scale` times the sum of the cross-entropies.
     fn read_out_backward(&self, s: &mut Shard, h: usize, scale: f32) {
         if h + 1 < self.config.h_cycles {
             self.read_out_after(s, h);
         }
+        // Without supervision nothing of the loss counts: the scale is zero.
+        let scale = if self.is_supervised(h) { scale } else { 0.0 };
         cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale);
+        if h + 1 < self.config.h_cycles
+            && let Some(feedback) = &mut s.feedback
+            && let (Some(weight), Some(packed)) = (&self.params.feedback, &self.packed.feedback)
+        {
+            feedback.backward(h, (weight, packed), &mut s.logits);
+        }
         let weight = (&self.params.output_proj.weight.data[..], &self.packed.output_proj);
         linear_backward_input(s.rows, &s.logits, weight, &mut s.h);
         match &self.params.output_norm {
@@ -208,18 +234,23 @@ impl Model {
 
     /// Takes the state gradients from the end of outer cycle h to its start. Cycles go from last to first.
     pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout, scale: f32) {
-        if self.is_supervised(h) {
+        if self.is_read_out(h) {
             self.read_out_backward(s, h, scale);
         }
+        s.feedback.iter_mut().for_each(|feedback| feedback.d_seen.fill(0.0));
         if s.recording() == Recording::Cycle && h + 1 < self.config.h_cycles {
             s.y.copy_from_slice(&s.starts[h].0);
             s.z.copy_from_slice(&s.starts[h].1);
+            if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
+                feedback.see(h, &s.x_emb, weight);
+            }
             self.cycle(s, h, dropout);
         }
         self.refine_output_backward(s, h, dropout);
         for l in (0..self.config.l_cycles).rev() {
             self.refine_latent_backward(s, h, l, dropout);
         }
+        s.feedback.iter().for_each(|feedback| add_scaled(&mut s.d_x_emb, 1.0, &feedback.d_seen));
     }
 
     fn refine_latent_backward(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
@@ -236,7 +267,8 @@ impl Model {
         if self.config.update != Update::Single {
             add_scaled(&mut s.d_y, 1.0, &s.h);
         }
-        add_scaled(&mut s.d_x_emb, 1.0, &s.h);
+        let d_seen = s.feedback.as_mut().map_or(&mut s.d_x_emb, |feedback| &mut feedback.d_seen);
+        add_scaled(d_seen, 1.0, &s.h);
     }
 
     fn refine_output_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
@@ -323,37 +355,6 @@ impl Model {
 struct Place<'a> {
     cycle: usize,
     application: Application<'a>,
-}
-
-/// A stack of residual blocks: `h_k = h_{k-1} + gate f_k(h_{k-1})`.
-struct Stack<'a> {
-    params: &'a [BlockParams],
-    packed: &'a [PackedBlock],
-}
-
-impl Stack<'_> {
-    fn forward(&self, tape: &mut [BlockTape], h: &mut [f32], scratch: &mut [f32], application: Application) {
-        for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate() {
-            let application = Application { site: application.site + k, ..application };
-            block_forward(params, packed, &mut tape[k], h, scratch, application);
-        }
-    }
-
-    fn backward(
-        &self,
-        tape: &mut [BlockTape],
-        sums: &mut [BlockRowSums],
-        d_h: &mut [f32],
-        scratch: &mut [f32],
-        application: Application,
-    ) -> f32 {
-        let mut d_gate = 0.0;
-        for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate().rev() {
-            let application = Application { site: application.site + k, ..application };
-            d_gate += block_backward(params, packed, &mut tape[k], &mut sums[k], d_h, scratch, application);
-        }
-        d_gate
-    }
 }
 
 fn kept(results: &[f32], slot: usize, len: usize) -> &[f32] {

@@ -1,6 +1,7 @@
 //! The puzzles of a batch that one worker takes through the whole recursion, with everything it needs to do so.
 
 use super::block::{BlockRowSums, BlockTape, scratch_per_row};
+use super::feedback::Feedback;
 use super::{CELLS, DIGITS};
 use crate::config::{CheckpointActivations, State, TrmConfig};
 
@@ -110,6 +111,8 @@ pub struct Shard {
     pub targets: Vec<u8>,
     /// `[rows, d]`
     pub x_emb: Vec<f32>,
+    /// The answer as it goes back into the state, if it does.
+    pub feedback: Option<Feedback>,
     /// The answer state, `[rows, d]`.
     pub y: Vec<f32>,
     /// The latent state, `[rows, d]`.
@@ -167,6 +170,7 @@ impl Shard {
             inputs: Vec::new(),
             targets: Vec::new(),
             x_emb: state(),
+            feedback: Feedback::new(config, rows, recording),
             y: state(),
             z: state(),
             answer: state(),
@@ -201,7 +205,7 @@ impl Shard {
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
         let training = recording != Recording::Nothing;
-        let states = states + scratch_per_row(config, training);
+        let states = states + scratch_per_row(config, training) + Feedback::values_per_row(config, recording);
         if !training {
             return logits + tokens * (states + cycles * tape);
         }
@@ -232,6 +236,7 @@ impl Shard {
         states.into_iter().for_each(|state| state.resize(values, 0.0));
         self.y.fill(0.0);
         self.z.fill(0.0);
+        self.feedback.iter_mut().for_each(|feedback| feedback.resize(self.rows, config.hidden_dim));
         if config.output_norm {
             self.answer_norm.0.resize(values, 0.0);
             self.answer_norm.1.resize(self.rows, 0.0);

@@ -1,6 +1,7 @@
 //! Where the recursion of each puzzle of a batch starts, and where it got to.
 
 use super::CELLS;
+use super::feedback::Feedback;
 use super::shard::Shard;
 use crate::config::TrmConfig;
 use rand::{RngExt, SeedableRng};
@@ -93,6 +94,7 @@ impl<'a> StatesMut<'a> {
     pub fn load(&self, s: &mut Shard) {
         s.y.copy_from_slice(self.y);
         s.z.copy_from_slice(self.z);
+        s.feedback.iter_mut().for_each(Feedback::restart);
     }
 
     /// Takes the states of a shard after its last cycle, and which of its boards are right.

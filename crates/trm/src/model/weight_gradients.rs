@@ -41,7 +41,7 @@ fn run(work: Vec<Panel>, format: Format, threads: &Threads) {
 /// Adds what outer cycle h gives to the gradients of the blocks' weights and, if supervised, of W_out and b_out.
 pub fn weight_gradients(grads: &mut Params, shards: &[Shard], model: &Model, h: usize, threads: &Threads) {
     let (l_cycles, format) = (model.config().l_cycles, model.format());
-    if model.is_supervised(h) {
+    if model.is_read_out(h) {
         let mut work = Vec::new();
         let sources: Vec<_> = shards.iter().map(|s| (s.rows, &s.answer[..], &s.logits[..])).collect();
         panels(&mut grads.output_proj.weight, &sources, &mut work);
@@ -123,6 +123,9 @@ pub fn row_sum_gradients(grads: &mut Params, shards: &mut [Shard]) {
     for s in shards {
         take(&mut grads.latent_gate.data, std::slice::from_mut(&mut s.sums.latent_gate));
         take(&mut grads.output_gate.data, std::slice::from_mut(&mut s.sums.output_gate));
+        if let (Some(weight), Some(feedback)) = (&mut grads.feedback, &mut s.feedback) {
+            take(&mut weight.data, &mut feedback.d_weight);
+        }
         if let Some(norm) = &mut grads.output_norm {
             let [gain, bias] = &mut s.sums.output_norm;
             take(&mut norm.weight.data, gain);

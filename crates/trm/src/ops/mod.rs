@@ -17,6 +17,7 @@ mod linear;
 mod one_hot;
 mod positions;
 mod rms_norm;
+mod softmax;
 mod stablemax;
 mod swiglu;
 mod unit_attention;
@@ -37,6 +38,7 @@ pub use linear::{
 pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
 pub use positions::{add_positions, positions_backward};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
+pub use softmax::{softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};
 pub use swiglu::{swiglu_backward, swiglu_forward};
 pub use units::{add_to_members, sum_units};

@@ -87,6 +87,7 @@ CELL = {
     "mixing": "unit_attention",
     "heads": 3,
     "positions": "rotary",
+    "feedback": True,
     "batch_size": 2,
 }
 # Files and their seeds, chosen so that this model in f32 agrees with itself in f64 to 1e-6. With most seeds
@@ -228,6 +229,8 @@ class Model(nn.Module):
         self.latent_layers = nn.ModuleList(block() for _ in range(config["L_layers"]))
         self.output_layers = nn.ModuleList(block() for _ in range(config["output_layers"]))
         self.output_proj = nn.Linear(d, 9 if of_cells else config["output_dim"])
+        if config.get("feedback"):
+            self.feedback = nn.Linear(9, d, bias=False)
         self.latent_gate = nn.Parameter(torch.zeros(1))
         self.output_gate = nn.Parameter(torch.zeros(1))
 
@@ -247,9 +250,10 @@ class Model(nn.Module):
         x = x if self.config["state"] == "cell" else x.flatten(1)
         x_emb = self.input_proj(x)
         y, z = torch.zeros_like(x_emb), torch.zeros_like(x_emb)
-        for _ in range(self.config["H_cycles"]):
+        for h in range(self.config["H_cycles"]):
+            fed_back = self.feedback(self.output_proj(y).softmax(-1)) if h > 0 and self.config.get("feedback") else 0
             for _ in range(self.config["L_cycles"]):
-                z = self.refine(z, x_emb + y + z, self.latent_layers, self.latent_gate)
+                z = self.refine(z, x_emb + fed_back + y + z, self.latent_layers, self.latent_gate)
             y = self.refine(y, y + z, self.output_layers, self.output_gate)
         return [self.output_proj(y).view(-1, 81, 9)]
 

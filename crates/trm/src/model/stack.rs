@@ -1,0 +1,46 @@
+//! The stacks R and O: residual blocks one after the other, forward and backward.
+
+use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
+use super::packed::PackedBlock;
+use super::params::BlockParams;
+
+/// A stack of residual blocks: `h_k = h_{k-1} + gate f_k(h_{k-1})`.
+pub struct Stack<'a> {
+    /// The blocks.
+    pub params: &'a [BlockParams],
+    /// One for each block.
+    pub packed: &'a [PackedBlock],
+}
+
+impl Stack<'_> {
+    /// The last h in place of the first; leaves in the tape what backward needs.
+    pub fn forward(
+        &self,
+        tape: &mut [BlockTape],
+        h: &mut [f32],
+        scratch: &mut [f32],
+        application: Application,
+    ) {
+        for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate() {
+            let application = Application { site: application.site + k, ..application };
+            block_forward(params, packed, &mut tape[k], h, scratch, application);
+        }
+    }
+
+    /// The gradient of the first h in place of that of the last; returns the gradient of the gate.
+    pub fn backward(
+        &self,
+        tape: &mut [BlockTape],
+        sums: &mut [BlockRowSums],
+        d_h: &mut [f32],
+        scratch: &mut [f32],
+        application: Application,
+    ) -> f32 {
+        let mut d_gate = 0.0;
+        for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate().rev() {
+            let application = Application { site: application.site + k, ..application };
+            d_gate += block_backward(params, packed, &mut tape[k], &mut sums[k], d_h, scratch, application);
+        }
+        d_gate
+    }
+}
