@@ -30,10 +30,12 @@ pub struct Answer {
     pub conflicts: Vec<usize>,
     /// Softmax of each cell's logits.
     pub probabilities: Vec<[f32; DIGITS]>,
-    /// Outer cycles of the last trajectory.
+    /// Outer cycles, all together.
     pub steps: usize,
-    /// Trajectories before the last.
+    /// Trajectories behind the first.
     pub restarts: usize,
+    /// Digits that were guessed, the wrong ones included.
+    pub guesses: usize,
 }
 
 /// Answers every puzzle.
@@ -53,6 +55,7 @@ pub fn solve(
         answers.extend(boards.map(|(puzzle, prediction)| Answer {
             steps: prediction.steps,
             restarts: prediction.restarts,
+            guesses: prediction.guesses,
             ..Answer::read(puzzle, &prediction.logits, givens)
         }));
     }
@@ -78,7 +81,7 @@ impl Answer {
         conflicts.sort_unstable();
         conflicts.dedup();
         let solved = board.is_solved() && board.agrees_with(puzzle);
-        Self { puzzle: *puzzle, board, solved, conflicts, probabilities, steps: 0, restarts: 0 }
+        Self { puzzle: *puzzle, board, solved, conflicts, probabilities, steps: 0, restarts: 0, guesses: 0 }
     }
 
     /// The answer as `--format json` prints it.
@@ -91,6 +94,7 @@ impl Answer {
             probabilities: self.probabilities.clone(),
             steps: self.steps,
             restarts: self.restarts,
+            guesses: self.guesses,
         }
     }
 }
@@ -104,6 +108,7 @@ struct AnswerJson {
     probabilities: Vec<[f32; DIGITS]>,
     steps: usize,
     restarts: usize,
+    guesses: usize,
 }
 
 /// `e^o / sum e^o` of nine logits.

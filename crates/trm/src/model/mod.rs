@@ -8,6 +8,7 @@ mod memory;
 mod packed;
 mod params;
 mod recursion;
+mod search;
 mod shard;
 mod states;
 mod weight_gradients;
