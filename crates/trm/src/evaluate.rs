@@ -42,12 +42,17 @@ pub fn evaluate(
     budget: &Budget,
     threads: &Threads,
 ) -> Evaluation {
+    evaluate_with(puzzles, |cells| engine.predict(model, cells, budget, threads))
+}
+
+/// The same with whatever makes predictions of cells, `[puzzles, 81]`.
+pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<Prediction>) -> Evaluation {
     let mut total = Tally::default();
     let mut all = Vec::with_capacity(puzzles.len());
     let mut boards_by_givens: BTreeMap<usize, [u64; 2]> = BTreeMap::new();
     for chunk in puzzles.chunks(CHUNK) {
         let batch = batch_of(chunk);
-        let predictions = engine.predict(model, &batch.cells, budget, threads);
+        let predictions = predict(&batch.cells);
         for (i, (puzzle, prediction)) in chunk.iter().zip(&predictions).enumerate() {
             let cells = i * CELLS..(i + 1) * CELLS;
             let tally = Tally::of(&prediction.logits, &batch.cells[cells.clone()], &batch.targets[cells]);

@@ -9,6 +9,7 @@ pub mod data;
 pub mod evaluate;
 pub mod model;
 pub mod ops;
+pub mod paper;
 pub mod parallel;
 #[cfg(feature = "plot")]
 pub mod plot;

@@ -1,6 +1,6 @@
 //! Puzzles to answers: a board is called solved only after it has been checked against the rules.
 
-use crate::model::{Budget, CELLS, DIGITS, Engine, Model, argmax};
+use crate::model::{Budget, CELLS, DIGITS, Engine, Model, Prediction, argmax};
 use crate::parallel::Threads;
 use crate::sudoku::Grid;
 use serde::Serialize;
@@ -47,10 +47,19 @@ pub fn solve(
     budget: &Budget,
     threads: &Threads,
 ) -> Vec<Answer> {
+    solve_with(puzzles, givens, |cells| engine.predict(model, cells, budget, threads))
+}
+
+/// The same with whatever makes predictions of cells, `[puzzles, 81]`.
+pub fn solve_with(
+    puzzles: &[Grid],
+    givens: Givens,
+    mut predict: impl FnMut(&[u8]) -> Vec<Prediction>,
+) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(puzzles.len());
     for chunk in puzzles.chunks(CHUNK) {
         let cells: Vec<u8> = chunk.iter().flat_map(|grid| *grid.cells()).collect();
-        let predictions = engine.predict(model, &cells, budget, threads);
+        let predictions = predict(&cells);
         let boards = chunk.iter().zip(predictions);
         answers.extend(boards.map(|(puzzle, prediction)| Answer {
             steps: prediction.steps,

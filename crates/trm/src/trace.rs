@@ -48,27 +48,43 @@ pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
         let y = shard.y.clone();
         model.refine_output(&mut shard, h, &Dropout::OFF);
         model.read_out(&mut shard);
-        let answer = Answer::read(puzzle, &shard.logits, givens);
+        let output_update = root_mean_square_change(&y, &shard.y);
+        let read = CycleTrace::read(h + 1, puzzle, &before, &shard.logits, givens);
+        before = read.1;
+        cycles.push(CycleTrace { latent_updates, output_update, ..read.0 });
+    }
+    cycles
+}
+
+impl CycleTrace {
+    /// What the logits of a cycle say, without the sizes of its updates, and its board; `before` is the board before it.
+    pub fn read(
+        cycle: usize,
+        puzzle: &Grid,
+        before: &[u8; CELLS],
+        logits: &[f32],
+        givens: Givens,
+    ) -> (Self, [u8; CELLS]) {
+        let answer = Answer::read(puzzle, logits, givens);
         let board = *answer.board.cells();
         let blanks = (0..CELLS).filter(|i| puzzle.cells()[*i] == 0);
         let certainty: Vec<(f32, f32)> = blanks.map(|i| certainty(&answer.probabilities[i])).collect();
         let mean = |values: &dyn Fn(&(f32, f32)) -> f32| {
             certainty.iter().map(values).sum::<f32>() / certainty.len().max(1) as f32
         };
-        cycles.push(CycleTrace {
-            cycle: h + 1,
+        let trace = Self {
+            cycle,
             board: answer.board.to_line(),
             changed: (0..CELLS).filter(|i| before[*i] != board[*i]).collect(),
             conflicts: answer.conflicts,
             solved: answer.solved,
             mean_confidence: mean(&|c| c.0),
             mean_entropy_bits: mean(&|c| c.1),
-            latent_updates,
-            output_update: root_mean_square_change(&y, &shard.y),
-        });
-        before = board;
+            latent_updates: Vec::new(),
+            output_update: 0.0,
+        };
+        (trace, board)
     }
-    cycles
 }
 
 /// (largest probability, entropy in bits)

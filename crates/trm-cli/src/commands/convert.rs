@@ -3,16 +3,19 @@
 use crate::error::CliError;
 use crate::output::{bytes, print};
 use std::path::PathBuf;
-use trm::checkpoint::Checkpoint;
+use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
 
 /// Options of `trm convert`.
 #[derive(clap::Args)]
 #[command(after_help = "\
 The format of a file follows from its ending: .safetensors, or PyTorch's for anything else.
+An official checkpoint of the paper's model tells neither its cycles nor its heads; what is not the default (L_cycles 6,
+H_cycles 3, num_heads 8, puzzle_emb_len 16, halt_max_steps 16) is given by --set.
 
 Examples:
   trm convert checkpoints/trm_sudoku_best.pt model.safetensors
-  trm convert --production checkpoints/trm_sudoku_last.pt small.pt")]
+  trm convert --production checkpoints/trm_sudoku_last.pt small.pt
+  trm convert --set num_heads=4 official.pt model.safetensors")]
 pub struct ConvertArgs {
     /// File to read
     input: PathBuf,
@@ -21,15 +24,25 @@ pub struct ConvertArgs {
     /// Keep weights and configuration only
     #[arg(long)]
     production: bool,
+    /// What an official checkpoint of the paper's model does not tell
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
 }
 
 /// Reads one file and writes the other.
 pub fn run(args: ConvertArgs) -> Result<(), CliError> {
-    let mut checkpoint = Checkpoint::read(&args.input).map_err(|e| CliError::Input(e.to_string()))?;
-    if args.production {
-        checkpoint = Checkpoint { optimizer: None, history: None, training: None, ..checkpoint };
-    }
-    checkpoint.write(&args.output).map_err(|e| CliError::Failed(e.to_string()))?;
+    let read = ModelFile::read_with(&args.input, &args.set);
+    let file = match read.map_err(|e| CliError::Input(e.to_string()))? {
+        ModelFile::Trm(checkpoint) if args.production => {
+            let production = Checkpoint { optimizer: None, history: None, training: None, ..*checkpoint };
+            ModelFile::Trm(Box::new(production))
+        }
+        ModelFile::Paper(checkpoint) if args.production => {
+            ModelFile::Paper(Box::new(PaperCheckpoint { training: None, ..*checkpoint }))
+        }
+        file => file,
+    };
+    file.write(&args.output).map_err(|e| CliError::Failed(e.to_string()))?;
     let size = std::fs::metadata(&args.output).map_or(0, |m| m.len());
     print(&format!("{}: {}\n", args.output.display(), bytes(size)))
 }

@@ -1,6 +1,6 @@
 //! `trm eval`
 
-use super::{BudgetArgs, ModelArgs};
+use super::{AnyModel, BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::{percent, print, print_json};
 use serde::Serialize;
@@ -64,8 +64,16 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     }
     let (model, threads) = args.model.load()?;
     let started = std::time::Instant::now();
-    let budget = args.budget.budget(model.config());
-    let evaluation = evaluate(&model, &mut Engine::new(Recording::Nothing), puzzles, &budget, &threads);
+    let evaluation = match &model {
+        AnyModel::Trm(model) => {
+            let budget = args.budget.budget(model.config());
+            evaluate(model, &mut Engine::new(Recording::Nothing), puzzles, &budget, &threads)
+        }
+        AnyModel::Paper(model) => {
+            let segments = args.budget.segments(model.config())?;
+            trm::paper::evaluate(model, puzzles, segments, &threads)
+        }
+    };
     let ms_per_puzzle = 1e3 * started.elapsed().as_secs_f64() / puzzles.len() as f64;
     if let Some(png) = &args.plot {
         let title = format!("{} on {}", args.model.name(), args.data.display());

@@ -5,9 +5,10 @@ use crate::output::{bytes, print, print_json};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
-use trm::checkpoint::Checkpoint;
+use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
 use trm::config::TrmConfig;
-use trm::model::flops_per_sample;
+use trm::model::{flops_per_sample, paper};
+use trm::tensor::StateDict;
 
 /// Options of `trm info`.
 #[derive(clap::Args)]
@@ -50,9 +51,88 @@ struct TensorInfo {
 
 /// Describes a model file.
 pub fn run(args: InfoArgs) -> Result<(), CliError> {
-    let checkpoint = Checkpoint::read(&args.file).map_err(|e| CliError::Input(e.to_string()))?;
-    let info = describe(&args, checkpoint);
-    if args.json { print_json(&info) } else { print(&text(&info)) }
+    match ModelFile::read(&args.file).map_err(|e| CliError::Input(e.to_string()))? {
+        ModelFile::Trm(checkpoint) => {
+            let info = describe(&args, *checkpoint);
+            if args.json { print_json(&info) } else { print(&text(&info)) }
+        }
+        ModelFile::Paper(checkpoint) => {
+            let info = describe_paper(&args, *checkpoint);
+            if args.json { print_json(&info) } else { print(&paper_text(&info)) }
+        }
+    }
+}
+
+/// What is told of a model of the paper.
+#[derive(Serialize)]
+struct PaperInfo {
+    file: String,
+    bytes: u64,
+    kind: &'static str,
+    can_be_resumed: bool,
+    parameters: usize,
+    config: paper::Config,
+    tensors: Vec<TensorInfo>,
+}
+
+fn describe_paper(args: &InfoArgs, checkpoint: PaperCheckpoint) -> PaperInfo {
+    PaperInfo {
+        file: args.file.display().to_string(),
+        bytes: size_of_file(args),
+        kind: if checkpoint.config.mlp_t {
+            "the paper's model, tokens mixed by SwiGLU"
+        } else {
+            "the paper's model, with rotary attention"
+        },
+        can_be_resumed: checkpoint.training.is_some(),
+        parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
+        tensors: tensors(&checkpoint.model),
+        config: checkpoint.config,
+    }
+}
+
+fn paper_text(info: &PaperInfo) -> String {
+    let mut text = format!(
+        "file         {} ({})\nholds        {}{}\nparameters   {}\n",
+        info.file,
+        bytes(info.bytes),
+        info.kind,
+        if info.can_be_resumed { "; training checkpoint, can be resumed" } else { "" },
+        info.parameters
+    );
+    write_settings(&mut text, &info.config.to_toml());
+    write_tensors(&mut text, &info.tensors);
+    text
+}
+
+fn size_of_file(args: &InfoArgs) -> u64 {
+    std::fs::metadata(&args.file).map_or(0, |m| m.len())
+}
+
+fn tensors(state: &StateDict) -> Vec<TensorInfo> {
+    let describe = |(name, tensor): &(String, trm::tensor::Tensor)| {
+        let n = tensor.data.len().max(1) as f64;
+        let mean = tensor.data.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
+        let variance = tensor.data.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
+        TensorInfo { name: name.clone(), shape: tensor.shape.clone(), mean, std: variance.sqrt() }
+    };
+    state.iter().map(describe).collect()
+}
+
+fn write_settings(text: &mut String, toml: &str) {
+    let _ = write!(text, "\nsettings\n");
+    toml.lines().for_each(|line| {
+        let _ = writeln!(text, "  {line}");
+    });
+}
+
+fn write_tensors(text: &mut String, tensors: &[TensorInfo]) {
+    let widest = tensors.iter().map(|t| t.name.len()).max().unwrap_or(0).max(36);
+    let _ = writeln!(text, "\n{:<widest$} {:>14} {:>10} {:>10}", "tensor", "shape", "mean", "std");
+    for t in tensors {
+        let shape = format!("{:?}", t.shape);
+        let _ = writeln!(text, "{:<widest$} {shape:>14} {:>10.5} {:>10.5}", t.name, t.mean, t.std);
+    }
 }
 
 fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
@@ -63,7 +143,7 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
     let accuracies = checkpoint.history.as_ref().map(|h| &h.val_accuracies);
     Info {
         file: args.file.display().to_string(),
-        bytes: std::fs::metadata(&args.file).map_or(0, |m| m.len()),
+        bytes: size_of_file(args),
         kind: match (&checkpoint.training, &checkpoint.optimizer) {
             (Some(_), _) => "training checkpoint, can be resumed",
             (None, Some(_)) => "checkpoint with optimiser state",
@@ -77,16 +157,7 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
         epochs: checkpoint.history.as_ref().map(|h| h.train_losses.len()),
         best_val_accuracy: accuracies.and_then(|a| a.iter().copied().reduce(f64::max)),
         has_weight_average: checkpoint.training.as_ref().is_some_and(|t| t.ema.is_some()),
-        tensors: checkpoint
-            .model
-            .iter()
-            .map(|(name, tensor)| {
-                let n = tensor.data.len().max(1) as f64;
-                let mean = tensor.data.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-                let variance = tensor.data.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
-                TensorInfo { name: name.clone(), shape: tensor.shape.clone(), mean, std: variance.sqrt() }
-            })
-            .collect(),
+        tensors: tensors(&checkpoint.model),
         config: checkpoint.config,
     }
 }
@@ -113,14 +184,7 @@ fn text(info: &Info) -> String {
     if info.has_weight_average {
         let _ = writeln!(text, "average      of the weights, decay {}", info.config.ema);
     }
-    let _ = write!(text, "\nsettings\n");
-    info.config.to_toml().lines().for_each(|line| {
-        let _ = writeln!(text, "  {line}");
-    });
-    let _ = writeln!(text, "\n{:<36} {:>14} {:>10} {:>10}", "tensor", "shape", "mean", "std");
-    for t in &info.tensors {
-        let shape = format!("{:?}", t.shape);
-        let _ = writeln!(text, "{:<36} {shape:>14} {:>10.5} {:>10.5}", t.name, t.mean, t.std);
-    }
+    write_settings(&mut text, &info.config.to_toml());
+    write_tensors(&mut text, &info.tensors);
     text
 }

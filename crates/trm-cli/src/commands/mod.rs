@@ -12,9 +12,9 @@ pub mod train;
 
 use crate::error::CliError;
 use std::path::{Path, PathBuf};
-use trm::checkpoint::Checkpoint;
+use trm::checkpoint::ModelFile;
 use trm::config::TrmConfig;
-use trm::model::{Budget, Model, Params};
+use trm::model::{Budget, Model, Params, paper};
 use trm::parallel::Threads;
 
 /// Where training leaves its model and solving looks for it.
@@ -53,6 +53,22 @@ impl BudgetArgs {
         let steps = self.max_steps.map_or(trained.steps, |steps| steps as usize);
         Budget { steps, restarts: self.restarts, guesses: self.guesses, ..trained }
     }
+
+    /// The segments of the paper's model, whose first states are not random.
+    pub fn segments(&self, config: &paper::Config) -> Result<usize, CliError> {
+        if self.restarts > 0 {
+            return Err(CliError::Input("--restarts: the paper's model starts every time the same".into()));
+        }
+        Ok(self.max_steps.map_or(config.halt_max_steps, |steps| (steps as usize).div_ceil(config.h_cycles)))
+    }
+}
+
+/// A model of either kind, ready to run.
+pub enum AnyModel {
+    /// One of this project or of the Python original.
+    Trm(Box<Model>),
+    /// One of the paper.
+    Paper(Box<paper::Model>),
 }
 
 impl ModelArgs {
@@ -62,16 +78,24 @@ impl ModelArgs {
     }
 
     /// Reads the model.
-    pub fn load(&self) -> Result<(Model, Threads), CliError> {
+    pub fn load(&self) -> Result<(AnyModel, Threads), CliError> {
         if !self.model.exists() && self.model == Path::new(DEFAULT_MODEL) {
             return Err(CliError::Input(format!(
                 "there is no model at {DEFAULT_MODEL} yet; train one with `trm train --preset quick`, \
                  or name one with --model FILE"
             )));
         }
-        let checkpoint = Checkpoint::read(&self.model).map_err(|e| CliError::Input(e.to_string()))?;
         let threads = Threads::new(self.threads);
-        let params = Params::from_state_dict(&checkpoint.config, &checkpoint.model);
-        Ok((Model::new(checkpoint.config, params, &threads), threads))
+        let model = match ModelFile::read(&self.model).map_err(|e| CliError::Input(e.to_string()))? {
+            ModelFile::Trm(checkpoint) => {
+                let params = Params::from_state_dict(&checkpoint.config, &checkpoint.model);
+                AnyModel::Trm(Box::new(Model::new(checkpoint.config, params, &threads)))
+            }
+            ModelFile::Paper(checkpoint) => {
+                let params = checkpoint.params();
+                AnyModel::Paper(Box::new(paper::Model::new(checkpoint.config, params, &threads)))
+            }
+        };
+        Ok((model, threads))
     }
 }

@@ -1,6 +1,6 @@
 //! `trm solve`
 
-use super::{BudgetArgs, ModelArgs};
+use super::{AnyModel, BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::print;
 use clap::ValueEnum;
@@ -65,12 +65,26 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
     let puzzles = args.read_puzzles()?;
     let (model, threads) = args.model.load()?;
     let givens = if args.raw { Givens::Predicted } else { Givens::Preserved };
-    let mut engine = Engine::new(Recording::Nothing);
-    let budget = args.budget.budget(model.config());
-    let answers = solve(&model, &mut engine, &puzzles, givens, &budget, &threads);
+    let answers = match &model {
+        AnyModel::Trm(model) => {
+            let budget = args.budget.budget(model.config());
+            solve(model, &mut Engine::new(Recording::Nothing), &puzzles, givens, &budget, &threads)
+        }
+        AnyModel::Paper(model) => {
+            let segments = args.budget.segments(model.config())?;
+            trm::paper::solve(model, &puzzles, givens, segments, &threads)
+        }
+    };
+    let trace = |puzzle: &Grid| match &model {
+        AnyModel::Trm(model) => Ok(trace(model, puzzle, givens)),
+        AnyModel::Paper(model) => {
+            let segments = args.budget.segments(model.config())?;
+            Ok(trm::paper::trace(model, puzzle, givens, segments))
+        }
+    };
     let mut text = String::new();
     for (number, answer) in (1..).zip(&answers) {
-        let cycles = if args.trace { trace(&model, &answer.puzzle, givens) } else { Vec::new() };
+        let cycles = if args.trace { trace(&answer.puzzle)? } else { Vec::new() };
         match args.format {
             Format::Json => text.push_str(&json_line(answer, &cycles)?),
             Format::Line => {

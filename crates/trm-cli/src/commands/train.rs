@@ -1,5 +1,7 @@
 //! `trm train`
 
+mod paper;
+
 use super::progress::{Display, Progress};
 use super::{eval, solve};
 use crate::error::CliError;
@@ -30,7 +32,8 @@ const PRESETS: [(&str, &str); 3] = [
 Settings come from the documented defaults, then --preset, then --config, then --data and --set; the last one wins.
 Every setting of the specification is one: hidden_dim, L_layers, L_cycles, H_cycles, dropout, lr, weight_decay,
 batch_size, epochs, and those of this program: update, gate_init, augment, ema, patience, checkpoint_activations ...
-The file config.toml of a run lists them all.
+The file config.toml of a run lists them all. The presets paper-mlp and paper-att train the paper's model, whose settings
+stand in the tables [model] and [training].
 
 Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.
 
@@ -40,7 +43,7 @@ Examples:
   trm train --data data/sudoku.csv --set hidden_dim=256 L_cycles=4 augment=true --run runs/small
   trm train --resume --run runs/small")]
 pub struct TrainArgs {
-    /// Settings that come with the program (quick, documented, kaggle), or a TOML file
+    /// Settings that come with the program (quick, documented, kaggle, paper-mlp, paper-att), or a TOML file
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// TOML file of settings
@@ -77,14 +80,13 @@ pub struct TrainArgs {
 
 /// Trains, evaluates, and solves one puzzle.
 pub fn run(args: TrainArgs) -> Result<(), CliError> {
+    if paper::is_meant(&args)? {
+        return paper::run(&args);
+    }
     let folder_file = args.run.join("trm_sudoku_last.pt");
     let resumed = if args.resume { Some(read_last(&folder_file)?) } else { None };
     if resumed.is_none() && folder_file.exists() && !args.overwrite {
-        return Err(CliError::Input(format!(
-            "{} holds a run already; go on with it by --resume, replace it by --overwrite, or choose another \
-             folder with --run",
-            args.run.display()
-        )));
+        return Err(holds_a_run(&args.run));
     }
     let config = match &resumed {
         Some(checkpoint) => checkpoint.config.clone(),
@@ -149,8 +151,16 @@ impl TrainArgs {
     }
 }
 
+fn holds_a_run(folder: &Path) -> CliError {
+    CliError::Input(format!(
+        "{} holds a run already; go on with it by --resume, replace it by --overwrite, or choose another folder with \
+         --run",
+        folder.display()
+    ))
+}
+
 fn read_settings(path: &Path, otherwise: &str) -> Result<String, CliError> {
-    let presets: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+    let presets: Vec<&str> = PRESETS.iter().chain(&paper::PRESETS).map(|(name, _)| *name).collect();
     std::fs::read_to_string(path).map_err(|e| {
         CliError::Input(format!("{}: {otherwise} ({e}); presets are: {}", path.display(), presets.join(", ")))
     })

@@ -1,10 +1,15 @@
 //! Model files: `.pt` as PyTorch reads and writes them, and `.safetensors`. Reading never executes anything.
 
+mod model_file;
+mod paper;
 mod pickle;
 mod pickle_writer;
 mod safetensors;
 mod torch;
 mod torch_zip;
+
+pub use model_file::ModelFile;
+pub use paper::{PaperCheckpoint, PaperTraining};
 
 use crate::config::TrmConfig;
 use crate::model::Params;
@@ -165,17 +170,17 @@ impl Checkpoint {
         if let Some(ema) = self.training.as_ref().and_then(|t| t.ema.as_ref()) {
             sets.push(("weight average ", ema));
         }
+        let layout = Params::layout(&self.config);
         let problems: Vec<String> =
-            sets.into_iter().flat_map(|(set, state)| problems(set, state, &self.config)).collect();
+            sets.into_iter().flat_map(|(set, state)| problems(set, state, &layout)).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }
 
 /// What is missing, extra, misshapen or not finite in a state dict.
-fn problems(set: &str, state: &StateDict, config: &TrmConfig) -> Vec<String> {
-    let expected = Params::layout(config);
+fn problems(set: &str, state: &StateDict, expected: &[(String, Vec<usize>)]) -> Vec<String> {
     let mut problems = Vec::new();
-    for (name, shape) in &expected {
+    for (name, shape) in expected {
         let found: Vec<_> = state.iter().filter(|(n, _)| n == name).collect();
         match found[..] {
             [] => problems.push(format!("{set}{name} is missing; its shape should be {shape:?}")),

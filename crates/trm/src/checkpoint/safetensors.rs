@@ -84,13 +84,22 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
         .into_iter()
         .flat_map(|(prefix, state)| state.iter().map(move |(name, t)| (format!("{prefix}{name}"), t)))
         .collect();
+    write_tensors(path, metadata, &tensors)
+}
+
+/// Writes metadata, a checksum, and tensors by name.
+pub fn write_tensors(
+    path: &Path,
+    mut metadata: Map<String, Value>,
+    tensors: &[(String, &Tensor)],
+) -> io::Result<()> {
     let mut crc = Crc::default();
     metadata.iter().for_each(|(key, value)| crc.text(key, value.as_str().unwrap_or("")));
     tensors.iter().try_for_each(|(_, tensor)| write_f32(&mut crc, &tensor.data))?;
     metadata.insert(CRC32.into(), Value::String(crc.0.finalize().to_string()));
     let mut header = Map::from_iter([("__metadata__".to_string(), Value::Object(metadata))]);
     let mut offset = 0;
-    for (name, tensor) in &tensors {
+    for (name, tensor) in tensors {
         let end = offset + 4 * tensor.data.len();
         header.insert(
             name.clone(),
@@ -107,25 +116,44 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
     })
 }
 
-/// Reads a file that [`write()`] wrote, in any floating-point type.
-pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
+/// Reads a file's metadata, and its tensors in the order of their names.
+pub fn read_tensors(path: &Path) -> Result<(Metadata, StateDict), ReadError> {
     let bytes = std::fs::read(path)?;
+    let (file, metadata) = open(&bytes)?;
+    let mut names = file.names();
+    names.sort_unstable();
+    let tensors = names.into_iter().map(|name| Ok((name.to_string(), tensor(&file, name)?)));
+    Ok((metadata, tensors.collect::<Result<_, ReadError>>()?))
+}
+
+/// The texts that stand beside the tensors.
+pub type Metadata = BTreeMap<String, String>;
+
+/// Checks a file's structure, and its checksum if it has one.
+fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), ReadError> {
     let broken = |e: safetensors::SafeTensorError| format!("it is no safetensors file, or a broken one: {e}");
-    let (header_bytes, header) = SafeTensors::read_metadata(&bytes).map_err(broken)?;
-    let file = SafeTensors::deserialize(&bytes).map_err(broken)?;
-    let metadata = header.metadata().as_ref();
-    let text = |key: &str| metadata.and_then(|m| m.get(key)).cloned();
-    if let (Some(expected), Some(metadata)) = (text(CRC32), metadata) {
+    let (header_bytes, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+    let file = SafeTensors::deserialize(bytes).map_err(broken)?;
+    let metadata: Metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+    if let Some(expected) = metadata.get(CRC32) {
         let mut crc = Crc::default();
-        let others: BTreeMap<_, _> = metadata.iter().filter(|(key, _)| *key != CRC32).collect();
-        others.into_iter().for_each(|(key, value)| crc.text(key, value));
+        let others = metadata.iter().filter(|(key, _)| *key != CRC32);
+        others.for_each(|(key, value)| crc.text(key, value));
         crc.0.update(&bytes[8 + header_bytes..]);
-        if crc.0.finalize().to_string() != expected {
+        if crc.0.finalize().to_string() != *expected {
             return Err(ReadError::Format(
                 "its checksum does not fit its content: the file is damaged".into(),
             ));
         }
     }
+    Ok((file, metadata))
+}
+
+/// Reads a file that [`write()`] wrote, in any floating-point type.
+pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
+    let bytes = std::fs::read(path)?;
+    let (file, metadata) = open(&bytes)?;
+    let text = |key: &str| metadata.get(key).cloned();
     let config_toml = text("trm.config_toml").ok_or_else(|| {
         "it has no configuration in its metadata (trm.config_toml): it was not written by this program"
             .to_string()

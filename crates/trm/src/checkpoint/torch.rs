@@ -20,10 +20,9 @@ const MOST_NAME_BYTES: usize = 256;
 
 /// Writes the documented keys, and our own.
 pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
-    let name = path.file_stem().map_or("archive".into(), |stem| stem.to_string_lossy().into_owned());
     let config_toml = checkpoint.config.to_toml();
     let written = pickle_writer::write(&document(checkpoint, &config_toml));
-    write_atomically(path, |file| torch_zip::write(file, &name, &written))
+    write_atomically(path, |file| torch_zip::write(file, &archive_name(path), &written))
 }
 
 fn document<'a>(checkpoint: &'a Checkpoint, config_toml: &'a str) -> Object<'a> {
@@ -122,11 +121,27 @@ fn optimizer_dict(optimizer: &OptimizerState) -> Object<'_> {
 
 /// Reads a file of ours or of the Python original.
 pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
-    let mut zip = TorchZip::open(path)?;
-    let pickle = Pickle::read(&zip.pickle()?)?;
-    let budget = zip.file_bytes;
-    let mut reader = Reader { pickle, zip, storages: HashMap::new(), budget };
-    reader.checkpoint()
+    Reader::open(path)?.checkpoint()
+}
+
+/// Reads a file that is a state dict and nothing else, if one of its names is `wanted`.
+pub fn read_state_dict(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<StateDict>, ReadError> {
+    let mut reader = Reader::open(path)?;
+    let root = reader.pickle.root();
+    let items = reader.pickle.items(root).unwrap_or(&[]);
+    let found = items.iter().any(|(key, _)| reader.pickle.text(*key).is_some_and(&wanted));
+    found.then(|| reader.state_dict(root)).transpose()
+}
+
+/// Writes a state dict and nothing else.
+pub fn write_state_dict(state: &StateDict, path: &Path) -> std::io::Result<()> {
+    let written = pickle_writer::write(&state_dict(state));
+    write_atomically(path, |file| torch_zip::write(file, &archive_name(path), &written))
+}
+
+/// The folder inside the archive, which torch.save names after the file.
+fn archive_name(path: &Path) -> String {
+    path.file_stem().map_or("archive".into(), |stem| stem.to_string_lossy().into_owned())
 }
 
 struct Reader {
@@ -139,6 +154,13 @@ struct Reader {
 }
 
 impl Reader {
+    fn open(path: &Path) -> Result<Self, ReadError> {
+        let mut zip = TorchZip::open(path)?;
+        let pickle = Pickle::read(&zip.pickle()?)?;
+        let budget = zip.file_bytes;
+        Ok(Self { pickle, zip, storages: HashMap::new(), budget })
+    }
+
     fn checkpoint(&mut self) -> Result<Checkpoint, ReadError> {
         let root = self.pickle.root();
         let model_id = self.pickle.get(root, "model_state_dict").ok_or_else(|| {

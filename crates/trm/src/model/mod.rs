@@ -6,6 +6,7 @@ mod budget;
 mod engine;
 mod memory;
 mod packed;
+pub mod paper;
 mod params;
 mod recursion;
 mod search;

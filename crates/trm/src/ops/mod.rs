@@ -3,8 +3,11 @@
 //! What backward needs is what forward leaves in the buffers it was given; the caller owns them all. Gradients of
 //! inputs and parameters are added to (`+=`) unless the name says otherwise.
 
+mod attention;
+mod binary_cross_entropy;
 mod cross_entropy;
 mod dropout;
+mod embedding;
 mod gelu;
 #[cfg(test)]
 mod gradient_check;
@@ -12,10 +15,15 @@ mod layer_norm;
 mod linear;
 mod one_hot;
 mod rms_norm;
+mod stablemax;
+mod swiglu;
 mod units;
 
+pub use attention::{Heads, Rotary, attention_backward, attention_forward};
+pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use dropout::Dropout;
+pub use embedding::{embedding_backward, embedding_forward};
 pub use gelu::{gelu_backward, gelu_forward};
 pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use linear::{
@@ -24,6 +32,8 @@ pub use linear::{
 };
 pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
+pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};
+pub use swiglu::{swiglu_backward, swiglu_forward};
 pub use units::{add_to_members, sum_units};
 
 use trm_kernels::{math, vectorize};

@@ -2,6 +2,7 @@
 
 pub mod history;
 pub mod optimizer;
+pub mod paper;
 mod run;
 pub mod schedule;
 mod trainer;
@@ -35,6 +36,17 @@ pub enum TrainError {
         output_gate: f32,
         /// Norms of the steps before, newest last.
         recent_norms: Vec<f64>,
+    },
+    /// The loss or a weight of the paper's model is no finite number.
+    #[error(
+        "training diverged at step {step}: loss {loss}. The checkpoints on disk are from before and stay as they are. What \
+         helps: a lower learning rate (--set lr=3e-5) or a longer warm-up (--set warmup_steps=5000)."
+    )]
+    NotFinite {
+        /// Optimiser step, from 1, that was not made or that made it so.
+        step: u64,
+        /// Loss of its batch.
+        loss: f64,
     },
     /// The memory plan is larger than the memory there is.
     #[error("{0}")]

@@ -73,25 +73,80 @@ impl AdamW {
         threads: &Threads,
     ) {
         self.step += 1;
-        let t = self.step as f64;
-        let formula = Formula {
-            clip: clip as f32,
-            keep: 1.0,
-            beta1: config.beta1 as f32,
-            beta2: config.beta2 as f32,
-            step_size: (lr / (1.0 - config.beta1.powf(t))) as f32,
-            inv_root_correction: (1.0 / (1.0 - config.beta2.powf(t)).sqrt()) as f32,
-            ema: config.ema as f32,
+        let rule = AdamWRule {
+            step: self.step,
+            lr,
+            clip,
+            betas: (config.beta1, config.beta2),
+            weight_decay: config.weight_decay,
+            ema: config.ema,
         };
-        let keep_decayed = (1.0 - lr * config.weight_decay) as f32;
         let mut averages = ema.map(|e| e.tensors_mut().into_iter());
-        let mut work = Vec::new();
         let moments = self.exp_avg.tensors_mut().into_iter().zip(self.exp_avg_sq.tensors_mut());
-        for ((p, g), (m, v)) in params.tensors_mut().into_iter().zip(grads.tensors()).zip(moments) {
-            let formula = Formula { keep: if is_decayed(p) { keep_decayed } else { 1.0 }, ..formula };
-            let mut average = averages.as_mut().and_then(Iterator::next).map(|a| a.data.chunks_mut(PIECE));
-            let pieces = p.data.chunks_mut(PIECE).zip(g.data.chunks(PIECE));
-            let moments = m.data.chunks_mut(PIECE).zip(v.data.chunks_mut(PIECE));
+        let pairs = params.tensors_mut().into_iter().zip(grads.tensors());
+        let tensors = pairs.zip(moments).map(|((p, g), (m, v))| TensorUpdate {
+            is_decayed: is_decayed(p),
+            values: &mut p.data,
+            gradient: &g.data,
+            moments: [&mut m.data, &mut v.data],
+            average: averages.as_mut().and_then(Iterator::next).map(|a| &mut a.data[..]),
+        });
+        rule.update(tensors.collect(), threads);
+    }
+}
+
+/// The numbers of one update by AdamW.
+#[derive(Clone, Copy, Debug)]
+pub struct AdamWRule {
+    /// Number of the update, t, from 1.
+    pub step: u64,
+    /// Learning rate.
+    pub lr: f64,
+    /// What gradients are multiplied by.
+    pub clip: f64,
+    /// Decay rates of the moments.
+    pub betas: (f64, f64),
+    /// Weight decay of the tensors that decay.
+    pub weight_decay: f64,
+    /// Decay rate of the average, if there is one.
+    pub ema: f64,
+}
+
+/// A tensor to be updated, all parts of one length.
+#[derive(Debug)]
+pub struct TensorUpdate<'a> {
+    /// Whether weight decay applies.
+    pub is_decayed: bool,
+    /// p
+    pub values: &'a mut [f32],
+    /// g
+    pub gradient: &'a [f32],
+    /// m and v
+    pub moments: [&'a mut [f32]; 2],
+    /// The moving average of p.
+    pub average: Option<&'a mut [f32]>,
+}
+
+impl AdamWRule {
+    /// Updates some tensors as [`AdamW::update`] says.
+    pub fn update(self, tensors: Vec<TensorUpdate>, threads: &Threads) {
+        let (t, (beta1, beta2)) = (self.step as f64, self.betas);
+        let formula = Formula {
+            clip: self.clip as f32,
+            keep: 1.0,
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            step_size: (self.lr / (1.0 - beta1.powf(t))) as f32,
+            inv_root_correction: (1.0 / (1.0 - beta2.powf(t)).sqrt()) as f32,
+            ema: self.ema as f32,
+        };
+        let keep_decayed = (1.0 - self.lr * self.weight_decay) as f32;
+        let mut work = Vec::new();
+        for TensorUpdate { is_decayed, values, gradient, moments: [m, v], average } in tensors {
+            let formula = Formula { keep: if is_decayed { keep_decayed } else { 1.0 }, ..formula };
+            let mut average = average.map(|a| a.chunks_mut(PIECE));
+            let pieces = values.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
+            let moments = m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE));
             for ((p, g), (m, v)) in pieces.zip(moments) {
                 let average = average.as_mut().and_then(Iterator::next);
                 work.push((formula, Piece { p, g, m, v, average }));

@@ -33,7 +33,8 @@ pub struct TrainingData {
 }
 
 impl TrainingData {
-    fn sizes(&self) -> [usize; 3] {
+    /// Numbers of puzzles for training, validation and the end.
+    pub fn sizes(&self) -> [usize; 3] {
         [self.train.len(), self.validation.len(), self.holdout.len()]
     }
 }

@@ -1,0 +1,51 @@
+//! A model file of whichever kind.
+
+use super::{Checkpoint, CheckpointError, PaperCheckpoint};
+use std::path::Path;
+
+/// What a model file turned out to be.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModelFile {
+    /// A model of this project or of the Python original.
+    Trm(Box<Checkpoint>),
+    /// A model of the paper.
+    Paper(Box<PaperCheckpoint>),
+}
+
+impl ModelFile {
+    /// Reads a file; `.safetensors` by its ending, anything else as PyTorch's format. The names of its tensors tell what
+    /// it is.
+    ///
+    /// # Errors
+    /// As for [`Checkpoint::read`].
+    pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        Self::read_with(path, &[])
+    }
+
+    /// The same, told what an official file of the paper's model does not tell, as `key=value`.
+    ///
+    /// # Errors
+    /// As for [`Self::read`]; settings for a file of another kind, which tells everything.
+    pub fn read_with(path: &Path, settings: &[String]) -> Result<Self, CheckpointError> {
+        match PaperCheckpoint::read(path, settings)? {
+            Some(paper) => Ok(Self::Paper(Box::new(paper))),
+            None if !settings.is_empty() => {
+                let reason =
+                    "it is no model of the paper: its settings stand in the file and cannot be changed";
+                Err(CheckpointError::Format { path: path.to_path_buf(), reason: reason.into() })
+            }
+            None => Checkpoint::read(path).map(|checkpoint| Self::Trm(Box::new(checkpoint))),
+        }
+    }
+
+    /// Writes a file; `.safetensors` by its ending, anything else as PyTorch's format.
+    ///
+    /// # Errors
+    /// What the system says, and settings that the format has no place for.
+    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        match self {
+            Self::Trm(checkpoint) => checkpoint.write(path),
+            Self::Paper(paper) => paper.write(path),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Training of the paper's model: it learns, halts, and a resumed run ends with the same bits.
+
+use trm::model::paper::Config;
+use trm::parallel::Threads;
+use trm::sudoku::Generator;
+use trm::train::TrainingData;
+use trm::train::paper::{Settings, Trainer, Training};
+
+fn settings(mlp_t: bool) -> Settings {
+    let model = Config {
+        hidden_size: 16,
+        l_layers: 1,
+        l_cycles: 2,
+        h_cycles: 2,
+        num_heads: 2,
+        mlp_t,
+        mlp_width: 32,
+        mlp_t_width: 32,
+        puzzle_emb_len: 2,
+        puzzle_emb_ndim: 16,
+        halt_max_steps: 4,
+        ..Config::default()
+    };
+    let training = Training {
+        batch_size: 12,
+        steps: 60,
+        eval_every: 20,
+        lr: 1e-2,
+        warmup_steps: 10,
+        weight_decay: 0.1,
+        ema: 0.9,
+        halt_exploration_prob: 0.5,
+        ..Training::default()
+    };
+    Settings { model, training }
+}
+
+fn data() -> TrainingData {
+    let mut puzzles = Generator::new(3, 60..=70).generate_many(70, &Threads::new(2)).unwrap();
+    let validation = puzzles.split_off(60);
+    TrainingData { train: puzzles, validation, holdout: Vec::new() }
+}
+
+fn trainer(settings: Settings, threads: usize) -> Trainer {
+    Trainer::new(settings, data(), Threads::new(threads)).unwrap()
+}
+
+fn steps(trainer: &mut Trainer, count: usize) -> Vec<f64> {
+    (0..count).map(|_| trainer.step().unwrap().loss).collect()
+}
+
+#[test]
+fn the_loss_falls_and_puzzles_leave() {
+    for mlp_t in [false, true] {
+        let mut trainer = trainer(settings(mlp_t), 2);
+        let losses = steps(&mut trainer, 60);
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        let (first, last) = (mean(&losses[..5]), mean(&losses[55..]));
+        assert!(last < 0.8 * first, "mlp_t {mlp_t}: {first} to {last}");
+        assert!(trainer.is_finished() && trainer.is_to_be_validated());
+        let record = trainer.validate();
+        assert!(record.is_best && record.segments > 0.0 && record.segments <= 4.0, "{record:?}");
+        assert!(!trainer.is_to_be_validated());
+    }
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bits_on_any_number_of_threads() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("last.safetensors");
+    let mut whole = trainer(settings(false), 1);
+    steps(&mut whole, 17);
+    let mut part = trainer(settings(false), 3);
+    steps(&mut part, 9);
+    part.checkpoint().unwrap().write(&path).unwrap();
+    let read = trm::checkpoint::PaperCheckpoint::read(&path, &[]).unwrap().unwrap();
+    assert!(read == part.checkpoint().unwrap(), "what is written is read");
+    let mut resumed = Trainer::resume(&read, data(), Threads::new(2)).unwrap();
+    steps(&mut resumed, 8);
+    let [whole, resumed] = [whole, resumed].map(|trainer| trainer.checkpoint().unwrap());
+    assert!(whole.model == resumed.model, "weights");
+    let [whole, resumed] = [whole, resumed].map(|checkpoint| checkpoint.training.unwrap());
+    assert!(whole.sets == resumed.sets && whole.carry == resumed.carry, "moments, averages, states");
+}
+
+#[test]
+fn other_puzzles_or_no_run_cannot_be_resumed() {
+    let trainer = trainer(settings(false), 1);
+    let fewer = TrainingData { validation: Vec::new(), ..data() };
+    let error =
+        |checkpoint, data| Trainer::resume(&checkpoint, data, Threads::new(1)).unwrap_err().to_string();
+    assert!(error(trainer.checkpoint().unwrap(), fewer).contains("the data has [60, 0, 0]"));
+    assert!(error(trainer.production(), data()).contains("no training run"));
+}
