@@ -28,8 +28,10 @@ pub struct Evaluation {
     pub solved: u64,
     /// (outer cycles, boards solved within so many), for powers of two up to the most that any board took.
     pub solved_by_cycles: Vec<(usize, u64)>,
-    /// Boards solved within no restart, one restart and so on.
+    /// Boards solved within no restart, one restart and so on, without a guess.
     pub solved_by_restarts: Vec<u64>,
+    /// (guesses, boards solved with at most so many), for 0 and powers of two up to the most that any board took.
+    pub solved_by_guesses: Vec<(usize, u64)>,
 }
 
 /// Predicts every puzzle and compares with its solution.
@@ -59,14 +61,13 @@ pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<P
             *right += tally.boards[1];
             total.add(&tally);
         }
-        all.extend(predictions.iter().map(|p| (p.solved, p.steps, p.restarts)));
+        all.extend(predictions.into_iter().map(|p| Prediction { logits: Vec::new(), ..p }));
     }
-    let count = |within: &dyn Fn(usize, usize) -> bool| {
-        all.iter().filter(|(solved, steps, restarts)| *solved && within(*steps, *restarts)).count() as u64
-    };
-    let most_steps = all.iter().map(|p| p.1).max().unwrap_or(0);
-    let powers = std::iter::successors(Some(1), |n| (*n < most_steps).then_some(2 * n));
-    let most_restarts = all.iter().map(|p| p.2).max().unwrap_or(0);
+    let solved =
+        |within: &dyn Fn(&Prediction) -> bool| all.iter().filter(|p| p.solved && within(p)).count() as u64;
+    let most = |of: fn(&Prediction) -> usize| all.iter().map(of).max().unwrap_or(0);
+    let powers = |most: usize| std::iter::successors(Some(1), move |n| (*n < most).then_some(2 * n));
+    let guesses = std::iter::once(0).chain(powers(most(|p| p.guesses)));
     Evaluation {
         puzzles: total.boards[0],
         loss: total.loss(),
@@ -74,9 +75,12 @@ pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<P
         blank_accuracy: total.blank_accuracy(),
         board_accuracy: total.board_accuracy(),
         boards_by_givens,
-        solved: count(&|_, _| true),
-        solved_by_cycles: powers.map(|n| (n, count(&|steps, _| steps <= n))).collect(),
-        solved_by_restarts: (0..=most_restarts).map(|r| count(&|_, restarts| restarts <= r)).collect(),
+        solved: solved(&|_| true),
+        solved_by_cycles: powers(most(|p| p.steps)).map(|n| (n, solved(&|p| p.steps <= n))).collect(),
+        solved_by_restarts: (0..=most(|p| p.restarts))
+            .map(|r| solved(&|p| p.restarts <= r && p.guesses == 0))
+            .collect(),
+        solved_by_guesses: guesses.map(|n| (n, solved(&|p| p.guesses <= n))).collect(),
     }
 }
 

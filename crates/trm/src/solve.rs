@@ -30,10 +30,12 @@ pub struct Answer {
     pub conflicts: Vec<usize>,
     /// Softmax of each cell's logits.
     pub probabilities: Vec<[f32; DIGITS]>,
-    /// Outer cycles of the last trajectory.
+    /// Outer cycles, all together.
     pub steps: usize,
-    /// Trajectories before the last.
+    /// Trajectories behind the first.
     pub restarts: usize,
+    /// Digits that were guessed, the wrong ones included.
+    pub guesses: usize,
 }
 
 /// Answers every puzzle.
@@ -62,6 +64,7 @@ pub fn solve_with(
         answers.extend(boards.map(|(puzzle, prediction)| Answer {
             steps: prediction.steps,
             restarts: prediction.restarts,
+            guesses: prediction.guesses,
             ..Answer::read(puzzle, &prediction.logits, givens)
         }));
     }
@@ -87,7 +90,7 @@ impl Answer {
         conflicts.sort_unstable();
         conflicts.dedup();
         let solved = board.is_solved() && board.agrees_with(puzzle);
-        Self { puzzle: *puzzle, board, solved, conflicts, probabilities, steps: 0, restarts: 0 }
+        Self { puzzle: *puzzle, board, solved, conflicts, probabilities, steps: 0, restarts: 0, guesses: 0 }
     }
 
     /// The answer as `--format json` prints it.
@@ -100,6 +103,7 @@ impl Answer {
             probabilities: self.probabilities.clone(),
             steps: self.steps,
             restarts: self.restarts,
+            guesses: self.guesses,
         }
     }
 }
@@ -113,6 +117,7 @@ struct AnswerJson {
     probabilities: Vec<[f32; DIGITS]>,
     steps: usize,
     restarts: usize,
+    guesses: usize,
 }
 
 /// `e^o / sum e^o` of nine logits.

@@ -108,10 +108,14 @@ pub fn table(e: &Evaluation) -> String {
     }
     if e.solved_by_restarts.len() > 1 {
         let _ = writeln!(text, "\nwithin restarts   solved, givens kept");
-        let powers =
-            std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < e.solved_by_restarts.len());
-        for restarts in std::iter::once(0).chain(powers) {
-            let _ = writeln!(text, "{restarts:>15} {:>8}", share(e.solved_by_restarts[restarts]));
+        for (restarts, solved) in e.solved_by_restarts.iter().enumerate() {
+            let _ = writeln!(text, "{restarts:>15} {:>8}", share(*solved));
+        }
+    }
+    if e.solved_by_guesses.len() > 1 {
+        let _ = writeln!(text, "\nwithin guesses   solved, givens kept");
+        for (guesses, solved) in &e.solved_by_guesses {
+            let _ = writeln!(text, "{guesses:>14} {:>8}", share(*solved));
         }
     }
     text

@@ -41,6 +41,9 @@ pub struct BudgetArgs {
     /// Start again from other random first states, up to N times, while a puzzle is unsolved
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub restarts: usize,
+    /// Guess up to N digits, depth first, while a puzzle is unsolved
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub guesses: usize,
 }
 
 impl BudgetArgs {
@@ -48,7 +51,7 @@ impl BudgetArgs {
     pub fn budget(&self, config: &TrmConfig) -> Budget {
         let trained = Budget::trained(config);
         let steps = self.max_steps.map_or(trained.steps, |steps| steps as usize);
-        Budget { steps, restarts: self.restarts, ..trained }
+        Budget { steps, restarts: self.restarts, guesses: self.guesses, ..trained }
     }
 
     /// The segments of the paper's model, whose first states are not random.

@@ -11,6 +11,7 @@ mod packed;
 pub mod paper;
 mod params;
 mod recursion;
+mod search;
 mod shard;
 mod stack;
 mod states;

@@ -50,9 +50,15 @@ impl Axis {
 
     /// Powers of two: a point at x stands for `2^x`.
     pub fn powers_of_two(name: &'static str, last: u32) -> Self {
-        let every = last / 12 + 1;
-        let ticks = (0..=last).step_by(every as usize).map(|x| (f64::from(x), (1u64 << x).to_string()));
-        Self { name, range: (0.0, f64::from(last.max(1))), ticks: ticks.collect() }
+        Self::labelled(name, (0..=last).map(|x| (f64::from(x), (1u64 << x).to_string())).collect())
+    }
+
+    /// From 0 to the last of these ticks, at most twelve of which are labelled.
+    pub fn labelled(name: &'static str, mut ticks: Vec<(f64, String)>) -> Self {
+        let last = ticks.last().map_or(1.0, |tick| tick.0.max(1.0));
+        let (every, mut i) = (ticks.len() / 12 + 1, 0..);
+        ticks.retain(|_| i.next().is_some_and(|i: usize| i.is_multiple_of(every)));
+        Self { name, range: (0.0, last), ticks }
     }
 }
 

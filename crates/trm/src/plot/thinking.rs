@@ -51,17 +51,26 @@ impl Figure for Thinking<'_> {
             &[Curve::new("boards", BLUE, points)],
             " %",
         )?;
-        if e.solved_by_restarts.len() < 2 {
+        let curve = |points: &mut dyn Iterator<Item = (f64, u64)>| {
+            [Curve::new("boards", GREEN, points.map(|(x, solved)| (x, share(solved))))]
+        };
+        let (restarts, guesses) = (e.solved_by_restarts.len() - 1, e.solved_by_guesses.len() - 1);
+        let (axis, caption, curves) = if guesses > 0 {
+            // 0 stands where log2 has its 1 / 2.
+            let points = e.solved_by_guesses.iter().enumerate();
+            let ticks = points.clone().map(|(i, (guesses, _))| (i as f64, guesses.to_string()));
+            let axis = Axis::labelled("guesses", ticks.collect());
+            let curves = curve(&mut points.map(|(i, (_, solved))| (i as f64, *solved)));
+            (axis, "Boards solved by guesses", curves)
+        } else if restarts > 0 {
+            let axis = Axis::counted("restarts", (0.0, restarts as f64));
+            let points = e.solved_by_restarts.iter().enumerate();
+            let curves = curve(&mut points.map(|(r, solved)| (r as f64, *solved)));
+            (axis, "Boards solved by restarts", curves)
+        } else {
             return Ok(());
-        }
-        let points = e.solved_by_restarts.iter().enumerate().map(|(r, solved)| (r as f64, share(*solved)));
-        let axis = Axis::counted("restarts", (0.0, (e.solved_by_restarts.len() - 1) as f64));
-        Panel::new(650.0, 1030.0, axis, (0.0, 100.0), None).draw(
-            canvas,
-            "Boards solved by restarts",
-            &[Curve::new("boards", GREEN, points)],
-            " %",
-        )
+        };
+        Panel::new(650.0, 1030.0, axis, (0.0, 100.0), None).draw(canvas, caption, &curves, " %")
     }
 }
 
@@ -80,6 +89,7 @@ mod tests {
             solved: 180,
             solved_by_cycles: (0..11).map(|p| (1 << p, 18 * p)).collect(),
             solved_by_restarts: (0..17).map(|r| 100 + 5 * r).collect(),
+            solved_by_guesses: vec![(0, 180)],
             ..Evaluation::default()
         };
         draw_thinking(&evaluation, 12.3, "Thinking longer", &png, &svg).unwrap();
@@ -87,6 +97,10 @@ mod tests {
         for label in ["outer cycles", "restarts", "1024", "90.00 % solved", "boards 90.0 %"] {
             assert!(text.contains(label), "{label}");
         }
+        evaluation.solved_by_guesses.extend([(1, 185), (2, 190), (4, 200)]);
+        draw_thinking(&evaluation, 12.3, "Guessing", &png, &svg).unwrap();
+        let text = std::fs::read_to_string(&svg).unwrap();
+        assert!(text.contains("Boards solved by guesses") && !text.contains("restarts"));
         assert!(std::fs::read(&png).unwrap().starts_with(b"\x89PNG"));
         evaluation.puzzles = 0;
         assert!(matches!(draw_thinking(&evaluation, 1.0, "", &png, &svg), Err(PlotError::Empty)));
