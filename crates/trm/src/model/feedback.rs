@@ -53,9 +53,8 @@ impl Feedback {
         }
     }
 
-    /// Takes other puzzles, with this number of rows.
+    /// Takes another number of rows.
     pub fn resize(&mut self, rows: usize, d: usize) {
-        self.restart();
         self.seen.resize(rows * d, 0.0);
         self.probabilities.iter_mut().for_each(|p| p.resize(rows * DIGITS, 0.0));
         if !self.d_seen.is_empty() {
@@ -64,7 +63,7 @@ impl Feedback {
         }
     }
 
-    /// Forgets the answers: the recursion starts again.
+    /// Forgets the answers: the recursion starts again, or was given another puzzle.
     pub fn restart(&mut self) {
         self.taken = 0;
     }

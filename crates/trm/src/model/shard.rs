@@ -252,10 +252,12 @@ impl Shard {
         }
     }
 
-    /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are.
+    /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are; what went back of an
+    /// answer to other givens is forgotten.
     pub fn set_cells(&mut self, config: &TrmConfig, cells: &[u8]) {
         self.cells.clear();
         self.cells.extend_from_slice(cells);
+        self.feedback.iter_mut().for_each(Feedback::restart);
         self.inputs.clear();
         match config.state {
             State::Board | State::Cell => self.inputs.extend_from_slice(cells),
