@@ -66,7 +66,7 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     let started = std::time::Instant::now();
     let evaluation = match &model {
         AnyModel::Trm(model) => {
-            let budget = args.budget.budget(model.config());
+            let budget = args.budget.budget(model.config(), 0);
             evaluate(model, &mut Engine::new(Recording::Nothing), puzzles, &budget, &threads)
         }
         AnyModel::Paper(model) => {

@@ -1,5 +1,6 @@
 //! `trm info`
 
+use super::read_model;
 use crate::error::CliError;
 use crate::output::{bytes, print, print_json};
 use serde::Serialize;
@@ -17,8 +18,8 @@ Examples:
   trm info checkpoints/trm_sudoku_best.pt
   trm info model.safetensors --json")]
 pub struct InfoArgs {
-    /// Model file: .pt or .safetensors
-    file: PathBuf,
+    /// Model file: .pt or .safetensors [default: the model that comes with the program]
+    file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -51,7 +52,7 @@ struct TensorInfo {
 
 /// Describes a model file.
 pub fn run(args: InfoArgs) -> Result<(), CliError> {
-    match ModelFile::read(&args.file).map_err(|e| CliError::Input(e.to_string()))? {
+    match read_model(args.file.as_deref())? {
         ModelFile::Trm(checkpoint) => {
             let info = describe(&args, *checkpoint);
             if args.json { print_json(&info) } else { print(&text(&info)) }
@@ -77,7 +78,7 @@ struct PaperInfo {
 
 fn describe_paper(args: &InfoArgs, checkpoint: PaperCheckpoint) -> PaperInfo {
     PaperInfo {
-        file: args.file.display().to_string(),
+        file: name_of(args),
         bytes: size_of_file(args),
         kind: if checkpoint.config.mlp_t {
             "the paper's model, tokens mixed by SwiGLU"
@@ -105,8 +106,15 @@ fn paper_text(info: &PaperInfo) -> String {
     text
 }
 
+fn name_of(args: &InfoArgs) -> String {
+    args.file.as_ref().map_or("comes with trm".into(), |file| file.display().to_string())
+}
+
 fn size_of_file(args: &InfoArgs) -> u64 {
-    std::fs::metadata(&args.file).map_or(0, |m| m.len())
+    match &args.file {
+        Some(file) => std::fs::metadata(file).map_or(0, |m| m.len()),
+        None => trm::checkpoint::SHIPPED.len() as u64,
+    }
 }
 
 fn tensors(state: &StateDict) -> Vec<TensorInfo> {
@@ -142,7 +150,7 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
     };
     let accuracies = checkpoint.history.as_ref().map(|h| &h.val_accuracies);
     Info {
-        file: args.file.display().to_string(),
+        file: name_of(args),
         bytes: size_of_file(args),
         kind: match (&checkpoint.training, &checkpoint.optimizer) {
             (Some(_), _) => "training checkpoint, can be resumed",

@@ -12,20 +12,17 @@ pub mod train;
 
 use crate::error::CliError;
 use std::path::{Path, PathBuf};
-use trm::checkpoint::ModelFile;
+use trm::checkpoint::{Checkpoint, ModelFile};
 use trm::config::TrmConfig;
 use trm::model::{Budget, Model, Params, paper};
 use trm::parallel::Threads;
 
-/// Where training leaves its model and solving looks for it.
-pub const DEFAULT_MODEL: &str = "checkpoints/trm_sudoku_production.pt";
-
 /// The options of every command that runs a trained model.
 #[derive(clap::Args)]
 pub struct ModelArgs {
-    /// Model file: .pt or .safetensors
-    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_MODEL)]
-    pub model: PathBuf,
+    /// Model file: .pt or .safetensors [default: the model that comes with the program]
+    #[arg(short, long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
     /// Worker threads; 0 for one on each CPU. Results do not depend on it
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -41,23 +38,27 @@ pub struct BudgetArgs {
     /// Start again from other random first states, up to N times, while a puzzle is unsolved
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub restarts: usize,
-    /// Guess up to N digits, depth first, while a puzzle is unsolved
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub guesses: usize,
+    /// Guess up to N digits, depth first, while a puzzle is unsolved [default: 10000 for the model that comes with the
+    /// program in trm solve, else 0]
+    #[arg(long, value_name = "N")]
+    pub guesses: Option<usize>,
 }
 
 impl BudgetArgs {
-    /// The budget, as trained where nothing is said.
-    pub fn budget(&self, config: &TrmConfig) -> Budget {
+    /// The budget: as trained where nothing is said, with `guesses` unless another number is wished.
+    pub fn budget(&self, config: &TrmConfig, guesses: usize) -> Budget {
         let trained = Budget::trained(config);
         let steps = self.max_steps.map_or(trained.steps, |steps| steps as usize);
-        Budget { steps, restarts: self.restarts, guesses: self.guesses, ..trained }
+        Budget { steps, restarts: self.restarts, guesses: self.guesses.unwrap_or(guesses), ..trained }
     }
 
     /// The segments of the paper's model, whose first states are not random.
     pub fn segments(&self, config: &paper::Config) -> Result<usize, CliError> {
-        if self.restarts > 0 {
-            return Err(CliError::Input("--restarts: the paper's model starts every time the same".into()));
+        if self.restarts > 0 || self.guesses.is_some_and(|guesses| guesses > 0) {
+            return Err(CliError::Input(
+                "--restarts, --guesses: the paper's model starts every time the same, and does not guess"
+                    .into(),
+            ));
         }
         Ok(self.max_steps.map_or(config.halt_max_steps, |steps| (steps as usize).div_ceil(config.h_cycles)))
     }
@@ -74,19 +75,13 @@ pub enum AnyModel {
 impl ModelArgs {
     /// What to call the model in a heading.
     pub fn name(&self) -> String {
-        self.model.display().to_string()
+        self.model.as_ref().map_or("the model that comes with trm".into(), |file| file.display().to_string())
     }
 
     /// Reads the model.
     pub fn load(&self) -> Result<(AnyModel, Threads), CliError> {
-        if !self.model.exists() && self.model == Path::new(DEFAULT_MODEL) {
-            return Err(CliError::Input(format!(
-                "there is no model at {DEFAULT_MODEL} yet; train one with `trm train --preset quick`, \
-                 or name one with --model FILE"
-            )));
-        }
         let threads = Threads::new(self.threads);
-        let model = match ModelFile::read(&self.model).map_err(|e| CliError::Input(e.to_string()))? {
+        let model = match read_model(self.model.as_deref())? {
             ModelFile::Trm(checkpoint) => {
                 let params = Params::from_state_dict(&checkpoint.config, &checkpoint.model);
                 AnyModel::Trm(Box::new(Model::new(checkpoint.config, params, &threads)))
@@ -97,5 +92,13 @@ impl ModelArgs {
             }
         };
         Ok((model, threads))
+    }
+}
+
+/// The model of a file, or the one that comes with the program.
+pub fn read_model(file: Option<&Path>) -> Result<ModelFile, CliError> {
+    match file {
+        Some(file) => ModelFile::read(file).map_err(|e| CliError::Input(e.to_string())),
+        None => Ok(ModelFile::Trm(Box::new(Checkpoint::shipped()))),
     }
 }

@@ -50,6 +50,9 @@ pub struct SolveArgs {
     trace: bool,
 }
 
+/// Guesses of the model that comes with the program, unless another number is wished: some seconds of work.
+const GUESSES: usize = 10_000;
+
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A 9x9 picture; cells in conflict are marked with `!`
@@ -67,7 +70,8 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
     let givens = if args.raw { Givens::Predicted } else { Givens::Preserved };
     let answers = match &model {
         AnyModel::Trm(model) => {
-            let budget = args.budget.budget(model.config());
+            let guesses = if args.model.model.is_none() { GUESSES } else { 0 };
+            let budget = args.budget.budget(model.config(), guesses);
             solve(model, &mut Engine::new(Recording::Nothing), &puzzles, givens, &budget, &threads)
         }
         AnyModel::Paper(model) => {

@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Version of what we store under a key of our own.
 const FORMAT_VERSION: i64 = 1;
 
+/// The file of the model that comes with this library: weights/README.md says what it was trained on and what it can do.
+pub const SHIPPED: &[u8] = include_bytes!("../../weights/sudoku.safetensors");
+
 /// What a model file holds. A production file holds the model and its configuration only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
@@ -148,6 +151,12 @@ impl Checkpoint {
         let checkpoint = read(path).map_err(|e| e.at(path))?;
         checkpoint.check().map_err(|problems| ReadError::Tensors(problems).at(path))?;
         Ok(checkpoint)
+    }
+
+    /// The model that comes with this library.
+    pub fn shipped() -> Self {
+        let checkpoint = safetensors::read_bytes(SHIPPED).ok().filter(|c| c.check().is_ok());
+        checkpoint.expect("a test reads the file that is compiled in")
     }
 
     /// Writes a file; `.safetensors` by its ending, anything else as PyTorch's format. The old file stays until the new

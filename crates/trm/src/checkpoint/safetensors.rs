@@ -151,8 +151,12 @@ fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), ReadError> {
 
 /// Reads a file that [`write()`] wrote, in any floating-point type.
 pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
-    let bytes = std::fs::read(path)?;
-    let (file, metadata) = open(&bytes)?;
+    read_bytes(&std::fs::read(path)?)
+}
+
+/// Reads what such a file holds.
+pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
+    let (file, metadata) = open(bytes)?;
     let text = |key: &str| metadata.get(key).cloned();
     let config_toml = text("trm.config_toml").ok_or_else(|| {
         "it has no configuration in its metadata (trm.config_toml): it was not written by this program"

@@ -7,6 +7,7 @@
 use super::budget::{Prediction, is_solution};
 use super::recursion::Model;
 use super::shard::Shard;
+use super::states::States;
 use super::{CELLS, DIGITS, argmax};
 use crate::ops::Dropout;
 use crate::solve::softmax;
@@ -14,27 +15,29 @@ use crate::sudoku::Grid;
 
 /// The model is certain of a digit from this probability on.
 const CERTAIN: f32 = 0.95;
+/// Outer cycles in which a board must become certain of one more digit, or be guessed at.
+const WINDOW: usize = 2;
 /// Digits below this probability are not worth a guess.
-const UNLIKELY: f32 = 1e-3;
+const UNLIKELY: f32 = 1e-2;
 
 /// Guesses until puzzle number `puzzle` of the shard is solved, or nothing likely is left, or `guesses` are spent.
 pub(super) fn search(model: &Model, s: &Shard, puzzle: usize, guesses: usize, prediction: &mut Prediction) {
     if guesses == 0 {
         return;
     }
-    let (config, state) = (model.config(), s.y.len() / s.puzzles);
-    let (cells, states) = (puzzle * CELLS..(puzzle + 1) * CELLS, puzzle * state..(puzzle + 1) * state);
+    let config = model.config();
+    let givens = s.cells[puzzle * CELLS..(puzzle + 1) * CELLS].to_vec();
     let mut own = Shard::new(config, 1, s.recording());
-    own.load(config, &s.cells[cells], s.first_sample + puzzle);
-    own.y.copy_from_slice(&s.y[states.clone()]);
-    own.z.copy_from_slice(&s.z[states]);
-    let givens = own.cells.clone();
-    Search { model, givens: &givens, left: guesses, prediction }.explore(&mut own);
+    own.load(config, &givens, s.first_sample + puzzle);
+    let first = States::initial(config, config.seed, [own.first_sample as u64]);
+    Search { model, givens: &givens, first, left: guesses, prediction }.explore(&mut own);
 }
 
 struct Search<'a> {
     model: &'a Model,
     givens: &'a [u8],
+    /// Where thinking starts after every guess: a board that was thought about for long is sure of too much.
+    first: States,
     /// Guesses that may still be made.
     left: usize,
     prediction: &'a mut Prediction,
@@ -43,10 +46,11 @@ struct Search<'a> {
 impl Search<'_> {
     /// Thinks about the board with the guesses so far; true if that, or a further guess, solved it.
     fn explore(&mut self, s: &mut Shard) -> bool {
+        self.first.parts_mut(1).for_each(|first| first.load(s));
         self.model.embed(s);
         let mut before = 0;
         let board = loop {
-            for _ in 0..self.model.config().h_cycles {
+            for _ in 0..WINDOW {
                 self.model.cycle(s, 0, &Dropout::OFF);
                 self.model.read_out(s);
                 self.prediction.steps += 1;
@@ -67,7 +71,7 @@ impl Search<'_> {
             before = board.givens();
         };
         let Some((cell, digits)) = likeliest_guess(&board, &s.logits) else { return false };
-        let (cells, y, z) = (s.cells.clone(), s.y.clone(), s.z.clone());
+        let cells = s.cells.clone();
         for digit in digits {
             if self.left == 0 {
                 return false;
@@ -77,8 +81,6 @@ impl Search<'_> {
             let mut guessed = cells.clone();
             guessed[cell] = digit;
             s.set_cells(self.model.config(), &guessed);
-            s.y.copy_from_slice(&y);
-            s.z.copy_from_slice(&z);
             if self.explore(s) {
                 return true;
             }
@@ -100,12 +102,14 @@ fn certain_digits(cells: &[u8], logits: &[f32]) -> Grid {
     Grid::from_cells(digits).expect("digits from 0 to 9")
 }
 
-/// The uncertain cell with the likeliest digit, and its digits, likeliest first.
+/// The uncertain cell with fewest likely digits, of several the one with the likeliest digit; and its digits, likeliest
+/// first.
 fn likeliest_guess(board: &Grid, logits: &[f32]) -> Option<(usize, Vec<u8>)> {
     let rows = logits.chunks_exact(DIGITS).enumerate().filter(|(cell, _)| board.cells()[*cell] == 0);
-    let (cell, p) = rows
-        .map(|(cell, row)| (cell, softmax(row)))
-        .max_by(|(_, p), (_, q)| p[argmax(p)].total_cmp(&q[argmax(q)]))?;
+    let (cell, p) = rows.map(|(cell, row)| (cell, softmax(row))).min_by(|(_, p), (_, q)| {
+        let likely = |p: &[f32; DIGITS]| p.iter().filter(|p| **p >= UNLIKELY).count();
+        likely(p).cmp(&likely(q)).then(q[argmax(q)].total_cmp(&p[argmax(p)]))
+    })?;
     let mut digits: Vec<u8> = (1..=9).filter(|digit| p[usize::from(*digit) - 1] >= UNLIKELY).collect();
     digits.sort_by(|a, b| p[usize::from(*b) - 1].total_cmp(&p[usize::from(*a) - 1]));
     Some((cell, digits))
