@@ -216,7 +216,7 @@ fn bad_settings_and_bad_data_are_input_errors() {
         (vec!["train", "--data", "bad.csv"], "bad.csv: line 3"),
         (vec!["train", "--data", "header.csv"], "quizzes,solutions"),
         (vec!["data", "check", "bad.csv"], "1 bad rows"),
-        (vec!["solve", PUZZLE], "trm train --preset quick"),
+        (vec!["solve", "--model", "nowhere.pt", PUZZLE], "nowhere.pt"),
         (vec!["info", "bad.csv"], "no PyTorch file"),
         (vec!["data", "generate", "--count", "1", "--givens", "5"], "17 to 81"),
         (vec!["data", "harden", "nowhere.txt", "-n", "1"], "nowhere.txt: no such file"),
@@ -231,21 +231,44 @@ fn bad_settings_and_bad_data_are_input_errors() {
     }
 }
 
+const MODEL: &str = "checkpoints/trm_sudoku_production.pt";
+
+#[test]
+fn the_model_that_comes_with_the_program_solves_and_never_passes_off_a_wrong_board() {
+    let folder = folder();
+    let solved = succeed(folder.path(), &["solve", PUZZLE, "--format", "line"]);
+    assert_eq!(solved, format!("{SOLUTION} solved\n"));
+    // Arto Inkala's puzzle of 2012: beyond the model alone, and solved by guessing.
+    let hard = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4..";
+    let alone = run(folder.path(), &["solve", hard, "--guesses", "0", "--format", "line"]);
+    assert_eq!(alone.status.code(), Some(1));
+    assert!(String::from_utf8(alone.stdout).unwrap().ends_with("unsolved\n"));
+    let guessed = succeed(folder.path(), &["solve", hard, "--format", "json"]);
+    let answer: serde_json::Value = serde_json::from_str(&guessed).unwrap();
+    assert!(answer["solved"] == true && answer["guesses"].as_u64().unwrap() > 0);
+    let impossible = PUZZLE.replacen("53..7", "53..72", 1);
+    let impossible = run(folder.path(), &["solve", &impossible[..81], "--guesses", "50"]);
+    assert_eq!(impossible.status.code(), Some(1), "a puzzle without a solution is left unsolved");
+    assert!(succeed(folder.path(), &["info"]).contains("comes with trm"));
+}
+
 #[test]
 fn answers_are_printed_in_every_form_and_the_exit_code_tells() {
     let folder = folder();
     succeed(folder.path(), &as_strs(&tiny("checkpoints", 1)));
     // A full board is its own solution; a real puzzle is beyond a model of two seconds.
-    let output = run(folder.path(), &["solve", PUZZLE, "--trace"]);
+    let output = run(folder.path(), &["solve", "--model", MODEL, PUZZLE, "--trace"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("unsolved") && text.contains('!') && text.contains("cycle 2:"), "{text}");
-    let output = run(folder.path(), &["solve", SOLUTION, "--format", "line"]);
+    let output = run(folder.path(), &["solve", "--model", MODEL, SOLUTION, "--format", "line"]);
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{SOLUTION} solved\n"));
     assert_eq!(output.status.code(), Some(0));
 
     std::fs::write(folder.path().join("in.txt"), format!("# two\n{SOLUTION}\n{PUZZLE}\n")).unwrap();
-    let arguments = ["solve", "--input", "in.txt", "--output", "out.txt", "--format", "json", "--trace"];
+    let arguments = [
+        "solve", "--model", MODEL, "--input", "in.txt", "--output", "out.txt", "--format", "json", "--trace",
+    ];
     assert_eq!(run(folder.path(), &arguments).status.code(), Some(1));
     let text = std::fs::read_to_string(folder.path().join("out.txt")).unwrap();
     let answers: Vec<serde_json::Value> =

@@ -1,6 +1,6 @@
 //! How an answer was refined: the board after every outer cycle and the size of every update.
 
-use crate::model::{CELLS, DIGITS, Model, Recording, Shard, States};
+use crate::model::{Budget, CELLS, DIGITS, Model, Recording, Shard, States};
 use crate::ops::Dropout;
 use crate::solve::{Answer, Givens};
 use crate::sudoku::Grid;
@@ -38,7 +38,7 @@ pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
     model.embed(&mut shard);
     let mut before = *puzzle.cells();
     let mut cycles = Vec::with_capacity(config.h_cycles);
-    for h in 0..config.h_cycles {
+    for h in 0..Budget::trained(config).steps {
         let mut latent_updates = Vec::with_capacity(config.l_cycles);
         for l in 0..config.l_cycles {
             let z = shard.z.clone();
@@ -52,6 +52,10 @@ pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
         let read = CycleTrace::read(h + 1, puzzle, &before, &shard.logits, givens);
         before = read.1;
         cycles.push(CycleTrace { latent_updates, output_update, ..read.0 });
+        // A model that thinks for as long as it takes is done with its solution.
+        if config.segments > 1 && cycles[h].solved {
+            break;
+        }
     }
     cycles
 }
