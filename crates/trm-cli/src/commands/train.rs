@@ -20,11 +20,12 @@ use trm::sudoku::{Generator, Grid};
 use trm::train::{Ending, RunFolder, TrainError, Trainer, TrainingData, run as run_training, split_data};
 
 /// Settings that come with the program, by name.
-const PRESETS: [(&str, &str); 5] = [
+const PRESETS: [(&str, &str); 6] = [
     ("quick", include_str!("../../../../presets/quick.toml")),
     ("documented", include_str!("../../../../presets/documented.toml")),
     ("kaggle", include_str!("../../../../presets/kaggle.toml")),
     ("cells", include_str!("../../../../presets/cells.toml")),
+    ("minute", include_str!("../../../../presets/minute.toml")),
     ("solver", include_str!("../../../../presets/solver.toml")),
 ];
 
@@ -46,7 +47,7 @@ Examples:
   trm train --data data/sudoku.csv --set hidden_dim=256 L_cycles=4 augment=true --run runs/small
   trm train --resume --run runs/small")]
 pub struct TrainArgs {
-    /// Settings that come with the program (quick, documented, kaggle, cells, solver, paper-mlp, paper-att), or a TOML file
+    /// Settings that come with the program (quick, documented, kaggle, cells, minute, solver, paper-mlp, paper-att), or a TOML file
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// TOML file of settings

@@ -22,15 +22,24 @@ const UNLIKELY: f32 = 1e-2;
 
 /// Guesses until puzzle number `puzzle` of the shard is solved, or nothing likely is left, or `guesses` are spent.
 pub(super) fn search(model: &Model, s: &Shard, puzzle: usize, guesses: usize, prediction: &mut Prediction) {
-    if guesses == 0 {
-        return;
-    }
     let config = model.config();
     let givens = s.cells[puzzle * CELLS..(puzzle + 1) * CELLS].to_vec();
     let mut own = Shard::new(config, 1, s.recording());
     own.load(config, &givens, s.first_sample + puzzle);
-    let first = States::initial(config, config.seed, [own.first_sample as u64]);
-    Search { model, givens: &givens, first, left: guesses, prediction }.explore(&mut own);
+    let mut search = Search { model, givens: &givens, first: States::default(), left: guesses, prediction };
+    // A search that ends without a solution was sure of something wrong; from elsewhere it may be wiser.
+    for start in 0.. {
+        if search.left == 0 || (start > 0 && config.init_noise == 0.0) {
+            return;
+        }
+        search.left -= 1;
+        let stream = start << 32 | own.first_sample as u64;
+        search.first = States::initial(config, config.seed, [stream]);
+        own.set_cells(config, &givens);
+        if search.explore(&mut own) {
+            return;
+        }
+    }
 }
 
 struct Search<'a> {
