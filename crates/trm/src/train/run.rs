@@ -15,6 +15,14 @@ const SAVE_EVERY: Duration = Duration::from_secs(180);
 /// Least time between two drawings of the history; it is drawn at the end in any case.
 const DRAW_EVERY: Duration = Duration::from_secs(10);
 
+/// A folder at `path`, made if it is missing, that files can be written to.
+pub(super) fn writable_folder(path: &Path) -> Result<PathBuf, TrainError> {
+    let io = |source| TrainError::Io { path: path.to_path_buf(), source };
+    std::fs::create_dir_all(path).map_err(io)?;
+    tempfile::tempfile_in(path).map_err(io)?;
+    Ok(path.to_path_buf())
+}
+
 /// The files of a run.
 #[derive(Clone, Debug)]
 pub struct RunFolder(PathBuf);
@@ -25,10 +33,7 @@ impl RunFolder {
     /// # Errors
     /// The folder cannot be made or written to.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
-        let io = |source| TrainError::Io { path: path.to_path_buf(), source };
-        std::fs::create_dir_all(path).map_err(io)?;
-        tempfile::tempfile_in(path).map_err(io)?;
-        Ok(Self(path.to_path_buf()))
+        writable_folder(path).map(Self)
     }
 
     /// A file of the folder.

@@ -5,6 +5,7 @@ use crate::atomic_file::write_atomically;
 use crate::checkpoint::{CheckpointError, PaperCheckpoint};
 use crate::evaluate::Evaluation;
 use crate::train::TrainError;
+use crate::train::run::writable_folder;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -22,10 +23,7 @@ impl RunFolder {
     /// # Errors
     /// The folder cannot be made or written to.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
-        let io = |source| TrainError::Io { path: path.to_path_buf(), source };
-        std::fs::create_dir_all(path).map_err(io)?;
-        tempfile::tempfile_in(path).map_err(io)?;
-        Ok(Self(path.to_path_buf()))
+        writable_folder(path).map(Self)
     }
 
     /// The newest checkpoint in a folder: what `--resume` goes on from.
