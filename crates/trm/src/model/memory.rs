@@ -28,13 +28,16 @@ impl MemoryPlan {
         let puzzles = config.batch_size.min(at_once) as u64;
         let ema = u64::from(config.ema > 0.0);
         let values = |recording| Shard::values_per_puzzle(config, recording) as u64;
+        // y and z of every puzzle of the batch, from one step to the next.
+        let states = (2 * config.batch_size * config.state.tokens() * config.hidden_dim) as u64;
         Self {
             weights: (2 + ema) * parameters,
             gradients: parameters,
             optimizer: 2 * parameters,
             activations: F32
                 * (puzzles * values(Recording::for_training(config))
-                    + at_once as u64 * values(Recording::Nothing)),
+                    + at_once as u64 * values(Recording::Nothing)
+                    + states),
         }
     }
 
