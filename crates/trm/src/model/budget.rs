@@ -70,13 +70,17 @@ impl Budget {
         model.embed(s);
         for step in 1..=self.steps {
             model.cycle(s, 0, &Dropout::OFF);
+            // An answer is read off where it was in training, and at the end.
+            if !model.is_read_out((step - 1) % config.h_cycles) && step < self.steps {
+                continue;
+            }
             model.read_out(s);
             let boards = s.logits.chunks(CELLS * DIGITS).zip(s.cells.chunks(CELLS));
             for (prediction, (logits, givens)) in
                 predictions.iter_mut().zip(boards).filter(|(p, _)| !p.solved)
             {
                 prediction.solved = is_solution(givens, logits);
-                prediction.steps += 1;
+                prediction.steps = restart * self.steps + step;
                 prediction.restarts = restart;
                 if prediction.solved || (restart == 0 && step == self.steps) {
                     prediction.logits = logits.to_vec();

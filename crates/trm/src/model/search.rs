@@ -58,8 +58,10 @@ impl Search<'_> {
         self.first.parts_mut(1).for_each(|first| first.load(s));
         self.model.embed(s);
         let mut before = 0;
+        // Where only the last answer of the cycles was read off in training, others mean nothing.
+        let window = if self.model.is_read_out(0) { WINDOW } else { self.model.config().h_cycles };
         let board = loop {
-            for _ in 0..WINDOW {
+            for _ in 0..window {
                 self.model.cycle(s, 0, &Dropout::OFF);
                 self.model.read_out(s);
                 self.prediction.steps += 1;
