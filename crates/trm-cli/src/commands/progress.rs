@@ -180,15 +180,10 @@ impl Observer for Progress {
         if let Some(bars) = &self.bars {
             bars.epochs.set_position(record.epoch as u64);
         }
-        let validation = match (record.val_loss, record.val_cell_accuracy) {
-            (Some(loss), Some(cells)) => format!(
-                "validation {loss:.4} {}, blanks {}, boards {}",
-                percent(cells),
-                percent(record.val_blank_accuracy.unwrap_or(0.0)),
-                percent(record.val_board_accuracy.unwrap_or(0.0))
-            ),
-            _ => "no validation".to_string(),
-        };
+        let validation = validation_text(
+            record.val_loss,
+            [record.val_cell_accuracy, record.val_blank_accuracy, record.val_board_accuracy],
+        );
         self.line(&format!(
             "epoch {}/{}: training {:.4} {}; {validation}{}; gates {:.2} {:.2}; {:.0}/s, {}",
             record.epoch,
@@ -206,4 +201,11 @@ impl Observer for Progress {
     fn wants_to_stop(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
     }
+}
+
+/// Validation as a line of progress tells it: loss, and the shares of cells, blanks and boards that were right.
+pub fn validation_text(loss: Option<f64>, shares: [Option<f64>; 3]) -> String {
+    let (Some(loss), [Some(cells), blanks, boards]) = (loss, shares) else { return "no validation".into() };
+    let [blanks, boards] = [blanks, boards].map(|share| percent(share.unwrap_or(0.0)));
+    format!("validation {loss:.4} {}, blanks {blanks}, boards {boards}", percent(cells))
 }

@@ -57,7 +57,8 @@ impl Budget {
                 return;
             }
         }
-        for (puzzle, prediction) in predictions.iter_mut().enumerate().filter(|(_, p)| !p.solved) {
+        let unsolved = predictions.iter_mut().enumerate().filter(|(_, p)| !p.solved && self.guesses > 0);
+        for (puzzle, prediction) in unsolved {
             search(model, s, puzzle, self.guesses, prediction);
         }
     }

@@ -20,7 +20,7 @@ const WINDOW: usize = 2;
 /// Digits below this probability are not worth a guess.
 const UNLIKELY: f32 = 1e-2;
 
-/// Guesses until puzzle number `puzzle` of the shard is solved, or nothing likely is left, or `guesses` are spent.
+/// Guesses until puzzle number `puzzle` of the shard is solved or `guesses` are spent; each beginning counts as one.
 pub(super) fn search(model: &Model, s: &Shard, puzzle: usize, guesses: usize, prediction: &mut Prediction) {
     let config = model.config();
     let givens = s.cells[puzzle * CELLS..(puzzle + 1) * CELLS].to_vec();

@@ -2,7 +2,7 @@
 
 use super::{TrainArgs, available_memory, grouped, load_data, read_settings, stop_on_ctrl_c, train_error};
 use crate::commands::eval;
-use crate::commands::progress::Display;
+use crate::commands::progress::{Display, validation_text};
 use crate::error::CliError;
 use crate::output::{bytes, duration, percent, print, print_json};
 use serde::Serialize;
@@ -223,15 +223,10 @@ impl Observer for Progress {
             let _ = print_json(&Event { event: "validation", record });
             return;
         }
-        let validation = match (record.val_loss, record.val_cell_accuracy) {
-            (Some(loss), Some(cells)) => format!(
-                "validation {loss:.4} {}, blanks {}, boards {}",
-                percent(cells),
-                percent(record.val_blank_accuracy.unwrap_or(0.0)),
-                percent(record.val_board_accuracy.unwrap_or(0.0))
-            ),
-            _ => "no validation".to_string(),
-        };
+        let validation = validation_text(
+            record.val_loss,
+            [record.val_cell_accuracy, record.val_blank_accuracy, record.val_board_accuracy],
+        );
         self.display.say(&format!(
             "step {}/{}: training {:.4} {}, boards {} after {:.1} segments; {validation}{}; {}",
             record.step,
