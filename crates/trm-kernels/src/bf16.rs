@@ -13,11 +13,13 @@ use std::cell::RefCell;
 pub(crate) const PANEL: usize = 64;
 /// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
 pub(crate) const BLOCK: usize = 6;
+/// A panel has a multiple of so many pairs of rows: those of a tile of AMX.
+const TILE_PAIRS: usize = 16;
 
 /// A matrix `[inner, cols]` in bfloat16, laid out for products from the left.
 ///
 /// Panel j holds columns `64 j ..`; in it, word `64 p + c` holds rows `2p` (low half) and `2p + 1` of column c. Missing
-/// rows and columns are zeros.
+/// columns, and rows up to a multiple of 32, are zeros.
 #[derive(Clone, Debug, Default)]
 pub struct Panels {
     inner: usize,
@@ -33,7 +35,7 @@ impl Panels {
     pub fn pack(&mut self, [inner, cols]: [usize; 2], matrix: &[f32]) {
         assert_eq!(matrix.len(), inner * cols, "matrix is [inner, cols]");
         self.resize([inner, cols]);
-        let pairs = inner.div_ceil(2);
+        let (pairs, panel_pairs) = (inner.div_ceil(2), self.panel_pairs());
         let words = &mut self.words;
         vectorize(
             #[inline(always)]
@@ -43,7 +45,7 @@ impl Panels {
                     let high =
                         if 2 * p + 1 < inner { &matrix[(2 * p + 1) * cols..(2 * p + 2) * cols] } else { &[] };
                     for (panel, low) in low.chunks(PANEL).enumerate() {
-                        let target = &mut words[(panel * pairs + p) * PANEL..][..low.len()];
+                        let target = &mut words[(panel * panel_pairs + p) * PANEL..][..low.len()];
                         let high = if high.is_empty() { high } else { &high[panel * PANEL..][..low.len()] };
                         interleave(low, high, target);
                     }
@@ -59,7 +61,7 @@ impl Panels {
     pub fn pack_transposed(&mut self, [inner, cols]: [usize; 2], transpose: &[f32]) {
         assert_eq!(transpose.len(), inner * cols, "transpose is [cols, inner]");
         self.resize([inner, cols]);
-        let pairs = inner.div_ceil(2);
+        let (pairs, panel_pairs) = (inner.div_ceil(2), self.panel_pairs());
         // A few columns at a time, so that whole cache lines are written.
         const TILE: usize = 16;
         let mut tile = vec![0; TILE * pairs];
@@ -70,7 +72,7 @@ impl Panels {
             }
             let (panel, offset) = (first * TILE / PANEL, first * TILE % PANEL);
             for p in 0..pairs {
-                let target = &mut self.words[(panel * pairs + p) * PANEL + offset..][..width];
+                let target = &mut self.words[(panel * panel_pairs + p) * PANEL + offset..][..width];
                 for (c, word) in target.iter_mut().enumerate() {
                     *word = tile[c * pairs + p];
                 }
@@ -82,8 +84,27 @@ impl Panels {
         if (self.inner, self.cols) != (inner, cols) {
             (self.inner, self.cols) = (inner, cols);
             self.words.clear();
-            self.words.resize(inner.div_ceil(2) * cols.next_multiple_of(PANEL), 0);
+            self.words.resize(self.panel_pairs() * cols.next_multiple_of(PANEL), 0);
         }
+    }
+
+    pub(crate) fn inner(&self) -> usize {
+        self.inner
+    }
+
+    pub(crate) fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Pairs of rows in a panel.
+    pub(crate) fn panel_pairs(&self) -> usize {
+        self.inner.div_ceil(2).next_multiple_of(TILE_PAIRS)
+    }
+
+    /// `[panel_pairs, 64]`
+    pub(crate) fn panel(&self, j: usize) -> &[u32] {
+        let words = self.panel_pairs() * PANEL;
+        &self.words[j * words..(j + 1) * words]
     }
 }
 
@@ -103,7 +124,7 @@ fn round(value: f32) -> u32 {
 
 /// Rounds two rows and packs their columns; an empty second row counts as zeros.
 #[inline(always)]
-fn interleave(low: &[f32], high: &[f32], words: &mut [u32]) {
+pub(crate) fn interleave(low: &[f32], high: &[f32], words: &mut [u32]) {
     if high.is_empty() {
         words.iter_mut().zip(low).for_each(|(word, low)| *word = pair(*low, 0.0));
     } else {
@@ -129,6 +150,17 @@ fn to_pairs(row: &[f32], words: &mut [u32]) {
     );
 }
 
+/// Rounds rows of `inner` numbers and packs them by twos, `row_stride` words apart with zeros between.
+pub(crate) fn rows_to_pairs(inner: usize, a: &[f32], words: &mut [u32], row_stride: usize) {
+    if inner > 0 {
+        for (row, words) in a.chunks_exact(inner).zip(words.chunks_exact_mut(row_stride)) {
+            let (pairs, rest) = words.split_at_mut(inner.div_ceil(2));
+            to_pairs(row, pairs);
+            rest.fill(0);
+        }
+    }
+}
+
 thread_local! {
     /// The left operand of the product in progress.
     static LEFT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
@@ -143,13 +175,13 @@ thread_local! {
 /// If a slice has another length.
 pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
     assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Amx {
+        return crate::x86_64::amx::matmul(rows, a, b, dst, overwrite);
+    }
     let pairs = b.inner.div_ceil(2);
     with_left(rows * pairs, |left| {
-        if b.inner > 0 {
-            for (row, words) in a.chunks_exact(b.inner).zip(left.chunks_exact_mut(pairs)) {
-                to_pairs(row, words);
-            }
-        }
+        rows_to_pairs(b.inner, a, left, pairs);
         let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
         multiply(rows, left, b, dst, overwrite);
     });
@@ -173,6 +205,10 @@ pub fn matmul_bf16_lhs_transposed(
 ) {
     assert!(first + rows <= a_cols, "the columns lie inside a");
     assert_eq!(a.len(), b.inner * a_cols, "a is [inner, a_cols]");
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Amx {
+        return crate::x86_64::amx::matmul_lhs_transposed(rows, a, [a_cols, first], b, dst, overwrite);
+    }
     let pairs = b.inner.div_ceil(2);
     with_left(rows.next_multiple_of(BLOCK) * pairs, |left| {
         let mut words = vec![0; rows.next_multiple_of(BLOCK)];
@@ -196,7 +232,7 @@ pub fn matmul_bf16_lhs_transposed(
     });
 }
 
-fn with_left(words: usize, run: impl FnOnce(&mut [u32])) {
+pub(crate) fn with_left(words: usize, run: impl FnOnce(&mut [u32])) {
     LEFT.with_borrow_mut(|buffer| {
         if buffer.len() < words {
             buffer.resize(words, 0);
@@ -224,7 +260,7 @@ fn multiply(rows: usize, left: Left, b: &Panels, dst: &mut [f32], overwrite: Ove
         }
         return;
     }
-    for (j, panel) in b.words.chunks_exact(pairs * PANEL).enumerate() {
+    for (j, panel) in b.words.chunks_exact(b.panel_pairs() * PANEL).enumerate() {
         let cols = PANEL.min(b.cols - j * PANEL);
         for first in (0..rows).step_by(BLOCK) {
             let tile = Tile {
@@ -284,13 +320,13 @@ impl Tile<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::reference::{self, assert_close, numbers};
 
     const SIZES: [usize; 10] = [0, 1, 2, 5, 6, 7, 63, 64, 65, 131];
 
-    fn rounded(values: &[f32]) -> Vec<f32> {
+    pub(crate) fn rounded(values: &[f32]) -> Vec<f32> {
         values.iter().map(|v| bf16::from_f32(*v).to_f32()).collect()
     }
 

@@ -13,6 +13,8 @@ pub enum Level {
     Avx512,
     /// The same with native products of bfloat16 numbers (Zen 4, Cooper Lake, Sapphire Rapids and later).
     Avx512Bf16,
+    /// The same with products of whole tiles of them, AMX-BF16 (Sapphire Rapids and later).
+    Amx,
 }
 
 impl Level {
@@ -23,6 +25,7 @@ impl Level {
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
             Level::Avx512Bf16 => "avx512-bf16",
+            Level::Amx => "amx",
         }
     }
 }
@@ -64,6 +67,7 @@ impl Dispatcher {
         let avx512 = pulp::x86::V4::try_new();
         let bf16 = avx512.is_some() && std::arch::is_x86_feature_detected!("avx512bf16");
         let levels = [
+            (Level::Amx, bf16 && crate::x86_64::amx::available()),
             (Level::Avx512Bf16, bf16),
             (Level::Avx512, avx512.is_some()),
             (Level::Avx2, avx2.is_some()),
@@ -80,7 +84,7 @@ impl Dispatcher {
     #[inline(always)]
     fn run<R>(self, body: impl FnOnce() -> R) -> R {
         match (self.level, self.avx2, self.avx512) {
-            (Level::Avx512 | Level::Avx512Bf16, _, Some(simd)) => simd.vectorize(Body(body)),
+            (Level::Avx512 | Level::Avx512Bf16 | Level::Amx, _, Some(simd)) => simd.vectorize(Body(body)),
             (Level::Avx2, Some(simd), _) => simd.vectorize(Body(body)),
             _ => body(),
         }
