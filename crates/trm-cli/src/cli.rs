@@ -1,6 +1,6 @@
 //! The command line: one subcommand for each thing a person wants done.
 
-use crate::commands::{bench, completions, convert, data, eval, info, solve, train};
+use crate::commands::{bench, compare, completions, convert, data, eval, info, solve, train};
 use crate::error::CliError;
 use clap::{Parser, Subcommand};
 
@@ -28,6 +28,8 @@ enum Command {
     Solve(solve::SolveArgs),
     /// Accuracy of a model on puzzles whose solutions are known
     Eval(eval::EvalArgs),
+    /// Training runs side by side: what differs and what came of it
+    Compare(compare::CompareArgs),
     /// What is inside a model file
     Info(info::InfoArgs),
     /// Turn a model file into another format, or into a production file
@@ -47,6 +49,7 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Solve(args) => solve::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Compare(args) => compare::run(args),
             Command::Info(args) => info::run(args),
             Command::Convert(args) => convert::run(args),
             Command::Data(args) => data::run(args),

@@ -176,6 +176,29 @@ fn a_run_that_cannot_fit_into_memory_is_refused_with_the_numbers() {
 }
 
 #[test]
+fn runs_are_compared_by_the_settings_in_which_they_differ() {
+    let folder = folder();
+    for (run, settings) in [("base-1", "seed=1"), ("base-2", "seed=2"), ("slow-1", "lr=1e-5")] {
+        let mut arguments = tiny(run, 2);
+        arguments.push(settings.into());
+        succeed(folder.path(), &as_strs(&arguments));
+    }
+    let table = succeed(folder.path(), &["compare", "base-1", "base-2", "slow-1", "--plot", "c.png"]);
+    let rows: Vec<&str> = table.lines().skip(2).collect();
+    assert!(rows.len() == 2 && rows[0].starts_with("| baseline | 2 |"), "{table}");
+    assert!(rows[1].starts_with("| lr=1e-5 | 1 |") || rows[1].starts_with("| lr=0.00001 | 1 |"), "{table}");
+    let held_out = std::fs::read_to_string(folder.path().join("slow-1/holdout.json")).unwrap();
+    let held_out: serde_json::Value = serde_json::from_str(&held_out).unwrap();
+    let json = succeed(folder.path(), &["compare", "base-1", "slow-1", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json[1]["blank_accuracy"][0], held_out["blank_accuracy"]);
+    assert!(std::fs::read(folder.path().join("c.png")).unwrap().starts_with(b"\x89PNG"));
+    let svg = std::fs::read_to_string(folder.path().join("c.svg")).unwrap();
+    assert!(svg.contains("3 runs") && svg.contains("baseline"));
+    assert!(fail(folder.path(), 2, &["compare", "base-1", "nowhere"]).contains("nowhere"));
+}
+
+#[test]
 fn an_older_run_is_not_overwritten_unasked() {
     let folder = folder();
     succeed(folder.path(), &as_strs(&tiny("run", 1)));

@@ -3,14 +3,14 @@
 use crate::model::{Batch, Budget, CELLS, Engine, Model, Prediction, Tally};
 use crate::parallel::Threads;
 use crate::sudoku::Puzzle;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Puzzles in one prediction, a bound on the memory for logits.
 const CHUNK: usize = 4096;
 
 /// Loss and accuracies over a set of puzzles, from the bare predictions: givens count as predicted, not as given.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Evaluation {
     /// Number of puzzles.
     pub puzzles: u64,

@@ -1,6 +1,7 @@
 //! One file for each subcommand; what they share is here.
 
 pub mod bench;
+pub mod compare;
 pub mod completions;
 pub mod convert;
 pub mod data;

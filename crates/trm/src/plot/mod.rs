@@ -1,10 +1,13 @@
-//! Pictures that a person would show others, each as PNG and SVG: a training history, and what thinking longer gains.
+//! Pictures that a person would show others, each as PNG and SVG: a training history, runs side by side, and what thinking
+//! longer gains.
 
 mod canvas;
+mod comparison;
 mod history;
 mod panel;
 mod thinking;
 
+pub use comparison::draw_comparison;
 pub use history::draw_history;
 pub use thinking::draw_thinking;
 
@@ -28,6 +31,9 @@ const FAINT_INK: RGBColor = RGBColor(105, 105, 105);
 const BLUE: RGBColor = RGBColor(0, 114, 178);
 const VERMILION: RGBColor = RGBColor(213, 94, 0);
 const GREEN: RGBColor = RGBColor(0, 158, 115);
+/// In this order, for any number of curves.
+const COLORS: [RGBColor; 7] =
+    [INK, BLUE, VERMILION, GREEN, RGBColor(230, 159, 0), RGBColor(86, 180, 233), RGBColor(204, 121, 167)];
 
 /// Why no picture was made.
 #[derive(Debug, thiserror::Error)]

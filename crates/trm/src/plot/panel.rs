@@ -16,16 +16,24 @@ const GRID: RGBColor = RGBColor(230, 230, 230);
 /// Colour of the curves of training, which stay in the background.
 pub(super) const TRAINING: RGBColor = RGBColor(150, 150, 150);
 
-/// A curve: its name, colour, and points.
+/// A curve: its name, colour, and points. Its last value stands beside it, unless it has no name.
 pub(super) struct Curve {
-    name: &'static str,
+    name: String,
     color: RGBColor,
     points: Vec<Point>,
 }
 
 impl Curve {
-    pub fn new(name: &'static str, color: RGBColor, points: impl Iterator<Item = Point>) -> Self {
-        Self { name, color, points: points.filter(|(_, value)| value.abs() < UNDRAWABLE).collect() }
+    pub fn new(name: impl Into<String>, color: RGBColor, points: impl Iterator<Item = Point>) -> Self {
+        Self {
+            name: name.into(),
+            color,
+            points: points.filter(|(_, value)| value.abs() < UNDRAWABLE).collect(),
+        }
+    }
+
+    pub fn largest(&self) -> Option<f64> {
+        self.points.iter().map(|(_, value)| *value).max_by(f64::total_cmp)
     }
 }
 
@@ -105,7 +113,8 @@ impl Panel {
         for curve in curves {
             self.draw_curve(canvas, curve)?;
         }
-        let labels = curves.iter().filter_map(|c| Some((c, c.points.last()?.1))).collect();
+        let named = curves.iter().filter(|c| !c.name.is_empty());
+        let labels = named.filter_map(|c| Some((c, c.points.last()?.1))).collect();
         for (curve, value, y) in self.place_labels(labels) {
             let value = number(value, if unit.is_empty() { 3 } else { 1 });
             let text = format!("{} {value}{unit}", curve.name);
@@ -230,8 +239,11 @@ mod tests {
 
     #[test]
     fn labels_of_curves_that_end_together_do_not_overlap() {
-        let curves =
-            [100.0, 99.9, 99.8, 0.0, 0.1].map(|v| Curve { name: "", color: INK, points: vec![(1.0, v)] });
+        let curves = [100.0, 99.9, 99.8, 0.0, 0.1].map(|v| Curve {
+            name: String::new(),
+            color: INK,
+            points: vec![(1.0, v)],
+        });
         let panel = Panel::new(0.0, 100.0, Axis::counted("epoch", (1.0, 2.0)), (0.0, 100.0), None);
         let placed = panel.place_labels(curves.iter().map(|c| (c, c.points[0].1)).collect());
         assert!(placed.windows(2).all(|pair| pair[0].2 - pair[1].2 >= LABEL_HEIGHT - 1e-9));

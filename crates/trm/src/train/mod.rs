@@ -1,5 +1,6 @@
 //! Training: optimiser, schedule, the run and its folder.
 
+pub mod compare;
 pub mod history;
 pub mod optimizer;
 pub mod paper;

@@ -79,6 +79,12 @@ impl RunFolder {
             .map_err(|source| TrainError::Io { path, source })
     }
 
+    fn save_holdout(&self, holdout: &Evaluation) -> Result<(), TrainError> {
+        let path = self.file("holdout.json");
+        write_atomically(&path, |file| Ok(serde_json::to_writer(file, holdout)?))
+            .map_err(|source| TrainError::Io { path, source })
+    }
+
     #[cfg(feature = "plot")]
     fn draw_history(&self, trainer: &Trainer) -> Result<(), TrainError> {
         let records = &trainer.progress().history;
@@ -168,5 +174,8 @@ pub fn run(
     folder.draw_history(trainer)?;
     let best = Checkpoint::read(&folder.production())?;
     let holdout = trainer.evaluate_holdout(&best);
+    if let Some(holdout) = &holdout {
+        folder.save_holdout(holdout)?;
+    }
     Ok(Ending::Finished { early: trainer.has_stopped_early(), holdout })
 }
