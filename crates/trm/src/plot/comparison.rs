@@ -35,7 +35,7 @@ impl Figure for Comparison<'_> {
         let losses = curves(&|g| g.curve(|r| r.val_loss), &|_| String::new());
         let percent = |(epoch, share): (f64, f64)| (epoch, 100.0 * share);
         let blanks =
-            curves(&|g| g.curve(|r| r.val_blank_accuracy).into_iter().map(percent).collect(), &Group::name);
+            curves(&|g| g.curve(|r| r.val_blank_accuracy).into_iter().map(percent).collect(), &short_name);
         let last = self.groups.iter().flat_map(|g| g.curve(|r| r.val_blank_accuracy)).map(|(epoch, _)| epoch);
         let epochs = (1.0, last.fold(1.0, f64::max));
         let top = blanks.iter().filter_map(Curve::largest).fold(1.0, f64::max);
@@ -51,5 +51,15 @@ impl Figure for Comparison<'_> {
             &blanks,
             " %",
         )
+    }
+}
+
+/// As much of a group's name as there is room for.
+fn short_name(group: &Group) -> String {
+    const ROOM: usize = 36;
+    let name = group.name();
+    match name.char_indices().nth(ROOM) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name,
     }
 }
