@@ -45,6 +45,7 @@ enum Command {
 impl Cli {
     /// Runs the chosen command.
     pub fn run(self) -> Result<(), CliError> {
+        trm::choose_level().map_err(|e| CliError::Input(e.to_string()))?;
         match self.command {
             Command::Train(args) => train::run(args),
             Command::Solve(args) => solve::run(args),

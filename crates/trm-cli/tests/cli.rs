@@ -56,6 +56,17 @@ fn model_bytes(folder: &Path, run: &str) -> Vec<u8> {
 }
 
 #[test]
+fn an_instruction_set_that_the_cpu_lacks_is_refused_with_those_it_has() {
+    let folder = folder();
+    let output = trm(folder.path(), &["solve", PUZZLE]).env("TRM_LEVEL", "avx1024").output().unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("TRM_LEVEL is `avx1024`") && message.contains("portable"), "{message}");
+    let output = trm(folder.path(), &["solve", PUZZLE]).env("TRM_LEVEL", "portable").output().unwrap();
+    assert!(output.status.success());
+}
+
+#[test]
 fn a_run_leaves_every_promised_file_and_its_model_can_be_used() {
     let folder = folder();
     let output = succeed(folder.path(), &as_strs(&tiny("run", 2)));

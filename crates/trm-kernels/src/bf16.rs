@@ -5,12 +5,12 @@
 //! order of the inner dimension, whatever the number of rows, so results do not depend on how rows are shared out.
 
 use crate::level::{Level, level};
-use crate::{Overwrite, vectorize};
-use half::bf16;
+use crate::{Overwrite, vectorize, widened};
 use std::cell::RefCell;
+use std::ops::Range;
 
 /// Columns of a panel: four registers of sixteen f32 sums.
-pub(crate) const PANEL: usize = 64;
+pub const PANEL: usize = 64;
 /// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
 pub(crate) const BLOCK: usize = 6;
 /// A panel has a multiple of so many pairs of rows: those of a tile of AMX.
@@ -177,13 +177,36 @@ pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrit
     assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Amx {
-        return crate::x86_64::amx::matmul(rows, a, b, dst, overwrite);
+        return crate::x86_64::amx::matmul(rows, a, (b, 0..b.cols), dst, overwrite);
     }
     let pairs = b.inner.div_ceil(2);
     with_left(rows * pairs, |left| {
         rows_to_pairs(b.inner, a, left, pairs);
         let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
-        multiply(rows, left, b, dst, overwrite);
+        multiply(rows, left, b, 0..b.cols, dst, overwrite);
+    });
+}
+
+/// Columns `first .. first + dst.len()` of `a b` for a single row a, or added to `dst`: what threads share of a product
+/// that has no rows to be shared. Every element has the bits that [`matmul_bf16`] gives it.
+///
+/// # Shapes
+/// `a` is `[1, inner]`, `b` is `[inner, cols]`.
+///
+/// # Panics
+/// If `a` has another length, `first` is no multiple of [`PANEL`], or the columns do not lie inside b.
+pub fn row_matmul_bf16(a: &[f32], b: &Panels, first: usize, dst: &mut [f32], overwrite: Overwrite) {
+    assert_eq!(a.len(), b.inner, "a is [1, inner]");
+    assert!(first.is_multiple_of(PANEL) && first + dst.len() <= b.cols, "whole panels inside b");
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Amx {
+        return crate::x86_64::amx::matmul(1, a, (b, first..first + dst.len()), dst, overwrite);
+    }
+    let pairs = b.inner.div_ceil(2);
+    with_left(pairs, |left| {
+        to_pairs(a, left);
+        let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
+        multiply(1, left, b, first..first + dst.len(), dst, overwrite);
     });
 }
 
@@ -228,7 +251,7 @@ pub fn matmul_bf16_lhs_transposed(
             },
         );
         let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: 1, pair_stride: BLOCK };
-        multiply(rows, left, b, dst, overwrite);
+        multiply(rows, left, b, 0..b.cols, dst, overwrite);
     });
 }
 
@@ -251,8 +274,16 @@ pub(crate) struct Left<'a> {
     pub pair_stride: usize,
 }
 
-fn multiply(rows: usize, left: Left, b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
-    assert_eq!(dst.len(), rows * b.cols, "dst is [rows, cols]");
+/// The product's columns `columns`, which start with a panel.
+fn multiply(
+    rows: usize,
+    left: Left,
+    b: &Panels,
+    columns: Range<usize>,
+    dst: &mut [f32],
+    overwrite: Overwrite,
+) {
+    assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
     let pairs = b.inner.div_ceil(2);
     if pairs == 0 {
         if overwrite == Overwrite::Yes {
@@ -260,21 +291,33 @@ fn multiply(rows: usize, left: Left, b: &Panels, dst: &mut [f32], overwrite: Ove
         }
         return;
     }
-    for (j, panel) in b.words.chunks_exact(b.panel_pairs() * PANEL).enumerate() {
-        let cols = PANEL.min(b.cols - j * PANEL);
+    let run = kernel(level());
+    let panels = b.words[columns.start * b.panel_pairs()..].chunks_exact(b.panel_pairs() * PANEL);
+    for (panel, first_col) in panels.zip((0..columns.len()).step_by(PANEL)) {
+        let cols = PANEL.min(columns.len() - first_col);
         for first in (0..rows).step_by(BLOCK) {
-            let tile = Tile {
+            run(Tile {
                 rows: BLOCK.min(rows - first),
                 cols,
                 pairs,
                 left: Left { words: &left.words[first / BLOCK * left.block_stride..], ..left },
                 panel,
-                dst: &mut dst[first * b.cols + j * PANEL..],
-                dst_stride: b.cols,
+                dst: &mut dst[first * columns.len() + first_col..],
+                dst_stride: columns.len(),
                 overwrite,
-            };
-            tile.run();
+            });
         }
+    }
+}
+
+/// What computes a tile.
+fn kernel(level: Level) -> fn(Tile) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Bf16 => crate::x86_64::avx512_bf16::run,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 => crate::x86_64::fma::run,
+        _ => widened::run,
     }
 }
 
@@ -290,45 +333,11 @@ pub(crate) struct Tile<'a> {
     pub overwrite: Overwrite,
 }
 
-impl Tile<'_> {
-    fn run(self) {
-        #[cfg(target_arch = "x86_64")]
-        if level() >= Level::Avx512Bf16 {
-            return crate::x86_64::avx512_bf16::run(self);
-        }
-        let _ = (level, Level::Portable);
-        self.run_portable();
-    }
-
-    /// The same sums in plain Rust.
-    fn run_portable(self) {
-        for r in 0..self.rows {
-            let dst = &mut self.dst[r * self.dst_stride..][..self.cols];
-            for (c, dst) in dst.iter_mut().enumerate() {
-                let mut sum = if self.overwrite == Overwrite::Yes { 0.0 } else { *dst };
-                for p in 0..self.pairs {
-                    let a = self.left.words[r * self.left.row_stride + p * self.left.pair_stride];
-                    let b = self.panel[p * PANEL + c];
-                    let half = |word: u32, shift: u32| bf16::from_bits((word >> shift) as u16).to_f32();
-                    sum += half(a, 16) * half(b, 16);
-                    sum += half(a, 0) * half(b, 0);
-                }
-                *dst = sum;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::reference::{self, assert_close, numbers};
-
-    const SIZES: [usize; 10] = [0, 1, 2, 5, 6, 7, 63, 64, 65, 131];
-
-    pub(crate) fn rounded(values: &[f32]) -> Vec<f32> {
-        values.iter().map(|v| bf16::from_f32(*v).to_f32()).collect()
-    }
+    use crate::reference::{numbers, transpose};
+    use half::bf16;
 
     #[test]
     fn rounding_is_to_the_nearest_even() {
@@ -339,49 +348,13 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn products_of_all_ragged_sizes_agree_with_the_reference() {
-        for rows in SIZES {
-            for inner in SIZES {
-                for cols in SIZES {
-                    let a = numbers(rows * inner, 1);
-                    let b = numbers(inner * cols, 2);
-                    let before = numbers(rows * cols, 3);
-                    let want = reference::matmul(rows, inner, cols, &rounded(&a), &rounded(&b));
-                    let sum: Vec<f64> = want.iter().zip(&before).map(|(w, d)| w + f64::from(*d)).collect();
-                    let what = format!("[{rows}, {inner}, {cols}]");
-                    let mut panels = Panels::default();
-                    panels.pack([inner, cols], &b);
-                    let mut transposed = Panels::default();
-                    transposed.pack_transposed([inner, cols], &reference::transpose(inner, cols, &b));
-                    assert_eq!(panels.words, transposed.words, "{what}");
-
-                    let mut dst = before.clone();
-                    matmul_bf16(rows, &a, &panels, &mut dst, Overwrite::Yes);
-                    assert_close(&dst, &want, &what);
-                    let mut dst = before.clone();
-                    matmul_bf16(rows, &a, &panels, &mut dst, Overwrite::No);
-                    assert_close(&dst, &sum, &what);
-                    let a_t = reference::transpose(rows, inner, &a);
-                    let mut dst = before.clone();
-                    matmul_bf16_lhs_transposed(rows, &a_t, [rows, 0], &panels, &mut dst, Overwrite::No);
-                    assert_close(&dst, &sum, &what);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_row_has_the_same_bits_in_every_company() {
-        let (inner, cols) = (77, 130);
-        let a = numbers(20 * inner, 1);
-        let mut panels = Panels::default();
-        panels.pack([inner, cols], &numbers(inner * cols, 2));
-        let mut all = vec![0.0; 20 * cols];
-        matmul_bf16(20, &a, &panels, &mut all, Overwrite::Yes);
-        for r in 0..20 {
-            let mut one = vec![0.0; cols];
-            matmul_bf16(1, &a[r * inner..(r + 1) * inner], &panels, &mut one, Overwrite::Yes);
-            assert_eq!(one, all[r * cols..(r + 1) * cols], "row {r}");
+    fn both_ways_of_packing_give_the_same_panels() {
+        for (inner, cols) in [(0, 5), (1, 1), (2, 63), (7, 64), (33, 131)] {
+            let matrix = numbers(inner * cols, 2);
+            let (mut panels, mut transposed) = (Panels::default(), Panels::default());
+            panels.pack([inner, cols], &matrix);
+            transposed.pack_transposed([inner, cols], &transpose(inner, cols, &matrix));
+            assert_eq!(panels.words, transposed.words, "[{inner}, {cols}]");
         }
     }
 }

@@ -1,5 +1,7 @@
-//! Which instruction set this process uses, decided once.
+//! Which instruction set loops run with: the best the CPU has, unless `TRM_LEVEL` or [`at_level`] says otherwise.
 
+use std::cell::Cell;
+use std::fmt;
 use std::sync::OnceLock;
 
 /// Instruction sets that loops are compiled for, best last.
@@ -18,6 +20,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// All of them, best last.
+    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
+
     /// Name as printed and as `TRM_LEVEL` takes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -28,12 +33,81 @@ impl Level {
             Level::Amx => "amx",
         }
     }
+
+    /// Whether this CPU has it.
+    pub fn is_available(self) -> bool {
+        Cpu::get().has(self)
+    }
+
+    /// Those that this CPU has, best last.
+    pub fn available() -> impl Iterator<Item = Self> {
+        Self::ALL.into_iter().filter(|level| level.is_available())
+    }
 }
 
-/// The level in use: the best the CPU has, or the one that the environment variable `TRM_LEVEL` names if the CPU
-/// has it. Products by the `gemm` crate choose for themselves.
+/// `TRM_LEVEL` names an instruction set that does not exist or that this CPU lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LevelError {
+    wanted: String,
+}
+
+impl fmt::Display for LevelError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let names: Vec<&str> = Level::available().map(Level::name).collect();
+        write!(f, "TRM_LEVEL is `{}`, but what this CPU has is: {}", self.wanted, names.join(", "))
+    }
+}
+
+impl std::error::Error for LevelError {}
+
+/// The level of this process: the one that `TRM_LEVEL` names, or the best the CPU has. It is decided once.
+///
+/// # Errors
+/// `TRM_LEVEL` names none that the CPU has. A program asks here first, and says so.
+pub fn choose_level() -> Result<Level, LevelError> {
+    static CHOSEN: OnceLock<Result<Level, LevelError>> = OnceLock::new();
+    CHOSEN.get_or_init(|| named_or_best(std::env::var("TRM_LEVEL").ok())).clone()
+}
+
+fn named_or_best(wanted: Option<String>) -> Result<Level, LevelError> {
+    let mut available = Level::available();
+    match wanted {
+        None => Ok(available.last().unwrap_or(Level::Portable)),
+        Some(wanted) => available.find(|level| level.name() == wanted).ok_or(LevelError { wanted }),
+    }
+}
+
+thread_local! {
+    /// The level in use on this thread, once it is known.
+    static IN_USE: Cell<Option<Level>> = const { Cell::new(None) };
+}
+
+/// The level in use: that of [`choose_level`], or of the [`at_level`] around the caller.
+///
+/// # Panics
+/// Where [`choose_level`] has an error: to run at another level than was asked for would be worse.
 pub fn level() -> Level {
-    dispatcher().level
+    IN_USE.get().unwrap_or_else(|| {
+        let level = choose_level().unwrap_or_else(|error| panic!("{error}"));
+        IN_USE.set(Some(level));
+        level
+    })
+}
+
+/// Runs `body`, and every kernel it calls on this thread, at a level: so tests and measurements see all of them.
+///
+/// # Panics
+/// If the CPU lacks it.
+pub fn at_level<R>(level: Level, body: impl FnOnce() -> R) -> R {
+    assert!(level.is_available(), "this CPU does not have {}", level.name());
+    struct Restore(Option<Level>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            IN_USE.set(self.0);
+        }
+    }
+    let _restore = Restore(IN_USE.replace(Some(level)));
+    body()
 }
 
 /// Runs `body` compiled for the level in use. Mark the closure `#[inline(always)]`, so that its loops are
@@ -43,47 +117,58 @@ pub fn level() -> Level {
 /// keeps to this (no `mul_add`) is only made wider.
 #[inline(always)]
 pub fn vectorize<R>(body: impl FnOnce() -> R) -> R {
-    dispatcher().run(body)
+    Cpu::get().run(level(), body)
 }
 
+/// Runs `op` with the registers of the level in use, which is above [`Level::Portable`].
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn with_simd<Op: pulp::WithSimd>(op: Op) -> Op::Output {
+    let Cpu { avx2, avx512, .. } = *Cpu::get();
+    match (level(), avx2, avx512) {
+        (Level::Avx512 | Level::Avx512Bf16 | Level::Amx, _, Some(simd)) => pulp::Simd::vectorize(simd, op),
+        (Level::Avx2, Some(simd), _) => pulp::Simd::vectorize(simd, op),
+        _ => unreachable!("the level has registers"),
+    }
+}
+
+/// Proofs that the CPU has instructions.
 #[derive(Clone, Copy)]
-struct Dispatcher {
-    level: Level,
+struct Cpu {
     #[cfg(target_arch = "x86_64")]
     avx2: Option<pulp::x86::V3>,
     #[cfg(target_arch = "x86_64")]
     avx512: Option<pulp::x86::V4>,
-}
-
-fn dispatcher() -> &'static Dispatcher {
-    static DISPATCHER: OnceLock<Dispatcher> = OnceLock::new();
-    DISPATCHER.get_or_init(|| Dispatcher::detect(std::env::var("TRM_LEVEL").ok().as_deref()))
+    #[cfg(target_arch = "x86_64")]
+    bf16: bool,
+    #[cfg(target_arch = "x86_64")]
+    amx: bool,
 }
 
 #[cfg(target_arch = "x86_64")]
-impl Dispatcher {
-    fn detect(wanted: Option<&str>) -> Self {
-        let avx2 = pulp::x86::V3::try_new();
-        let avx512 = pulp::x86::V4::try_new();
-        let bf16 = avx512.is_some() && std::arch::is_x86_feature_detected!("avx512bf16");
-        let levels = [
-            (Level::Amx, bf16 && crate::x86_64::amx::available()),
-            (Level::Avx512Bf16, bf16),
-            (Level::Avx512, avx512.is_some()),
-            (Level::Avx2, avx2.is_some()),
-            (Level::Portable, true),
-        ];
-        let mut available = levels.iter().filter(|(_, has)| *has).map(|(level, _)| *level);
-        let level = match wanted {
-            Some(name) => available.clone().find(|l| l.name() == name).or_else(|| available.next()),
-            None => available.next(),
-        };
-        Self { level: level.unwrap_or(Level::Portable), avx2, avx512 }
+impl Cpu {
+    fn get() -> &'static Self {
+        static CPU: OnceLock<Cpu> = OnceLock::new();
+        CPU.get_or_init(|| Self {
+            avx2: pulp::x86::V3::try_new(),
+            avx512: pulp::x86::V4::try_new(),
+            bf16: std::arch::is_x86_feature_detected!("avx512bf16"),
+            amx: crate::x86_64::amx::available(),
+        })
+    }
+
+    fn has(self, level: Level) -> bool {
+        match level {
+            Level::Portable => true,
+            Level::Avx2 => self.avx2.is_some(),
+            Level::Avx512 => self.avx512.is_some(),
+            Level::Avx512Bf16 => self.avx512.is_some() && self.bf16,
+            Level::Amx => self.avx512.is_some() && self.bf16 && self.amx,
+        }
     }
 
     #[inline(always)]
-    fn run<R>(self, body: impl FnOnce() -> R) -> R {
-        match (self.level, self.avx2, self.avx512) {
+    fn run<R>(self, level: Level, body: impl FnOnce() -> R) -> R {
+        match (level, self.avx2, self.avx512) {
             (Level::Avx512 | Level::Avx512Bf16 | Level::Amx, _, Some(simd)) => simd.vectorize(Body(body)),
             (Level::Avx2, Some(simd), _) => simd.vectorize(Body(body)),
             _ => body(),
@@ -92,13 +177,17 @@ impl Dispatcher {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-impl Dispatcher {
-    fn detect(_wanted: Option<&str>) -> Self {
-        Self { level: Level::Portable }
+impl Cpu {
+    fn get() -> &'static Self {
+        &Self {}
+    }
+
+    fn has(self, level: Level) -> bool {
+        level == Level::Portable
     }
 
     #[inline(always)]
-    fn run<R>(self, body: impl FnOnce() -> R) -> R {
+    fn run<R>(self, _level: Level, body: impl FnOnce() -> R) -> R {
         body()
     }
 }
@@ -112,5 +201,29 @@ impl<R, F: FnOnce() -> R> pulp::NullaryFnOnce for Body<F> {
     #[inline(always)]
     fn call(self) -> R {
         (self.0)()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_is_found_by_its_name_and_others_are_refused_with_those_there_are() {
+        for level in Level::available() {
+            assert_eq!(named_or_best(Some(level.name().into())), Ok(level));
+        }
+        assert_eq!(named_or_best(None).ok(), Level::available().last());
+        let message = named_or_best(Some("avx1024".into())).unwrap_err().to_string();
+        assert!(message.contains("`avx1024`") && message.contains("portable"), "{message}");
+    }
+
+    #[test]
+    fn a_level_holds_inside_at_level_only_even_after_a_panic() {
+        let before = level();
+        at_level(Level::Portable, || assert_eq!(level(), Level::Portable));
+        let panicked = std::panic::catch_unwind(|| at_level(Level::Portable, || panic!("on purpose")));
+        assert!(panicked.is_err());
+        assert_eq!(level(), before);
     }
 }

@@ -1,19 +1,26 @@
 //! CPU kernels for Tiny Recursive Models: safe functions on slices, chosen at run time for the CPU at hand.
 //!
-//! - [`vectorize`]: compiles a loop once per instruction set and runs the best one ([`level`] says which).
+//! - [`vectorize`]: compiles a loop once per instruction set and runs the best one ([`level`] says which, [`at_level`] runs
+//!   a lower one).
 //! - [`matmul`]: f32 matrix products, by the `gemm` crate.
 //! - [`matmul_bf16`]: products of bfloat16 numbers with f32 sums.
 //! - [`math`]: branch-free exp and Gaussian integrals that such loops can use.
+//! - [`peak`]: what one core can do at most, which measurements are divided by.
 //! - [`mod@reference`]: the same products in plain loops, which every level is tested against.
 
 mod bf16;
+#[cfg(test)]
+mod every_level;
+mod gemm_kernels;
 mod level;
 pub mod math;
 mod matmul;
+pub mod peak;
 pub mod reference;
+mod widened;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use bf16::{Panels, matmul_bf16, matmul_bf16_lhs_transposed};
-pub use level::{Level, level, vectorize};
-pub use matmul::{Overwrite, matmul, matmul_lhs_transposed};
+pub use bf16::{PANEL, Panels, matmul_bf16, matmul_bf16_lhs_transposed, row_matmul_bf16};
+pub use level::{Level, LevelError, at_level, choose_level, level, vectorize};
+pub use matmul::{Overwrite, matmul, matmul_lhs_transposed, row_matmul};

@@ -19,6 +19,8 @@ pub mod tensor;
 pub mod trace;
 pub mod train;
 
+pub use trm_kernels::{LevelError, choose_level};
+
 /// Name of the instruction set that loops run with; see [`trm_kernels::level`].
 pub fn kernel_level() -> &'static str {
     trm_kernels::level().name()

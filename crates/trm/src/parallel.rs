@@ -44,6 +44,18 @@ impl Threads {
     }
 }
 
+/// Calls `work` on every chunk of `size` values and its number, on the threads of the set that the caller is a worker of;
+/// alone where it is none.
+pub fn for_each_chunk(values: &mut [f32], size: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
+    #[cfg(feature = "threads")]
+    if rayon::current_num_threads() > 1 && rayon::current_thread_index().is_some() {
+        use rayon::prelude::*;
+        let chunks = values.par_chunks_mut(size).with_max_len(1).enumerate();
+        return chunks.for_each(|(i, chunk)| work(i, chunk));
+    }
+    values.chunks_mut(size).enumerate().for_each(|(i, chunk)| work(i, chunk));
+}
+
 #[cfg(feature = "threads")]
 fn available() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)

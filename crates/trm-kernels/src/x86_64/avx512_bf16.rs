@@ -2,7 +2,9 @@
 
 use crate::Overwrite;
 use crate::bf16::{BLOCK, PANEL, Tile};
+use crate::peak::CHAINS;
 use std::arch::x86_64::*;
+use std::hint::black_box;
 
 /// f32 numbers in a register.
 const LANES: usize = 16;
@@ -89,4 +91,25 @@ unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
             unsafe { _mm512_mask_storeu_ps(dst_at.wrapping_add(r * dst_stride + i * LANES), mask(i), *sum) };
         }
     }
+}
+
+/// Products of numbers in registers alone; returns the floating-point operations made. Call it at level AVX-512 BF16 only.
+pub(crate) fn spin(rounds: u64) -> u64 {
+    // SAFETY: the level says that the CPU has AVX-512 F and BF16.
+    unsafe { spin_rounds(rounds) }
+    2 * rounds * (2 * LANES * CHAINS) as u64
+}
+
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn spin_rounds(rounds: u64) {
+    let factors = black_box(_mm512_set1_epi32(0x3f00_3f00));
+    // SAFETY: both are 512 bits of plain data.
+    let factors = unsafe { std::mem::transmute::<__m512i, __m512bh>(factors) };
+    let mut sums = [_mm512_setzero_ps(); CHAINS];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = _mm512_dpbf16_ps(*sum, factors, factors);
+        }
+    }
+    black_box(sums);
 }

@@ -1,4 +1,5 @@
 //! Kernels for x86-64, one file or folder for each instruction set.
 
-pub(crate) mod amx;
-pub(crate) mod avx512_bf16;
+pub mod amx;
+pub mod avx512_bf16;
+pub mod fma;

@@ -3,9 +3,10 @@
 //! The recursion multiplies by the same weights many times between two updates, so they are packed once after each:
 //! as f32 transposed, which the forward product reads without further packing, or as bfloat16 for both directions.
 
+use crate::parallel::for_each_chunk;
 use trm_kernels::{
-    Level, Overwrite, Panels, level, matmul, matmul_bf16, matmul_bf16_lhs_transposed, matmul_lhs_transposed,
-    vectorize,
+    Level, Overwrite, PANEL, Panels, level, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
+    matmul_lhs_transposed, row_matmul, row_matmul_bf16, vectorize,
 };
 
 /// Number format of the operands of matrix products; sums, weights, states and norms are always f32.
@@ -84,6 +85,9 @@ pub fn linear_forward(input: &[f32], weight: &PackedWeight, bias: &[f32], output
 /// # Shapes
 /// As for [`linear_forward`].
 pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
+    if rows == 1 {
+        return row_product(input, weight, output, overwrite);
+    }
     match weight {
         PackedWeight::F32(weight_t) => {
             let (inputs, out) = (input.len() / rows, output.len() / rows);
@@ -91,6 +95,16 @@ pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [
         }
         PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, overwrite),
     }
+}
+
+/// The product of one row: it waits for the weights, which come faster to several threads. A panel is a piece of work,
+/// whatever the number of threads.
+fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
+    let out = output.len();
+    for_each_chunk(output, PANEL, |i, output| match weight {
+        PackedWeight::F32(weight_t) => row_matmul(input, (weight_t, out), i * PANEL, output, overwrite),
+        PackedWeight::Bf16(forward, _) => row_matmul_bf16(input, forward, i * PANEL, output, overwrite),
+    });
 }
 
 /// `d_input = d_output W`; overwrites.

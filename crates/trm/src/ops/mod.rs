@@ -9,6 +9,8 @@ mod cell_attention;
 mod cross_entropy;
 mod dropout;
 mod embedding;
+#[cfg(test)]
+mod every_level;
 mod gelu;
 #[cfg(test)]
 mod gradient_check;

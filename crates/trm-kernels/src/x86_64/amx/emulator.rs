@@ -24,7 +24,7 @@ thread_local! {
 }
 
 /// From now on tile instructions work in this process.
-pub(crate) fn install() {
+pub(crate) fn install() -> bool {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         // SAFETY: `action` is a whole sigaction with a handler of the signature that SA_SIGINFO asks for.
@@ -37,6 +37,7 @@ pub(crate) fn install() {
         };
         assert_eq!(installed, 0, "a handler for SIGILL");
     });
+    true
 }
 
 extern "C" fn handle(_signal: i32, _info: *mut libc::siginfo_t, context: *mut libc::c_void) {

@@ -7,6 +7,7 @@
 use crate::Overwrite;
 use crate::bf16::{PANEL, Panels};
 use std::arch::asm;
+use std::ops::Range;
 
 /// Rows of a tile, and the pairs of numbers in each of its rows.
 pub(crate) const TILE: usize = 16;
@@ -96,13 +97,19 @@ fn multiplies_right() -> bool {
     dst.iter().enumerate().all(|(i, dst)| *dst == want(i / BLOCK, i % BLOCK))
 }
 
-/// `dst = left b` or `dst += left b`. Call it at level AMX only, or where the tiles are emulated.
+/// Some columns of `left b`, from a whole panel on, or added to `dst`. Call it at level AMX only, or where the tiles are emulated.
 ///
 /// # Shapes
-/// `left` has `rows` rows, `dst` is `[rows, cols]`.
-pub(crate) fn multiply(rows: usize, left: Rows, b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
-    let (cols, pairs) = (b.cols(), b.panel_pairs());
-    assert_eq!(dst.len(), rows * cols, "dst is [rows, cols]");
+/// `left` has `rows` rows, `dst` is `[rows, columns]`.
+pub(crate) fn multiply(
+    rows: usize,
+    left: Rows,
+    (b, columns): (&Panels, Range<usize>),
+    dst: &mut [f32],
+    overwrite: Overwrite,
+) {
+    let (cols, pairs, first_panel) = (columns.len(), b.panel_pairs(), columns.start / PANEL);
+    assert_eq!(dst.len(), rows * cols, "dst is [rows, columns]");
     assert!(left.row_stride == pairs && left.words.len() >= rows.next_multiple_of(BLOCK) * pairs);
     if pairs == 0 && overwrite == Overwrite::Yes {
         dst.fill(0.0);
@@ -112,7 +119,7 @@ pub(crate) fn multiply(rows: usize, left: Rows, b: &Panels, dst: &mut [f32], ove
         let overwrite = if first_pair == 0 { overwrite } else { Overwrite::No };
         let steps = PASS.min(pairs - first_pair) / TILE;
         for first_col in (0..cols).step_by(BLOCK) {
-            let (panel, offset) = (first_col / PANEL, first_col % PANEL);
+            let (panel, offset) = (first_panel + first_col / PANEL, first_col % PANEL);
             let right = &b.panel(panel)[first_pair * PANEL + offset..];
             for first_row in (0..rows).step_by(BLOCK) {
                 let left = &left.words[first_row * pairs + first_pair..];
@@ -254,23 +261,29 @@ impl Tiles {
     }
 }
 
+/// Multiplies tiles in registers for some rounds; returns the floating-point operations made. Call it at level AMX only.
+pub(crate) fn spin(rounds: u64) -> u64 {
+    let tiles = Tiles::configure();
+    for _ in 0..rounds {
+        // SAFETY: the tiles are configured; no memory is used.
+        unsafe {
+            asm!(
+                "tdpbf16ps tmm0, tmm4, tmm6",
+                "tdpbf16ps tmm1, tmm4, tmm7",
+                "tdpbf16ps tmm2, tmm5, tmm6",
+                "tdpbf16ps tmm3, tmm5, tmm7",
+                options(nomem, nostack, preserves_flags),
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            );
+        }
+    }
+    drop(tiles);
+    rounds * 4 * (2 * TILE * TILE * 2 * TILE) as u64
+}
+
 impl Drop for Tiles {
     fn drop(&mut self) {
         // SAFETY: the CPU has tiles; nothing is in them any more.
         unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-    use crate::x86_64::amx::emulator;
-
-    #[test]
-    fn a_block_of_whole_numbers_is_exact() {
-        if !available() {
-            emulator::install();
-        }
-        assert!(multiplies_right());
     }
 }

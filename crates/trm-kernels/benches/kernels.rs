@@ -1,0 +1,160 @@
+//! Products at the shapes of the documented model, and what one core can do at most, at every level the CPU has:
+//!
+//!     cargo bench -p trm-kernels --bench kernels
+//!
+//! The column with `flop/s` or `B/s` counts two operations for each product of two numbers, or the bytes read.
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use trm_kernels::{
+    Level, Overwrite, Panels, at_level, level, math, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
+    matmul_lhs_transposed, peak, vectorize,
+};
+
+fn main() {
+    divan::main();
+}
+
+/// Hidden dimension and the wide one of the documented model.
+const D: usize = 512;
+const WIDE: usize = 2048;
+/// Rows of a shard when one puzzle is solved, at batch 64 and from batch 512 on.
+const ROWS: [usize; 3] = [1, 32, 128];
+
+fn cases() -> impl Iterator<Item = Case> {
+    Level::available().flat_map(|level| ROWS.map(|rows| Case { level, rows }))
+}
+
+#[derive(Clone, Copy)]
+struct Case {
+    level: Level,
+    rows: usize,
+}
+
+impl std::fmt::Display for Case {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{}, {} rows", self.level.name(), self.rows)
+    }
+}
+
+fn numbers(len: usize) -> Vec<f32> {
+    (0..len).map(|i| (i * 7919 % 1000) as f32 * 1e-3 - 0.5).collect()
+}
+
+/// Counts the operations of a product as items.
+fn flops(rows: usize) -> ItemsCount {
+    ItemsCount::new(2 * rows * D * WIDE)
+}
+
+/// W1: `[rows, 512]` by `[512, 2048]`.
+#[divan::bench(args = cases())]
+fn forward_f32(bencher: Bencher, case: &Case) {
+    let (a, b, mut dst) = (numbers(case.rows * D), numbers(D * WIDE), numbers(case.rows * WIDE));
+    bencher.counter(flops(case.rows)).bench_local(|| {
+        at_level(case.level, || matmul([case.rows, D, WIDE], &a, &b, &mut dst, Overwrite::Yes));
+    });
+}
+
+#[divan::bench(args = cases())]
+fn forward_bf16(bencher: Bencher, case: &Case) {
+    let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
+    let mut panels = Panels::default();
+    panels.pack([D, WIDE], &numbers(D * WIDE));
+    bencher.counter(flops(case.rows)).bench_local(|| {
+        at_level(case.level, || matmul_bf16(case.rows, &a, &panels, &mut dst, Overwrite::Yes));
+    });
+}
+
+/// The gradient of W1's weight: `[rows, 2048]` transposed by `[rows, 512]`.
+#[divan::bench(args = cases())]
+fn weight_gradient_f32(bencher: Bencher, case: &Case) {
+    let (d_output, input, mut dst) = (numbers(case.rows * WIDE), numbers(case.rows * D), numbers(WIDE * D));
+    bencher.counter(flops(case.rows)).bench_local(|| {
+        at_level(case.level, || {
+            let shape = [WIDE, case.rows, D];
+            matmul_lhs_transposed(shape, &d_output, [WIDE, 0], &input, &mut dst, Overwrite::No);
+        });
+    });
+}
+
+#[divan::bench(args = cases())]
+fn weight_gradient_bf16(bencher: Bencher, case: &Case) {
+    let (d_output, input, mut dst) = (numbers(case.rows * WIDE), numbers(case.rows * D), numbers(WIDE * D));
+    bencher.counter(flops(case.rows)).bench_local(|| {
+        at_level(case.level, || {
+            let mut panels = Panels::default();
+            panels.pack([case.rows, D], &input);
+            matmul_bf16_lhs_transposed(WIDE, &d_output, [WIDE, 0], &panels, &mut dst, Overwrite::No);
+        });
+    });
+}
+
+/// Packing W1 for both directions, once for each step.
+#[divan::bench]
+fn pack_both_ways(bencher: Bencher) {
+    let weight = numbers(WIDE * D);
+    let (mut forward, mut backward) = (Panels::default(), Panels::default());
+    bencher.counter(BytesCount::of_slice(&weight)).bench_local(|| {
+        forward.pack_transposed([D, WIDE], &weight);
+        backward.pack([WIDE, D], &weight);
+    });
+}
+
+/// The sums that row operations are made of.
+#[divan::bench(args = Level::available().map(Level::name))]
+fn dot_of_512(bencher: Bencher, name: &str) {
+    let (a, b) = (numbers(D), numbers(D));
+    bencher.counter(ItemsCount::new(2 * D)).bench_local(|| at_named(name, || math_dot(&a, &b)));
+}
+
+fn math_dot(a: &[f32], b: &[f32]) -> f32 {
+    vectorize(
+        #[inline(always)]
+        || math::dot(a, b),
+    )
+}
+
+/// GELU's integral and density, 2048 of them.
+#[divan::bench(args = Level::available().map(Level::name))]
+fn normal_of_2048(bencher: Bencher, name: &str) {
+    let (x, mut out) = (numbers(WIDE), numbers(WIDE));
+    bencher.counter(ItemsCount::new(WIDE)).bench_local(|| {
+        at_named(name, || {
+            vectorize(
+                #[inline(always)]
+                || {
+                    for (x, out) in x.iter().zip(&mut out) {
+                        let (integral, density) = math::normal(*x);
+                        *out = integral + x * density;
+                    }
+                },
+            );
+        });
+    });
+}
+
+/// The most that one core multiplies and adds, from registers.
+#[divan::bench(args = Level::available().map(Level::name))]
+fn peak_f32(bencher: Bencher, name: &str) {
+    let flops = at_named(name, || peak::spin_f32(1));
+    bencher
+        .counter(ItemsCount::new(100_000 * flops))
+        .bench_local(|| at_named(name, || peak::spin_f32(100_000)));
+}
+
+#[divan::bench]
+fn peak_bf16(bencher: Bencher) {
+    let flops = peak::spin_bf16(1).unwrap_or(0);
+    bencher.counter(ItemsCount::new(100_000 * flops)).bench_local(|| peak::spin_bf16(100_000));
+}
+
+/// Reading so many KiB again and again.
+#[divan::bench(args = [16, 512, 8192, 262_144])]
+fn read_kib(bencher: Bencher, kib: usize) {
+    let values = vec![1; kib * 256];
+    bencher.counter(BytesCount::of_slice(&values)).bench_local(|| peak::read(black_box(&values)));
+}
+
+fn at_named<R>(name: &str, body: impl FnOnce() -> R) -> R {
+    at_level(Level::available().find(|level| level.name() == name).unwrap_or(level()), body)
+}

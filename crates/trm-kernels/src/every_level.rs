@@ -1,0 +1,158 @@
+//! One suite for every instruction set that the CPU has: products of all ragged sizes against plain loops in f64.
+
+use crate::reference::{assert_close, matmul as exact_matmul, numbers, transpose};
+use crate::{
+    Level, Overwrite, Panels, at_level, math, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
+    matmul_lhs_transposed, row_matmul, row_matmul_bf16, vectorize,
+};
+use half::bf16;
+
+/// Rows, inner dimension and columns take these in every combination: none, one, and around what the kernels compute at
+/// once, 6 rows by 16 or 64 columns, pairs of the inner dimension; primes are whole multiples of nothing.
+const SIZES: [usize; 11] = [0, 1, 2, 5, 6, 7, 15, 17, 63, 64, 131];
+
+/// Whole blocks and panels, and more of the inner dimension than the kernels take in one pass.
+const LONG: [[usize; 3]; 3] = [[32, 512, 64], [33, 545, 97], [17, 1100, 33]];
+
+/// A product with operands, and a destination before it.
+struct Case {
+    shape: [usize; 3],
+    a: Vec<f32>,
+    b: Vec<f32>,
+    before: Vec<f32>,
+}
+
+impl Case {
+    fn all() -> impl Iterator<Item = Self> {
+        let shapes = SIZES.iter().flat_map(|rows| SIZES.iter().map(move |inner| (*rows, *inner)));
+        let shapes = shapes.flat_map(|(rows, inner)| SIZES.iter().map(move |cols| [rows, inner, *cols]));
+        let shapes = shapes.chain(LONG);
+        shapes.map(|shape @ [rows, inner, cols]| Self {
+            shape,
+            a: numbers(rows * inner, 1),
+            b: numbers(inner * cols, 2),
+            before: numbers(rows * cols, 3),
+        })
+    }
+
+    fn rounded(mut self) -> Self {
+        for value in self.a.iter_mut().chain(&mut self.b) {
+            *value = bf16::from_f32(*value).to_f32();
+        }
+        self
+    }
+
+    /// Compares `product` with the plain loops at every level, overwriting and adding.
+    fn check(&self, what: &str, product: impl Fn(&mut [f32], Overwrite)) {
+        let [rows, inner, cols] = self.shape;
+        let want = exact_matmul(rows, inner, cols, &self.a, &self.b);
+        let sum: Vec<f64> = want.iter().zip(&self.before).map(|(w, d)| w + f64::from(*d)).collect();
+        for level in Level::available() {
+            for (overwrite, want) in [(Overwrite::Yes, &want), (Overwrite::No, &sum)] {
+                let mut dst = self.before.clone();
+                at_level(level, || product(&mut dst, overwrite));
+                assert_close(&dst, want, &format!("{what} {:?} at {}", self.shape, level.name()));
+            }
+        }
+    }
+}
+
+#[test]
+fn f32_products_agree_with_plain_loops() {
+    for case in Case::all() {
+        let Case { shape: shape @ [rows, inner, cols], ref a, ref b, .. } = case;
+        case.check("a b", |dst, overwrite| matmul(shape, a, b, dst, overwrite));
+        let a_t = transpose(rows, inner, a);
+        case.check("a^T b", |dst, overwrite| {
+            matmul_lhs_transposed(shape, &a_t, [rows, 0], b, dst, overwrite);
+        });
+        if rows == 1 {
+            case.check("a row in parts", |dst, overwrite| {
+                for (i, dst) in dst.chunks_mut(20).enumerate() {
+                    row_matmul(a, (b, cols), 20 * i, dst, overwrite);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn bfloat16_products_agree_with_plain_loops() {
+    for case in Case::all().map(Case::rounded) {
+        let Case { shape: [rows, inner, cols], ref a, ref b, .. } = case;
+        let mut panels = Panels::default();
+        panels.pack([inner, cols], b);
+        case.check("bfloat16 a b", |dst, overwrite| matmul_bf16(rows, a, &panels, dst, overwrite));
+        let a_t = transpose(rows, inner, a);
+        case.check("bfloat16 a^T b", |dst, overwrite| {
+            matmul_bf16_lhs_transposed(rows, &a_t, [rows, 0], &panels, dst, overwrite);
+        });
+        if rows == 1 {
+            case.check("a bfloat16 row in parts", |dst, overwrite| {
+                for (i, dst) in dst.chunks_mut(64).enumerate() {
+                    row_matmul_bf16(a, &panels, 64 * i, dst, overwrite);
+                }
+            });
+        }
+    }
+}
+
+#[test]
+fn a_block_of_columns_gives_that_block_of_the_product() {
+    let (a_cols, inner, cols) = (37, 19, 23);
+    let (a, b) = (numbers(inner * a_cols, 4), numbers(inner * cols, 5));
+    let want = exact_matmul(a_cols, inner, cols, &transpose(inner, a_cols, &a), &b);
+    let (first, rows) = (11, 17);
+    for level in Level::available() {
+        let mut dst = vec![0.0; rows * cols];
+        at_level(level, || {
+            matmul_lhs_transposed([rows, inner, cols], &a, [a_cols, first], &b, &mut dst, Overwrite::Yes);
+        });
+        assert_close(&dst, &want[first * cols..(first + rows) * cols], level.name());
+    }
+}
+
+/// Sizes beside which sums take another path: sixteen numbers are summed side by side.
+const ROW_SIZES: [usize; 9] = [0, 1, 2, 15, 16, 17, 31, 61, 515];
+
+#[test]
+fn sums_and_elementary_functions_have_the_same_bits_at_every_level() {
+    for size in ROW_SIZES {
+        let (a, b) = (numbers(size, 6), numbers(size, 7));
+        let run = |level: Level| {
+            let mut values: Vec<f32> = Vec::new();
+            at_level(level, || {
+                vectorize(
+                    #[inline(always)]
+                    || {
+                        values.extend([math::sum(&a), math::dot(&a, &b)]);
+                        values.extend(a.iter().map(|x| math::exp_nonpositive(20.0 * x - 20.0)));
+                        values.extend(a.iter().flat_map(|x| <[f32; 2]>::from(math::normal(5.0 * x))));
+                    },
+                );
+            });
+            values
+        };
+        let portable = run(Level::Portable);
+        let exact: f64 = a.iter().zip(&b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+        assert!((f64::from(portable[1]) - exact).abs() < 1e-4, "dot of {size}");
+        for level in Level::available() {
+            assert!(run(level) == portable, "{size} numbers at {}", level.name());
+        }
+    }
+}
+
+#[test]
+fn bfloat16_products_without_a_native_instruction_have_the_same_bits() {
+    let (rows, inner, cols) = (7, 150, 70);
+    let (a, mut panels) = (numbers(rows * inner, 1), Panels::default());
+    panels.pack([inner, cols], &numbers(inner * cols, 2));
+    let run = |level: Level| {
+        let mut dst = vec![0.0; rows * cols];
+        at_level(level, || matmul_bf16(rows, &a, &panels, &mut dst, Overwrite::Yes));
+        dst
+    };
+    for level in Level::available().filter(|level| *level < Level::Avx512Bf16) {
+        assert!(run(level) == run(Level::Portable), "{}", level.name());
+    }
+}

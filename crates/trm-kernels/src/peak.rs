@@ -1,0 +1,82 @@
+//! What one core can do at most: multiplications and additions in registers alone, and reading memory. Benches divide by it.
+
+use crate::level::{Level, level};
+use crate::vectorize;
+use std::hint::black_box;
+
+/// Sums that are formed side by side: more than the latency of an addition times the units there are (4 cycles and 2 units on
+/// today's x86-64), and few enough for 16 registers.
+pub(crate) const CHAINS: usize = 12;
+
+/// Multiplies and adds f32 numbers for some rounds at the level in use; returns the floating-point operations made.
+pub fn spin_f32(rounds: u64) -> u64 {
+    let lanes = match level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 | Level::Avx512 | Level::Avx512Bf16 | Level::Amx => crate::x86_64::fma::spin(rounds),
+        _ => spin_portable(rounds),
+    };
+    2 * rounds * (lanes * CHAINS) as u64
+}
+
+/// Four numbers side by side, which compilers put into a register.
+fn spin_portable(rounds: u64) -> usize {
+    const LANES: usize = 4;
+    let (factor, addend) = (black_box(0.5f32), black_box(0.25));
+    let mut sums = [[1.0f32; LANES]; CHAINS];
+    for _ in 0..rounds {
+        for sum in sums.as_flattened_mut() {
+            *sum = *sum * factor + addend;
+        }
+    }
+    black_box(sums);
+    LANES
+}
+
+/// The same with products of bfloat16 numbers, where the level in use has an instruction for them.
+pub fn spin_bf16(rounds: u64) -> Option<u64> {
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512Bf16 => Some(crate::x86_64::avx512_bf16::spin(rounds)),
+        #[cfg(target_arch = "x86_64")]
+        Level::Amx => Some(crate::x86_64::amx::spin(rounds)),
+        _ => {
+            let _ = rounds;
+            None
+        }
+    }
+}
+
+/// Reads memory from one end to the other, and nothing else: the sum of all values, modulo 2^32.
+pub fn read(values: &[u32]) -> u32 {
+    vectorize(
+        #[inline(always)]
+        || values.iter().fold(0, |sum: u32, value| sum.wrapping_add(*value)),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::at_level;
+
+    #[test]
+    fn the_operations_are_counted_at_every_level() {
+        for level in Level::available() {
+            let lanes = match level {
+                Level::Portable => 4,
+                Level::Avx2 => 8,
+                _ => 16,
+            };
+            at_level(level, || {
+                assert_eq!(spin_f32(10), 10 * 2 * 12 * lanes);
+                let products = match level {
+                    Level::Amx => Some(4 * 16 * 16 * 32),
+                    Level::Avx512Bf16 => Some(12 * 32),
+                    _ => None,
+                };
+                assert_eq!(spin_bf16(10), products.map(|products| 10 * 2 * products));
+                assert_eq!(read(&[u32::MAX, 3, 5]), 7);
+            });
+        }
+    }
+}

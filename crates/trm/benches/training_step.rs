@@ -1,0 +1,55 @@
+//! The documented model: one training step, inference, and one puzzle alone:
+//!
+//!     cargo bench -p trm --bench training_step
+//!
+//! The column with `item/s` counts puzzles. `trm bench` measures the same next to what the machine can do at most.
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use trm::config::TrmConfig;
+use trm::model::{Budget, Engine, Model, Params, Recording};
+use trm::parallel::Threads;
+use trm::sudoku::{Generator, Puzzle};
+use trm::train::{Trainer, TrainingData};
+
+fn main() {
+    divan::main();
+}
+
+fn puzzles(count: usize) -> Vec<Puzzle> {
+    let generator = Generator::new(1, 30..=40);
+    generator.generate_many(count, &Threads::new(0)).expect("there are such puzzles")
+}
+
+#[divan::bench(args = [64, 256])]
+fn training_step(bencher: Bencher, batch_size: usize) {
+    let config = TrmConfig { batch_size, epochs: usize::MAX, patience: 0, ..TrmConfig::default() };
+    let data = TrainingData { train: puzzles(batch_size), ..TrainingData::default() };
+    let mut trainer = Trainer::new(config, data, Threads::new(0)).expect("there are puzzles");
+    bencher.counter(ItemsCount::new(batch_size)).bench_local(|| {
+        trainer.step().expect("the loss stays finite");
+        trainer.finish_epoch();
+    });
+}
+
+#[divan::bench(args = [256])]
+fn inference(bencher: Bencher, batch_size: usize) {
+    infer(bencher, batch_size, 0);
+}
+
+/// With so many threads; 0 is one for each CPU.
+#[divan::bench(args = [1, 0])]
+fn one_puzzle(bencher: Bencher, threads: usize) {
+    infer(bencher, 1, threads);
+}
+
+fn infer(bencher: Bencher, batch_size: usize, threads: usize) {
+    let (config, threads) = (TrmConfig::default(), Threads::new(threads));
+    let model = Model::new(config.clone(), Params::init(&config), &threads);
+    let cells: Vec<u8> = puzzles(batch_size).iter().flat_map(|p| *p.quiz.cells()).collect();
+    let mut engine = Engine::new(Recording::Nothing);
+    let budget = Budget::trained(&config);
+    bencher
+        .counter(ItemsCount::new(batch_size))
+        .bench_local(|| engine.predict(&model, &cells, &budget, &threads));
+}
