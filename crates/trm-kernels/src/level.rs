@@ -11,7 +11,9 @@ pub enum Level {
     Avx2,
     /// x86-64 with AVX-512 F, BW, CD, DQ, VL (x86-64-v4).
     Avx512,
-    /// The same with native products of bfloat16 numbers (Zen 4, Cooper Lake, Sapphire Rapids and later).
+    /// The same with products of bytes and 32-bit sums (VNNI: Cascade Lake, Ice Lake).
+    Avx512Vnni,
+    /// The same with native products of bfloat16 numbers too (Zen 4, Cooper Lake, Sapphire Rapids and later).
     Avx512Bf16,
 }
 
@@ -22,6 +24,7 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Avx512Vnni => "avx512-vnni",
             Level::Avx512Bf16 => "avx512-bf16",
         }
     }
@@ -62,9 +65,11 @@ impl Dispatcher {
     fn detect(wanted: Option<&str>) -> Self {
         let avx2 = pulp::x86::V3::try_new();
         let avx512 = pulp::x86::V4::try_new();
-        let bf16 = avx512.is_some() && std::arch::is_x86_feature_detected!("avx512bf16");
+        let vnni = avx512.is_some() && std::arch::is_x86_feature_detected!("avx512vnni");
+        let bf16 = vnni && std::arch::is_x86_feature_detected!("avx512bf16");
         let levels = [
             (Level::Avx512Bf16, bf16),
+            (Level::Avx512Vnni, vnni),
             (Level::Avx512, avx512.is_some()),
             (Level::Avx2, avx2.is_some()),
             (Level::Portable, true),
@@ -80,7 +85,9 @@ impl Dispatcher {
     #[inline(always)]
     fn run<R>(self, body: impl FnOnce() -> R) -> R {
         match (self.level, self.avx2, self.avx512) {
-            (Level::Avx512 | Level::Avx512Bf16, _, Some(simd)) => simd.vectorize(Body(body)),
+            (Level::Avx512 | Level::Avx512Vnni | Level::Avx512Bf16, _, Some(simd)) => {
+                simd.vectorize(Body(body))
+            }
             (Level::Avx2, Some(simd), _) => simd.vectorize(Body(body)),
             _ => body(),
         }
