@@ -1,7 +1,7 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of unsigned and signed bytes to each of sixteen 32-bit sums.
 
 use crate::Overwrite;
-use crate::quantised::{PANEL, Tile, WeightBits};
+use crate::quantised::{PANEL, Tile};
 use std::arch::x86_64::*;
 
 /// Sums in a register.
@@ -10,18 +10,18 @@ const LANES: usize = 16;
 /// Computes a tile. Call it at level AVX-512 VNNI and above only.
 pub(crate) fn run(tile: Tile) {
     let Tile { rows, cols, groups, group_words, .. } = tile;
-    assert!((1..=6).contains(&rows) && (1..=PANEL).contains(&cols));
+    assert!(matches!(tile.in_word, 4 | 8) && (1..=6).contains(&rows) && (1..=PANEL).contains(&cols));
     assert!(tile.panel.len() >= groups * group_words * PANEL && tile.scales.len() >= groups * PANEL);
-    assert!(tile.left.len() >= rows * groups * group_words * tile.bits.in_word());
+    assert!(tile.left.len() >= rows * groups * group_words * tile.in_word);
     assert!(tile.left_sums.len() >= rows * groups && tile.steps.len() >= rows);
     assert!(tile.dst.len() >= (rows - 1) * tile.dst_stride + cols);
     // SAFETY: the level says that the CPU has AVX-512 F, BW and VNNI; the assertions above are what `tile` asks for.
     unsafe {
-        match (tile.bits, cols > 2 * LANES) {
-            (WeightBits::Eight, false) => rows_of::<2, 4>(tile),
-            (WeightBits::Eight, true) => rows_of::<4, 4>(tile),
-            (WeightBits::Four, false) => rows_of::<2, 8>(tile),
-            (WeightBits::Four, true) => rows_of::<4, 8>(tile),
+        match (tile.in_word, cols > 2 * LANES) {
+            (4, false) => rows_of::<2, 4>(tile),
+            (4, true) => rows_of::<4, 4>(tile),
+            (_, false) => rows_of::<2, 8>(tile),
+            (_, true) => rows_of::<4, 8>(tile),
         }
     }
 }
@@ -49,14 +49,14 @@ unsafe fn rows_of<const WIDTH: usize, const IN_WORD: usize>(tile: Tile) {
 /// of ROWS rows at its stride.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn sums<const ROWS: usize, const WIDTH: usize, const IN_WORD: usize>(tile: Tile) {
-    let Tile { cols, bits, groups, group_words, dst_stride, overwrite, .. } = tile;
+    let Tile { cols, zero, groups, group_words, dst_stride, overwrite, .. } = tile;
     let (left_at, panel_at, scales_at) = (tile.left.as_ptr(), tile.panel.as_ptr(), tile.scales.as_ptr());
     let group_len = group_words * IN_WORD;
     let mut totals = [[_mm512_setzero_ps(); WIDTH]; ROWS];
     for g in 0..groups {
         let mut sums = [[_mm512_setzero_si512(); WIDTH]; ROWS];
         for (r, sums) in sums.iter_mut().enumerate() {
-            *sums = [_mm512_set1_epi32(-bits.zero() * tile.left_sums[r * groups + g]); WIDTH];
+            *sums = [_mm512_set1_epi32(-zero * tile.left_sums[r * groups + g]); WIDTH];
         }
         for p in g * group_words..(g + 1) * group_words {
             let mut words = [_mm512_setzero_si512(); WIDTH];
