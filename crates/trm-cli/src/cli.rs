@@ -1,6 +1,6 @@
 //! The command line: one subcommand for each thing a person wants done.
 
-use crate::commands::{bench, compare, completions, convert, data, eval, info, solve, train};
+use crate::commands::{bench, compare, completions, compress, convert, data, eval, info, solve, train};
 use crate::error::CliError;
 use clap::{Parser, Subcommand};
 
@@ -34,6 +34,8 @@ enum Command {
     Info(info::InfoArgs),
     /// Turn a model file into another format, or into a production file
     Convert(convert::ConvertArgs),
+    /// Make a model smaller and faster: weights of 8 or 4 bits, and fewer of them
+    Compress(compress::CompressArgs),
     /// Check, describe, generate, harden, grade and complete puzzles
     Data(data::DataArgs),
     /// Speed and memory of training and solving on this machine
@@ -53,6 +55,7 @@ impl Cli {
             Command::Compare(args) => compare::run(args),
             Command::Info(args) => info::run(args),
             Command::Convert(args) => convert::run(args),
+            Command::Compress(args) => compress::run(args),
             Command::Data(args) => data::run(args),
             Command::Bench(args) => bench::run(args),
             Command::Completions(args) => completions::run(args),

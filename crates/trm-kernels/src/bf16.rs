@@ -316,7 +316,7 @@ fn kernel(level: Level) -> fn(Tile) {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512Bf16 => crate::x86_64::avx512_bf16::run,
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 => crate::x86_64::fma::run,
+        Level::Avx2 | Level::Avx512 | Level::Avx512Vnni => crate::x86_64::fma::run,
         _ => widened::run,
     }
 }

@@ -63,7 +63,7 @@ pub(crate) unsafe fn gemm(
     match level() {
         Level::Portable => with_kernels_of!(scalar, Scalar, 1),
         Level::Avx2 => with_kernels_of!(fma, V3, 8),
-        Level::Avx512 | Level::Avx512Bf16 | Level::Amx => with_kernels_of!(avx512f, V4, 16),
+        _ => with_kernels_of!(avx512f, V4, 16),
     }
 }
 

@@ -13,7 +13,9 @@ pub enum Level {
     Avx2,
     /// x86-64 with AVX-512 F, BW, CD, DQ, VL (x86-64-v4).
     Avx512,
-    /// The same with native products of bfloat16 numbers (Zen 4, Cooper Lake, Sapphire Rapids and later).
+    /// The same with products of bytes and 32-bit sums (VNNI: Cascade Lake, Ice Lake).
+    Avx512Vnni,
+    /// The same with native products of bfloat16 numbers too (Zen 4, Cooper Lake, Sapphire Rapids and later).
     Avx512Bf16,
     /// The same with products of whole tiles of them, AMX-BF16 (Sapphire Rapids and later).
     Amx,
@@ -21,7 +23,8 @@ pub enum Level {
 
 impl Level {
     /// All of them, best last.
-    pub const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Bf16, Self::Amx];
+    pub const ALL: [Self; 6] =
+        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16, Self::Amx];
 
     /// Name as printed and as `TRM_LEVEL` takes it.
     pub fn name(self) -> &'static str {
@@ -29,6 +32,7 @@ impl Level {
             Level::Portable => "portable",
             Level::Avx2 => "avx2",
             Level::Avx512 => "avx512",
+            Level::Avx512Vnni => "avx512-vnni",
             Level::Avx512Bf16 => "avx512-bf16",
             Level::Amx => "amx",
         }
@@ -125,7 +129,7 @@ pub fn vectorize<R>(body: impl FnOnce() -> R) -> R {
 pub(crate) fn with_simd<Op: pulp::WithSimd>(op: Op) -> Op::Output {
     let Cpu { avx2, avx512, .. } = *Cpu::get();
     match (level(), avx2, avx512) {
-        (Level::Avx512 | Level::Avx512Bf16 | Level::Amx, _, Some(simd)) => pulp::Simd::vectorize(simd, op),
+        (level, _, Some(simd)) if level >= Level::Avx512 => pulp::Simd::vectorize(simd, op),
         (Level::Avx2, Some(simd), _) => pulp::Simd::vectorize(simd, op),
         _ => unreachable!("the level has registers"),
     }
@@ -139,6 +143,8 @@ struct Cpu {
     #[cfg(target_arch = "x86_64")]
     avx512: Option<pulp::x86::V4>,
     #[cfg(target_arch = "x86_64")]
+    vnni: bool,
+    #[cfg(target_arch = "x86_64")]
     bf16: bool,
     #[cfg(target_arch = "x86_64")]
     amx: bool,
@@ -151,6 +157,7 @@ impl Cpu {
         CPU.get_or_init(|| Self {
             avx2: pulp::x86::V3::try_new(),
             avx512: pulp::x86::V4::try_new(),
+            vnni: std::arch::is_x86_feature_detected!("avx512vnni"),
             bf16: std::arch::is_x86_feature_detected!("avx512bf16"),
             amx: crate::x86_64::amx::available(),
         })
@@ -161,15 +168,16 @@ impl Cpu {
             Level::Portable => true,
             Level::Avx2 => self.avx2.is_some(),
             Level::Avx512 => self.avx512.is_some(),
-            Level::Avx512Bf16 => self.avx512.is_some() && self.bf16,
-            Level::Amx => self.avx512.is_some() && self.bf16 && self.amx,
+            Level::Avx512Vnni => self.has(Level::Avx512) && self.vnni,
+            Level::Avx512Bf16 => self.has(Level::Avx512Vnni) && self.bf16,
+            Level::Amx => self.has(Level::Avx512Bf16) && self.amx,
         }
     }
 
     #[inline(always)]
     fn run<R>(self, level: Level, body: impl FnOnce() -> R) -> R {
         match (level, self.avx2, self.avx512) {
-            (Level::Avx512 | Level::Avx512Bf16 | Level::Amx, _, Some(simd)) => simd.vectorize(Body(body)),
+            (level, _, Some(simd)) if level >= Level::Avx512 => simd.vectorize(Body(body)),
             (Level::Avx2, Some(simd), _) => simd.vectorize(Body(body)),
             _ => body(),
         }

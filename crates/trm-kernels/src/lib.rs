@@ -4,6 +4,7 @@
 //!   a lower one).
 //! - [`matmul`]: f32 matrix products, by the `gemm` crate.
 //! - [`matmul_bf16`]: products of bfloat16 numbers with f32 sums.
+//! - [`matmul_quantised`]: products of 8-bit or 4-bit weights and 8-bit inputs with 32-bit sums.
 //! - [`math`]: branch-free exp and Gaussian integrals that such loops can use.
 //! - [`peak`]: what one core can do at most, which measurements are divided by.
 //! - [`mod@reference`]: the same products in plain loops, which every level is tested against.
@@ -16,6 +17,7 @@ mod level;
 pub mod math;
 mod matmul;
 pub mod peak;
+mod quantised;
 pub mod reference;
 mod widened;
 #[cfg(target_arch = "x86_64")]
@@ -24,3 +26,6 @@ mod x86_64;
 pub use bf16::{PANEL, Panels, matmul_bf16, matmul_bf16_lhs_transposed, row_matmul_bf16};
 pub use level::{Level, LevelError, at_level, choose_level, level, vectorize};
 pub use matmul::{Overwrite, matmul, matmul_lhs_transposed, row_matmul};
+pub use quantised::{
+    GROUP_MULTIPLE, LONGEST_GROUP, QuantisedPanels, WeightBits, matmul_quantised, row_matmul_quantised,
+};

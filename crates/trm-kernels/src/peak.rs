@@ -11,8 +11,10 @@ pub(crate) const CHAINS: usize = 12;
 /// Multiplies and adds f32 numbers for some rounds at the level in use; returns the floating-point operations made.
 pub fn spin_f32(rounds: u64) -> u64 {
     let lanes = match level() {
+        Level::Portable => spin_portable(rounds),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 | Level::Avx512Bf16 | Level::Amx => crate::x86_64::fma::spin(rounds),
+        _ => crate::x86_64::fma::spin(rounds),
+        #[cfg(not(target_arch = "x86_64"))]
         _ => spin_portable(rounds),
     };
     2 * rounds * (lanes * CHAINS) as u64

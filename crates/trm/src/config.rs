@@ -200,6 +200,9 @@ pub struct TrmConfig {
     pub feedback: bool,
     /// Width of the blocks' inner layer, in multiples of d.
     pub expansion: usize,
+    /// Width of the blocks' inner layer where it is no multiple of d: what structured pruning left of it. 0 for
+    /// `expansion * hidden_dim`.
+    pub mlp_dim: usize,
     /// Number of logits, 81 cells x 9 digits; always 729.
     pub output_dim: usize,
     /// Residual blocks of the latent stack R.
@@ -294,6 +297,7 @@ impl Default for TrmConfig {
             positions: Positions::None,
             feedback: false,
             expansion: 4,
+            mlp_dim: 0,
             output_dim: OUTPUT_DIM,
             l_layers: 3,
             l_cycles: 8,
@@ -446,6 +450,11 @@ impl ConfigLayers {
 }
 
 impl TrmConfig {
+    /// Width of the blocks' inner layer.
+    pub fn mlp_width(&self) -> usize {
+        if self.mlp_dim > 0 { self.mlp_dim } else { self.expansion * self.hidden_dim }
+    }
+
     /// The kinds of units whose means are mixed in.
     pub fn units(&self) -> &'static [Units] {
         match self.mixing {
@@ -495,6 +504,7 @@ impl TrmConfig {
         range(self.output_dim == OUTPUT_DIM, "output_dim", &self.output_dim, "81 cells x 9 digits = 729")?;
         range(size(self.hidden_dim, 65_536), "hidden_dim", &self.hidden_dim, "1 to 65536")?;
         range(size(self.expansion, 256), "expansion", &self.expansion, "1 to 256")?;
+        range(self.mlp_dim <= 1 << 24, "mlp_dim", &self.mlp_dim, "0 (expansion * hidden_dim) to 16777216")?;
         self.validate_cells()?;
         range(size(self.l_layers, 1024), "L_layers", &self.l_layers, "1 to 1024")?;
         let single = self.update == Update::Single;

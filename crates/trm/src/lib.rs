@@ -4,6 +4,7 @@
 
 pub mod atomic_file;
 pub mod checkpoint;
+pub mod compress;
 pub mod config;
 pub mod data;
 pub mod evaluate;

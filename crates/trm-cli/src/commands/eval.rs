@@ -5,11 +5,12 @@ use crate::error::CliError;
 use crate::output::{percent, print, print_json};
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trm::data::{ReadOptions, read_csv};
 use trm::evaluate::{Evaluation, evaluate};
 use trm::model::{Engine, Recording};
 use trm::plot::draw_thinking;
+use trm::sudoku::Puzzle;
 
 /// Options of `trm eval`.
 #[derive(clap::Args)]
@@ -52,16 +53,8 @@ struct Report {
 
 /// Evaluates and prints.
 pub fn run(args: EvalArgs) -> Result<(), CliError> {
-    let options = ReadOptions { skip_bad_rows: args.skip_bad_rows, ..ReadOptions::default() };
-    let dataset = read_csv(&args.data, &options).map_err(|e| CliError::Input(e.to_string()))?;
-    if !dataset.skipped.is_empty() {
-        eprintln!("skipped {} bad rows", dataset.skipped.len());
-    }
-    let first = dataset.puzzles.len() - args.last.unwrap_or(usize::MAX).min(dataset.puzzles.len());
-    let puzzles = &dataset.puzzles[first..];
-    if puzzles.is_empty() {
-        return Err(CliError::Input(format!("{} holds no puzzles", args.data.display())));
-    }
+    let puzzles = read_puzzles(&args.data, args.last, args.skip_bad_rows)?;
+    let puzzles = &puzzles[..];
     let (model, threads) = args.model.load()?;
     let started = std::time::Instant::now();
     let evaluation = match &model {
@@ -85,6 +78,21 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     }
     print(&table(&evaluation))?;
     print(&format!("\n{ms_per_puzzle:.2} ms a puzzle, {:.0} puzzles/s\n", 1e3 / ms_per_puzzle))
+}
+
+/// The last puzzles of a file, or all of them; at least one.
+pub fn read_puzzles(data: &Path, last: Option<usize>, skip_bad_rows: bool) -> Result<Vec<Puzzle>, CliError> {
+    let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
+    let mut dataset = read_csv(data, &options).map_err(|e| CliError::Input(e.to_string()))?;
+    if !dataset.skipped.is_empty() {
+        eprintln!("skipped {} bad rows", dataset.skipped.len());
+    }
+    let count = dataset.puzzles.len();
+    dataset.puzzles.drain(..count - last.unwrap_or(count).min(count));
+    if dataset.puzzles.is_empty() {
+        return Err(CliError::Input(format!("{} holds no puzzles", data.display())));
+    }
+    Ok(dataset.puzzles)
 }
 
 /// The evaluation as a person reads it.

@@ -2,13 +2,14 @@
 
 use super::read_model;
 use crate::error::CliError;
-use crate::output::{bytes, print, print_json};
+use crate::output::{bytes, percent, print, print_json};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
-use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
+use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint, QuantisedCheckpoint};
 use trm::config::TrmConfig;
 use trm::model::{flops_per_sample, paper};
+use trm::ops::WeightBits;
 use trm::tensor::StateDict;
 
 /// Options of `trm info`.
@@ -31,6 +32,8 @@ struct Info {
     bytes: u64,
     kind: &'static str,
     parameters: usize,
+    /// Parameters that are not zero.
+    nonzero: usize,
     forward_flops: u64,
     config: TrmConfig,
     latent_gate: f32,
@@ -46,6 +49,8 @@ struct Info {
 struct TensorInfo {
     name: String,
     shape: Vec<usize>,
+    /// How its numbers are stored.
+    format: String,
     mean: f64,
     std: f64,
 }
@@ -55,6 +60,10 @@ pub fn run(args: InfoArgs) -> Result<(), CliError> {
     match read_model(args.file.as_deref())? {
         ModelFile::Trm(checkpoint) => {
             let info = describe(&args, *checkpoint);
+            if args.json { print_json(&info) } else { print(&text(&info)) }
+        }
+        ModelFile::Quantised(checkpoint) => {
+            let info = describe_quantised(&args, *checkpoint);
             if args.json { print_json(&info) } else { print(&text(&info)) }
         }
         ModelFile::Paper(checkpoint) => {
@@ -122,7 +131,13 @@ fn tensors(state: &StateDict) -> Vec<TensorInfo> {
         let n = tensor.data.len().max(1) as f64;
         let mean = tensor.data.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
         let variance = tensor.data.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n;
-        TensorInfo { name: name.clone(), shape: tensor.shape.clone(), mean, std: variance.sqrt() }
+        TensorInfo {
+            name: name.clone(),
+            shape: tensor.shape.clone(),
+            format: "f32".into(),
+            mean,
+            std: variance.sqrt(),
+        }
     };
     state.iter().map(describe).collect()
 }
@@ -136,10 +151,18 @@ fn write_settings(text: &mut String, toml: &str) {
 
 fn write_tensors(text: &mut String, tensors: &[TensorInfo]) {
     let widest = tensors.iter().map(|t| t.name.len()).max().unwrap_or(0).max(36);
-    let _ = writeln!(text, "\n{:<widest$} {:>14} {:>10} {:>10}", "tensor", "shape", "mean", "std");
+    let _ = writeln!(
+        text,
+        "\n{:<widest$} {:>14} {:>8} {:>10} {:>10}",
+        "tensor", "shape", "format", "mean", "std"
+    );
     for t in tensors {
         let shape = format!("{:?}", t.shape);
-        let _ = writeln!(text, "{:<widest$} {shape:>14} {:>10.5} {:>10.5}", t.name, t.mean, t.std);
+        let _ = writeln!(
+            text,
+            "{:<widest$} {shape:>14} {:>8} {:>10.5} {:>10.5}",
+            t.name, t.format, t.mean, t.std
+        );
     }
 }
 
@@ -158,6 +181,7 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
             (None, None) => "production: weights and configuration",
         },
         parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
+        nonzero: checkpoint.model.iter().flat_map(|(_, t)| &t.data).filter(|v| **v != 0.0).count(),
         forward_flops: flops_per_sample(&checkpoint.config).0,
         latent_gate: gate("latent_gate"),
         output_gate: gate("output_gate"),
@@ -170,6 +194,23 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
     }
 }
 
+/// As if it were f32, but for how it is stored.
+fn describe_quantised(args: &InfoArgs, quantised: QuantisedCheckpoint) -> Info {
+    let model = quantised.dequantised();
+    let config = quantised.config.clone();
+    let mut info =
+        describe(args, Checkpoint { model, config, optimizer: None, history: None, training: None });
+    info.kind = "quantised: it runs, and cannot be trained";
+    for tensor in &mut info.tensors {
+        let weight = quantised.weights.iter().find(|(name, _)| *name == tensor.name);
+        tensor.format = weight.map_or("f32".into(), |(_, weight)| match weight.bits {
+            WeightBits::Eight => "int8".into(),
+            WeightBits::Four => format!("int4/{}", weight.group),
+        });
+    }
+    info
+}
+
 fn text(info: &Info) -> String {
     let mut text = format!(
         "file         {} ({})\nholds        {}\nparameters   {}\nwork         {:.1} MFLOP for one answer\n\
@@ -177,7 +218,10 @@ fn text(info: &Info) -> String {
         info.file,
         bytes(info.bytes),
         info.kind,
-        info.parameters,
+        match 1.0 - info.nonzero as f64 / info.parameters.max(1) as f64 {
+            zeros if zeros > 0.01 => format!("{}, of which {} are zero", info.parameters, percent(zeros)),
+            _ => info.parameters.to_string(),
+        },
         info.forward_flops as f64 / 1e6,
         info.latent_gate,
         info.output_gate

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod compare;
 pub mod completions;
+pub mod compress;
 pub mod convert;
 pub mod data;
 pub mod eval;
@@ -15,7 +16,7 @@ use crate::error::CliError;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, ModelFile};
 use trm::config::TrmConfig;
-use trm::model::{Budget, Model, Params, paper};
+use trm::model::{Budget, Model, paper};
 use trm::parallel::Threads;
 
 /// The options of every command that runs a trained model.
@@ -83,10 +84,8 @@ impl ModelArgs {
     pub fn load(&self) -> Result<(AnyModel, Threads), CliError> {
         let threads = Threads::new(self.threads);
         let model = match read_model(self.model.as_deref())? {
-            ModelFile::Trm(checkpoint) => {
-                let params = Params::from_state_dict(&checkpoint.config, &checkpoint.model);
-                AnyModel::Trm(Box::new(Model::new(checkpoint.config, params, &threads)))
-            }
+            ModelFile::Trm(checkpoint) => AnyModel::Trm(Box::new(checkpoint.into_model(&threads))),
+            ModelFile::Quantised(checkpoint) => AnyModel::Trm(Box::new(checkpoint.into_model(&threads))),
             ModelFile::Paper(checkpoint) => {
                 let params = checkpoint.params();
                 AnyModel::Paper(Box::new(paper::Model::new(checkpoint.config, params, &threads)))

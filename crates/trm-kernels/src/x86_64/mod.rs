@@ -2,4 +2,5 @@
 
 pub mod amx;
 pub mod avx512_bf16;
+pub mod avx512_vnni;
 pub mod fma;

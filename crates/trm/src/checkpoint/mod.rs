@@ -1,18 +1,22 @@
 //! Model files: `.pt` as PyTorch reads and writes them, and `.safetensors`. Reading never executes anything.
 
+mod compact;
 mod model_file;
 mod paper;
 mod pickle;
 mod pickle_writer;
+mod quantised;
 mod safetensors;
 mod torch;
 mod torch_zip;
 
 pub use model_file::ModelFile;
 pub use paper::{PaperCheckpoint, PaperTraining};
+pub use quantised::QuantisedCheckpoint;
 
 use crate::config::TrmConfig;
-use crate::model::Params;
+use crate::model::{Model, Params};
+use crate::parallel::Threads;
 use crate::tensor::StateDict;
 use std::path::{Path, PathBuf};
 
@@ -167,6 +171,12 @@ impl Checkpoint {
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         let write = if is_safetensors(path) { safetensors::write } else { torch::write };
         write(self, path).map_err(|e| ReadError::Io(e).at(path))
+    }
+
+    /// The model, ready to run.
+    pub fn into_model(self, threads: &Threads) -> Model {
+        let params = Params::from_state_dict(&self.config, &self.model);
+        Model::new(self.config, params, threads)
     }
 
     /// Checks every set of tensors against the configuration.

@@ -1,6 +1,6 @@
 //! A model file of whichever kind.
 
-use super::{Checkpoint, CheckpointError, PaperCheckpoint};
+use super::{Checkpoint, CheckpointError, PaperCheckpoint, QuantisedCheckpoint, is_safetensors, safetensors};
 use std::path::Path;
 
 /// What a model file turned out to be.
@@ -8,6 +8,8 @@ use std::path::Path;
 pub enum ModelFile {
     /// A model of this project or of the Python original.
     Trm(Box<Checkpoint>),
+    /// One of this project whose weights are whole numbers.
+    Quantised(Box<QuantisedCheckpoint>),
     /// A model of the paper.
     Paper(Box<PaperCheckpoint>),
 }
@@ -34,8 +36,18 @@ impl ModelFile {
                     "it is no model of the paper: its settings stand in the file and cannot be changed";
                 Err(CheckpointError::Format { path: path.to_path_buf(), reason: reason.into() })
             }
-            None => Checkpoint::read(path).map(|checkpoint| Self::Trm(Box::new(checkpoint))),
+            None => match Self::read_quantised(path)? {
+                Some(quantised) => Ok(Self::Quantised(Box::new(quantised))),
+                None => Checkpoint::read(path).map(|checkpoint| Self::Trm(Box::new(checkpoint))),
+            },
         }
+    }
+
+    fn read_quantised(path: &Path) -> Result<Option<QuantisedCheckpoint>, CheckpointError> {
+        if !is_safetensors(path) {
+            return Ok(None);
+        }
+        safetensors::read_quantised(path).map_err(|e| e.at(path))
     }
 
     /// Writes a file; `.safetensors` by its ending, anything else as PyTorch's format.
@@ -45,6 +57,7 @@ impl ModelFile {
     pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
         match self {
             Self::Trm(checkpoint) => checkpoint.write(path),
+            Self::Quantised(quantised) => quantised.write(path),
             Self::Paper(paper) => paper.write(path),
         }
     }

@@ -1,6 +1,7 @@
 //! Models of the paper: state dicts as its official program saves them, and the same tensors as `.safetensors` with the
 //! settings beside them.
 
+use super::compact::Stored;
 use super::safetensors::Metadata;
 use super::{CheckpointError, FORMAT_VERSION, ReadError, is_safetensors, problems, safetensors, torch};
 use crate::config::Precision;
@@ -70,9 +71,8 @@ impl PaperCheckpoint {
             let state = torch::read_state_dict(path, |name| own_name(name) == TELLING_NAME)?;
             return Ok(state.map(|state| (state, Metadata::new())));
         }
-        let (metadata, state) = safetensors::read_tensors(path)?;
-        let is_paper = state.iter().any(|(name, _)| own_name(name) == TELLING_NAME);
-        Ok(is_paper.then_some((state, metadata)))
+        let found = safetensors::read_tensors(path, |name| own_name(name) == TELLING_NAME)?;
+        Ok(found.map(|(metadata, state)| (state, metadata)))
     }
 
     /// A checkpoint in the order of the layout, if the tensors fit the settings.
@@ -131,7 +131,8 @@ impl PaperCheckpoint {
             tensors.extend(CARRY.iter().zip(&training.carry).map(|(name, t)| ((*name).to_string(), t)));
         }
         let metadata = metadata.into_iter().map(|(key, text)| (key.to_string(), Value::String(text)));
-        Ok(safetensors::write_tensors(path, Map::from_iter(metadata), &tensors)?)
+        let entries = tensors.into_iter().map(|(name, tensor)| (name, Stored::F32(tensor))).collect();
+        Ok(safetensors::write_entries(path, Map::from_iter(metadata), &entries)?)
     }
 
     fn write_torch(&self, path: &Path) -> Result<(), ReadError> {

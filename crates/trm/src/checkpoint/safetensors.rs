@@ -3,14 +3,15 @@
 //! # Source
 //! <https://huggingface.co/docs/safetensors>
 
+use super::compact::{self, Entries, Numbers, Stored};
+use super::quantised::{QUANTISED_JSON, QuantisedCheckpoint};
 use super::torch_zip::write_f32;
 use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
 use crate::atomic_file::write_atomically;
-use crate::config::ConfigLayers;
+use crate::config::{ConfigLayers, TrmConfig};
 use crate::model::Params;
 use crate::tensor::{StateDict, Tensor};
-use half::{bf16, f16};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -60,7 +61,7 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
     put("format", "pt".into());
     put("trm.format_version", FORMAT_VERSION.to_string());
     put("trm.config_toml", checkpoint.config.to_toml());
-    let mut sets = vec![("", &checkpoint.model)];
+    let mut sets = Vec::new();
     if let Some(o) = &checkpoint.optimizer {
         let settings = OptimizerSettings {
             step: o.step,
@@ -80,31 +81,31 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
         sets.extend(training.ema.as_ref().map(|ema| (EMA, ema)));
         sets.extend(training.carry.as_ref().map(|carry| (CARRIED, carry)));
     }
-    let tensors: Vec<(String, &Tensor)> = sets
-        .into_iter()
-        .flat_map(|(prefix, state)| state.iter().map(move |(name, t)| (format!("{prefix}{name}"), t)))
-        .collect();
-    write_tensors(path, metadata, &tensors)
+    let mut entries = Entries::new();
+    for (name, tensor) in &checkpoint.model {
+        compact::store_f32(name.clone(), tensor, &mut entries);
+    }
+    for (prefix, state) in sets {
+        entries.extend(state.iter().map(|(name, t)| (format!("{prefix}{name}"), Stored::F32(t))));
+    }
+    write_entries(path, metadata, &entries)
 }
 
 /// Writes metadata, a checksum, and tensors by name.
-pub fn write_tensors(
-    path: &Path,
-    mut metadata: Map<String, Value>,
-    tensors: &[(String, &Tensor)],
-) -> io::Result<()> {
+pub fn write_entries(path: &Path, mut metadata: Map<String, Value>, entries: &Entries) -> io::Result<()> {
     let mut crc = Crc::default();
     metadata.iter().for_each(|(key, value)| crc.text(key, value.as_str().unwrap_or("")));
-    tensors.iter().try_for_each(|(_, tensor)| write_f32(&mut crc, &tensor.data))?;
+    entries.iter().try_for_each(|(_, stored)| write_stored(&mut crc, stored))?;
     metadata.insert(CRC32.into(), Value::String(crc.0.finalize().to_string()));
     let mut header = Map::from_iter([("__metadata__".to_string(), Value::Object(metadata))]);
     let mut offset = 0;
-    for (name, tensor) in tensors {
-        let end = offset + 4 * tensor.data.len();
-        header.insert(
-            name.clone(),
-            json!({"dtype": "F32", "shape": tensor.shape, "data_offsets": [offset, end]}),
-        );
+    for (name, stored) in entries {
+        let (dtype, shape, len) = match stored {
+            Stored::F32(tensor) => ("F32", &tensor.shape, 4 * tensor.data.len()),
+            Stored::Bytes { dtype, shape, bytes } => (*dtype, shape, bytes.len()),
+        };
+        let end = offset + len;
+        header.insert(name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [offset, end]}));
         offset = end;
     }
     let mut header = serde_json::to_vec(&header)?;
@@ -112,18 +113,49 @@ pub fn write_tensors(
     write_atomically(path, |file| {
         file.write_all(&(header.len() as u64).to_le_bytes())?;
         file.write_all(&header)?;
-        tensors.iter().try_for_each(|(_, tensor)| write_f32(file, &tensor.data))
+        entries.iter().try_for_each(|(_, stored)| write_stored(file, stored))
     })
 }
 
-/// Reads a file's metadata, and its tensors in the order of their names.
-pub fn read_tensors(path: &Path) -> Result<(Metadata, StateDict), ReadError> {
+fn write_stored(file: &mut impl Write, stored: &Stored) -> io::Result<()> {
+    match stored {
+        Stored::F32(tensor) => write_f32(file, &tensor.data),
+        Stored::Bytes { bytes, .. } => file.write_all(bytes),
+    }
+}
+
+/// Reads a file's metadata, and its tensors in the order of their names, if one of the names is `wanted`.
+pub fn read_tensors(
+    path: &Path,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Option<(Metadata, StateDict)>, ReadError> {
     let bytes = std::fs::read(path)?;
     let (file, metadata) = open(&bytes)?;
     let mut names = file.names();
+    if !names.iter().any(|name| wanted(name)) {
+        return Ok(None);
+    }
     names.sort_unstable();
     let tensors = names.into_iter().map(|name| Ok((name.to_string(), tensor(&file, name)?)));
-    Ok((metadata, tensors.collect::<Result<_, ReadError>>()?))
+    Ok(Some((metadata, tensors.collect::<Result<_, ReadError>>()?)))
+}
+
+/// Reads a file's content if its weights are quantised.
+pub fn read_quantised(path: &Path) -> Result<Option<QuantisedCheckpoint>, ReadError> {
+    let bytes = std::fs::read(path)?;
+    let (file, metadata) = open(&bytes)?;
+    let is_quantised = metadata.contains_key(QUANTISED_JSON);
+    is_quantised.then(|| QuantisedCheckpoint::of_file(&file, &metadata)).transpose()
+}
+
+/// The configuration in a file's metadata.
+pub fn config(metadata: &Metadata) -> Result<TrmConfig, ReadError> {
+    let toml = metadata.get("trm.config_toml").ok_or_else(|| {
+        "it has no configuration in its metadata (trm.config_toml): it was not written by this program"
+            .to_string()
+    })?;
+    let config = ConfigLayers::default().toml(toml, "its configuration").and_then(ConfigLayers::build);
+    config.map_err(|e| ReadError::Format(e.to_string()))
 }
 
 /// The texts that stand beside the tensors.
@@ -158,24 +190,29 @@ pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
 pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
     let (file, metadata) = open(bytes)?;
     let text = |key: &str| metadata.get(key).cloned();
-    let config_toml = text("trm.config_toml").ok_or_else(|| {
-        "it has no configuration in its metadata (trm.config_toml): it was not written by this program"
-            .to_string()
-    })?;
-    let config = ConfigLayers::default()
-        .toml(&config_toml, "its configuration")
-        .and_then(ConfigLayers::build)
-        .map_err(|e| e.to_string())?;
+    let config = config(&metadata)?;
+    if metadata.contains_key(QUANTISED_JSON) {
+        return Err(ReadError::Format(
+            "its weights are quantised: it can solve and be evaluated, not be trained or taken apart; use the file that it \
+             was made from"
+                .into(),
+        ));
+    }
+    let layout = Params::layout(&config);
     let state = |prefix: &str| -> Result<StateDict, ReadError> {
-        let named = Params::layout(&config).into_iter().map(|(name, _)| name);
-        let known: Vec<String> =
-            named.filter(|name| file.tensor(&format!("{prefix}{name}")).is_ok()).collect();
+        let stored = layout.iter().filter(|(name, _)| file.tensor(&format!("{prefix}{name}")).is_ok());
+        let known: Vec<&(String, Vec<usize>)> = stored.collect();
+        let is_known = |name: &str| known.iter().any(|(k, _)| k == name);
         let unknown = file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).filter(|name| {
             let other_set = [EXP_AVG, EXP_AVG_SQ, EMA, CARRIED].iter().any(|set| name.starts_with(set));
-            !other_set && !known.iter().any(|k| k == name)
+            !other_set && !is_known(name) && !compact::masked_name(name).is_some_and(is_known)
         });
-        let names = known.iter().map(String::as_str).chain(unknown);
-        names.map(|name| Ok((name.to_string(), tensor(&file, &format!("{prefix}{name}"))?))).collect()
+        let read = |name: &str, shape: Option<&[usize]>| -> Result<(String, Tensor), ReadError> {
+            let stored = format!("{prefix}{name}");
+            Ok((name.to_string(), matrix(&file, &stored, shape)?))
+        };
+        let known = known.iter().map(|(name, shape)| read(name, Some(shape)));
+        known.chain(unknown.map(|name| read(name, None))).collect()
     };
     fn parse<T: for<'a> Deserialize<'a>>(text: Option<String>, what: &str) -> Result<Option<T>, ReadError> {
         let parsed = text.map(|text| serde_json::from_str(&text)).transpose();
@@ -208,19 +245,18 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
     Ok(Checkpoint { model, config, optimizer, history, training })
 }
 
-fn tensor(file: &SafeTensors, name: &str) -> Result<Tensor, ReadError> {
-    fn all<const N: usize>(bytes: &[u8], one: impl Fn([u8; N]) -> f32) -> Vec<f32> {
-        bytes.as_chunks::<N>().0.iter().map(|b| one(*b)).collect()
+/// A tensor as it is, or spread out to `shape` if it has a mask.
+fn matrix(file: &SafeTensors, name: &str, shape: Option<&[usize]>) -> Result<Tensor, ReadError> {
+    let shape = shape.filter(|_| file.names().iter().any(|n| compact::masked_name(n) == Some(name)));
+    let Some(shape) = shape else { return tensor(file, name) };
+    match compact::numbers(file, name, shape)? {
+        Numbers::Float(data) => Ok(Tensor { shape: shape.to_vec(), data }),
+        _ => Err(ReadError::Format(format!("tensor {name}: whole numbers without scales"))),
     }
+}
+
+fn tensor(file: &SafeTensors, name: &str) -> Result<Tensor, ReadError> {
     let view = file.tensor(name).map_err(|e| format!("tensor {name}: {e}"))?;
-    let data = match view.dtype() {
-        Dtype::F32 => all(view.data(), f32::from_le_bytes),
-        Dtype::F64 => all(view.data(), |b| f64::from_le_bytes(b) as f32),
-        Dtype::F16 => all(view.data(), |b| f16::from_le_bytes(b).to_f32()),
-        Dtype::BF16 => all(view.data(), |b| bf16::from_le_bytes(b).to_f32()),
-        other => {
-            return Err(ReadError::Format(format!("tensor {name}: its type {other:?} is not supported")));
-        }
-    };
+    let data = compact::floats(view.dtype(), view.data()).map_err(|e| format!("tensor {name}: {e}"))?;
     Ok(Tensor { shape: view.shape().to_vec(), data })
 }

@@ -23,7 +23,7 @@ use trm_kernels::Overwrite;
 const NINTH: f32 = 1.0 / 9.0;
 
 /// What some applications of one block leave for the backward pass; `[applications * rows, width]` each. A row is a
-/// vector of the state; wide is `expansion * d`.
+/// vector of the state; wide is the width of the MLP's inner layer.
 #[derive(Clone, Debug)]
 pub struct BlockTape {
     /// Of the mixer before the MLP.
@@ -55,7 +55,7 @@ pub struct BlockRowSums {
     pub gain: Vec<f32>,
     /// `[d]`
     pub norm_bias: Vec<f32>,
-    /// `[expansion d]`: b1.
+    /// `[wide]`: b1.
     pub expand_bias: Vec<f32>,
     /// `[d]`
     pub contract_bias: Vec<f32>,
@@ -102,7 +102,7 @@ impl Application<'_> {
 impl BlockTape {
     /// Room for `rows` rows in all.
     pub fn new(config: &TrmConfig, rows: usize) -> Self {
-        let (d, wide) = (config.hidden_dim, config.expansion * config.hidden_dim);
+        let (d, wide) = (config.hidden_dim, config.mlp_width());
         let zeros = |width: usize| vec![0.0; rows * width];
         let units = |width: usize| vec![0.0; config.units().len() * (rows / 9) * width];
         Self {
@@ -120,7 +120,7 @@ impl BlockTape {
 
     /// f32 values that one row takes.
     pub fn values_per_row(config: &TrmConfig) -> usize {
-        let (d, wide) = (config.hidden_dim, config.expansion * config.hidden_dim);
+        let (d, wide) = (config.hidden_dim, config.mlp_width());
         let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d));
         mixer + 3 * d + 2 * wide + 1 + config.units().len() * (d + wide) / 9
     }
@@ -131,7 +131,7 @@ pub fn scratch_per_row(config: &TrmConfig, training: bool) -> usize {
     let d = config.hidden_dim;
     let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));
     // First the gradient of the activation; then that of n and, of d / 9 for each kind, those of the means.
-    let backward = if training { d * config.expansion.max(2) } else { 0 };
+    let backward = if training { config.mlp_width().max(2 * d) } else { 0 };
     mixer.max(backward)
 }
 
@@ -144,7 +144,7 @@ impl BlockRowSums {
             mixer: Mixer::new(config).map(|mixer| MixerRowSums::new(&mixer, d)),
             gain: zeros(),
             norm_bias: zeros(),
-            expand_bias: vec![0.0; config.expansion * d],
+            expand_bias: vec![0.0; config.mlp_width()],
             contract_bias: zeros(),
         }
     }

@@ -67,7 +67,7 @@ pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
     let d = config.hidden_dim as u64;
     let tokens = config.state.tokens() as u64;
     // Two products for each vector, and one of each kind for each unit of nine.
-    let wide = config.expansion as u64 * d;
+    let wide = config.mlp_width() as u64;
     let block = 2 * d * wide * (2 * tokens + config.units().len() as u64 * (tokens / 9));
     let latent = (config.l_layers * config.l_cycles) as u64;
     let block = block + Mixer::new(config).map_or(0, |mixer| mixer.flops(config.hidden_dim));

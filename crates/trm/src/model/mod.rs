@@ -3,6 +3,7 @@
 mod batch;
 mod block;
 mod budget;
+mod calibration;
 mod engine;
 mod feedback;
 mod memory;
@@ -20,6 +21,7 @@ mod weight_gradients;
 pub use batch::{Batch, Tally, argmax};
 pub use block::BlockTape;
 pub use budget::{Budget, Prediction};
+pub use calibration::{InputStatistics, input_statistics};
 pub use engine::Engine;
 pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
 pub use params::{BlockParams, Linear, MixerParams, Norm, Params};

@@ -1,7 +1,7 @@
 //! Weights as products read them: packed once after an update, multiplied by many times.
 
 use super::params::{BlockParams, MixerParams, Params};
-use crate::ops::{Format, PackedWeight, transpose};
+use crate::ops::{Format, PackedWeight, QuantisedWeight, transpose};
 use crate::parallel::Threads;
 use crate::tensor::Tensor;
 
@@ -51,6 +51,30 @@ enum Work<'a> {
 impl Packed {
     /// Packs all weights.
     pub fn new(params: &Params, format: Format, threads: &Threads) -> Self {
+        let mut packed = Self::empty(params, format);
+        packed.update(params, threads);
+        packed
+    }
+
+    /// Packs all weights, some of them quantised: one entry for each of [`Params::matrices`].
+    pub fn quantised(
+        params: &Params,
+        format: Format,
+        quantised: &[Option<&QuantisedWeight>],
+        threads: &Threads,
+    ) -> Self {
+        let mut packed = Self::empty(params, format);
+        let work = packed.matrices_mut().into_iter().zip(params.matrices()).zip(quantised).collect();
+        threads.for_each(work, |((target, weight), quantised)| match quantised {
+            Some(quantised) => *target = quantised.packed(),
+            None => target.pack(shape(weight), &weight.data),
+        });
+        let weight = &params.input_proj.weight;
+        transpose(shape(weight), &weight.data, &mut packed.input_t);
+        packed
+    }
+
+    fn empty(params: &Params, format: Format) -> Self {
         let empty = || PackedWeight::new(format);
         let mixer = |_: &MixerParams| PackedMixer { enter: empty(), leave: empty() };
         let block = |block: &BlockParams| PackedBlock {
@@ -59,39 +83,43 @@ impl Packed {
             mix: block.mix.iter().map(|_| empty()).collect(),
             contract: empty(),
         };
-        let mut packed = Self {
+        Self {
             input_t: vec![0.0; params.input_proj.weight.data.len()],
             feedback: params.feedback.as_ref().map(|_| PackedWeight::new(Format::F32)),
             latent: params.latent_layers.iter().map(block).collect(),
             output: params.output_layers.iter().map(block).collect(),
             output_proj: PackedWeight::new(format.for_outputs(params.output_proj.bias.data.len())),
-        };
-        packed.update(params, threads);
-        packed
+        }
     }
 
     /// Packs all weights again, after an update.
     pub fn update(&mut self, params: &Params, threads: &Threads) {
-        let mut work = vec![
-            Work::Transpose(&params.input_proj.weight, &mut self.input_t),
-            Work::Pack(&params.output_proj.weight, &mut self.output_proj),
-        ];
-        let feedback = params.feedback.iter().zip(&mut self.feedback);
-        work.extend(feedback.map(|(weight, packed)| Work::Pack(weight, packed)));
-        let blocks = params.latent_layers.iter().chain(&params.output_layers);
-        for (block, packed) in blocks.zip(self.latent.iter_mut().chain(&mut self.output)) {
-            work.push(Work::Pack(&block.expand.weight, &mut packed.expand));
-            work.push(Work::Pack(&block.contract.weight, &mut packed.contract));
-            if let (Some(mixer), Some(packed)) = (&block.mixer, &mut packed.mixer) {
-                work.push(Work::Pack(&mixer.enter.weight, &mut packed.enter));
-                work.push(Work::Pack(&mixer.leave.weight, &mut packed.leave));
-            }
-            work.extend(block.mix.iter().zip(&mut packed.mix).map(|(mix, packed)| Work::Pack(mix, packed)));
-        }
-        let shape = |weight: &Tensor| [weight.shape[0], weight.shape[1]];
+        // W_in is not among the matrices, so both can be borrowed.
+        let mut input_t = std::mem::take(&mut self.input_t);
+        let mut work = vec![Work::Transpose(&params.input_proj.weight, &mut input_t)];
+        let matrices = params.matrices().into_iter().zip(self.matrices_mut());
+        work.extend(matrices.map(|(weight, packed)| Work::Pack(weight, packed)));
         threads.for_each(work, |work| match work {
             Work::Transpose(weight, target) => transpose(shape(weight), &weight.data, target),
             Work::Pack(weight, target) => target.pack(shape(weight), &weight.data),
         });
+        self.input_t = input_t;
     }
+
+    /// In the order of [`Params::matrices`].
+    fn matrices_mut(&mut self) -> Vec<&mut PackedWeight> {
+        let mut all: Vec<_> = self.feedback.iter_mut().collect();
+        for block in self.latent.iter_mut().chain(&mut self.output) {
+            all.extend(block.mixer.iter_mut().flat_map(|mixer| [&mut mixer.enter, &mut mixer.leave]));
+            all.push(&mut block.expand);
+            all.extend(&mut block.mix);
+            all.push(&mut block.contract);
+        }
+        all.push(&mut self.output_proj);
+        all
+    }
+}
+
+fn shape(weight: &Tensor) -> [usize; 2] {
+    [weight.shape[0], weight.shape[1]]
 }

@@ -132,7 +132,7 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
 
     fn blocks(&mut self, stack: &str, count: usize, config: &TrmConfig) -> Vec<BlockParams> {
         let d = config.hidden_dim;
-        let wide = config.expansion * d;
+        let wide = config.mlp_width();
         (0..count)
             .map(|i| BlockParams {
                 mixer: Mixer::new(config).map(|mixer| self.mixer(&format!("{stack}.{i}"), &mixer, d)),
@@ -163,6 +163,10 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
     fn tensor(&mut self, name: &str, shape: &[usize]) -> Tensor {
         (self.0)(name.to_string(), shape.to_vec())
     }
+}
+
+fn is_matrix(shape: &[usize]) -> bool {
+    shape.len() == 2
 }
 
 impl Params {
@@ -231,6 +235,29 @@ impl Params {
     /// Every tensor, in the order of [`Self::layout`].
     pub fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
         tensors_in_order!(self, iter_mut, mut)
+    }
+
+    /// The matrices that vectors of the states are multiplied by: all but W_in, whose input is one-hot.
+    pub fn matrices(&self) -> Vec<&Tensor> {
+        self.tensors().into_iter().skip(self.before_matrices()).filter(|t| is_matrix(&t.shape)).collect()
+    }
+
+    /// In the order of [`Self::matrices`].
+    pub fn matrices_mut(&mut self) -> Vec<&mut Tensor> {
+        let first = self.before_matrices();
+        self.tensors_mut().into_iter().skip(first).filter(|t| is_matrix(&t.shape)).collect()
+    }
+
+    /// The names of [`Self::matrices`] in checkpoints.
+    pub fn matrix_names(config: &TrmConfig) -> Vec<String> {
+        let after_positions = 4 + config.position_tables().len();
+        let layout = Self::layout(config).into_iter().skip(after_positions);
+        layout.filter(|(_, shape)| is_matrix(shape)).map(|(name, _)| name).collect()
+    }
+
+    /// Gates, W_in, b_in and the vectors of positions.
+    fn before_matrices(&self) -> usize {
+        4 + self.positions.len()
     }
 
     /// Number of trainable values.
@@ -327,6 +354,13 @@ mod tests {
             assert_eq!(shape("output_layers.0.net.4.weight"), &[3, 12]);
             assert_eq!(shape("output_proj.bias"), &[state.widths()[1]]);
             assert_eq!(Params::from_state_dict(&config, &saved), params);
+            let names = Params::matrix_names(&config);
+            let matrices = params.matrices();
+            assert_eq!(names.len(), matrices.len());
+            for (name, matrix) in names.iter().zip(matrices) {
+                assert_eq!(shape(name), &matrix.shape, "{name}");
+                assert!(!name.starts_with("input_proj") && !name.starts_with("positions"));
+            }
         }
     }
 }

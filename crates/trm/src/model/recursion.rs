@@ -21,9 +21,9 @@ use super::shard::{NormTape, Recording, Shard};
 use super::stack::Stack;
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, add_positions, add_scaled, cross_entropy_backward, dot, layer_norm_backward,
-    layer_norm_forward, linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward,
-    rms_norm_forward,
+    Dropout, Format, QuantisedWeight, add_positions, add_scaled, cross_entropy_backward, dot,
+    layer_norm_backward, layer_norm_forward, linear_backward_input, linear_forward, one_hot_linear_forward,
+    rms_norm_backward, rms_norm_forward,
 };
 use crate::parallel::Threads;
 
@@ -42,6 +42,22 @@ impl Model {
     pub fn new(config: TrmConfig, params: Params, threads: &Threads) -> Self {
         let format = config.precision.format();
         let packed = Packed::new(&params, format, threads);
+        let mixer = Mixer::new(&config);
+        Self { config, params, packed, format, mixer }
+    }
+
+    /// A model whose matrices are whole numbers where `quantised`, by name, has them; it cannot be trained. The f32 values of
+    /// those in `params` are never read.
+    pub fn quantised(
+        config: TrmConfig,
+        params: Params,
+        quantised: &[(String, QuantisedWeight)],
+        threads: &Threads,
+    ) -> Self {
+        let format = config.precision.format();
+        let named = |name: &String| quantised.iter().find(|(n, _)| n == name).map(|(_, weight)| weight);
+        let weights: Vec<_> = Params::matrix_names(&config).iter().map(named).collect();
+        let packed = Packed::quantised(&params, format, &weights, threads);
         let mixer = Mixer::new(&config);
         Self { config, params, packed, format, mixer }
     }
@@ -70,6 +86,11 @@ impl Model {
 
     /// The whole forward pass, from the states that the shard is in: H_cycles outer cycles, then the logits.
     pub fn forward(&self, s: &mut Shard, dropout: &Dropout) {
+        self.forward_observed(s, dropout, |_, _| {});
+    }
+
+    /// The same, shown to `observe` after each outer cycle h.
+    pub fn forward_observed(&self, s: &mut Shard, dropout: &Dropout, mut observe: impl FnMut(&Shard, usize)) {
         self.embed(s);
         for h in 0..self.config.h_cycles {
             if let Some((y, z)) = s.starts.get_mut(h) {
@@ -80,6 +101,7 @@ impl Model {
                 self.read_out(s);
             }
             self.cycle(s, h, dropout);
+            observe(s, h);
         }
         self.read_out(s);
     }

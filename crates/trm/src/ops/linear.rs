@@ -5,8 +5,8 @@
 
 use crate::parallel::for_each_chunk;
 use trm_kernels::{
-    Level, Overwrite, PANEL, Panels, level, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
-    matmul_lhs_transposed, row_matmul, row_matmul_bf16, vectorize,
+    Level, Overwrite, PANEL, Panels, QuantisedPanels, level, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
+    matmul_lhs_transposed, matmul_quantised, row_matmul, row_matmul_bf16, row_matmul_quantised, vectorize,
 };
 
 /// Number format of the operands of matrix products; sums, weights, states and norms are always f32.
@@ -38,6 +38,9 @@ pub enum PackedWeight {
     F32(Vec<f32>),
     /// For the forward product, `[in, out]`, and for the backward product, `[out, in]`.
     Bf16(Panels, Panels),
+    /// Whole numbers for the forward product, `[in, out]`, and what inputs are rounded to multiples of, if that is fixed.
+    /// They take part in inference only.
+    Quantised(QuantisedPanels, Option<f32>),
 }
 
 impl PackedWeight {
@@ -63,6 +66,8 @@ impl PackedWeight {
                 forward.pack_transposed([inputs, out], weight);
                 backward.pack([out, inputs], weight);
             }
+            // Its whole numbers were chosen once, by `QuantisedWeight`.
+            Self::Quantised(..) => {}
         }
     }
 }
@@ -94,6 +99,9 @@ pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [
             matmul([rows, inputs, out], input, weight_t, output, overwrite);
         }
         PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, overwrite),
+        PackedWeight::Quantised(forward, step) => {
+            matmul_quantised(rows, input, *step, forward, output, overwrite);
+        }
     }
 }
 
@@ -104,6 +112,9 @@ fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwri
     for_each_chunk(output, PANEL, |i, output| match weight {
         PackedWeight::F32(weight_t) => row_matmul(input, (weight_t, out), i * PANEL, output, overwrite),
         PackedWeight::Bf16(forward, _) => row_matmul_bf16(input, forward, i * PANEL, output, overwrite),
+        PackedWeight::Quantised(forward, step) => {
+            row_matmul_quantised(input, *step, (forward, i * PANEL), output, overwrite);
+        }
     });
 }
 
@@ -119,7 +130,9 @@ pub fn linear_backward_input(
 ) {
     let (out, inputs) = (d_output.len() / rows, d_input.len() / rows);
     match packed {
-        PackedWeight::F32(_) => matmul([rows, out, inputs], d_output, weight, d_input, Overwrite::Yes),
+        PackedWeight::F32(_) | PackedWeight::Quantised(..) => {
+            matmul([rows, out, inputs], d_output, weight, d_input, Overwrite::Yes);
+        }
         PackedWeight::Bf16(_, backward) => matmul_bf16(rows, d_output, backward, d_input, Overwrite::Yes),
     }
 }

@@ -18,6 +18,7 @@ mod layer_norm;
 mod linear;
 mod one_hot;
 mod positions;
+mod quantised;
 mod rms_norm;
 mod softmax;
 mod stablemax;
@@ -39,6 +40,7 @@ pub use linear::{
 };
 pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
 pub use positions::{add_positions, positions_backward};
+pub use quantised::{Grid, QuantisedWeight, WeightBits};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
 pub use softmax::{softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};

@@ -1,0 +1,49 @@
+//! Smaller and faster models: weights of few bits, and fewer weights.
+
+mod prune;
+
+pub use prune::{Pruning, UnknownPruning, prune, remove_units};
+
+use crate::checkpoint::{Checkpoint, QuantisedCheckpoint};
+use crate::model::{InputStatistics, Params};
+use crate::ops::{Format, Grid, QuantisedWeight};
+use crate::tensor::Tensor;
+
+/// What quantising knows of the inputs of the matrices.
+#[derive(Clone, Copy, Debug)]
+pub struct Calibration<'a> {
+    /// One for each of [`Params::matrices`]: the error of a weight counts by the mean square of its input.
+    pub inputs: &'a [InputStatistics],
+    /// Whether inputs are rounded to fixed steps, a 127th of their largest magnitude, instead of steps that follow each row.
+    pub fixed_steps: bool,
+}
+
+/// Rounds the matrices of a model to `grid`. Those with nine inputs or a few outputs stay f32; with 4 bits the read-out keeps 8.
+pub fn quantise(
+    checkpoint: &Checkpoint,
+    grid: Grid,
+    calibration: Option<Calibration>,
+) -> QuantisedCheckpoint {
+    let config = checkpoint.config.clone();
+    let matrices = Params::matrix_names(&config);
+    let (mut tensors, mut weights) = (Vec::new(), Vec::new());
+    for (name, tensor) in &checkpoint.model {
+        let number = matrices.iter().position(|n| n == name).filter(|_| is_quantised(name, tensor));
+        let Some(number) = number else {
+            tensors.push((name.clone(), tensor.clone()));
+            continue;
+        };
+        let grid = if name == "output_proj.weight" { Grid::Int8 } else { grid };
+        let inputs = calibration.map(|c| (&c.inputs[number], c.fixed_steps));
+        let mean_squares = inputs.map(|(inputs, _)| inputs.mean_squares());
+        let mut weight = QuantisedWeight::new(tensor, grid, mean_squares.as_deref());
+        let fixed = inputs.filter(|(inputs, fixed)| *fixed && inputs.largest > 0.0);
+        weight.step = fixed.map(|(inputs, _)| inputs.largest / 127.0);
+        weights.push((name.clone(), weight));
+    }
+    QuantisedCheckpoint { config, tensors, weights }
+}
+
+fn is_quantised(name: &str, tensor: &Tensor) -> bool {
+    name != "feedback.weight" && Format::Bf16.for_outputs(tensor.shape[0]) == Format::Bf16
+}

@@ -1,0 +1,279 @@
+//! Pruning: the weights of the blocks that matter least become zero, or go.
+
+use crate::config::TrmConfig;
+use crate::model::{BlockParams, Params};
+use crate::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+/// Which weights are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pruning {
+    /// None.
+    None,
+    /// In each matrix those of least magnitude.
+    Unstructured,
+    /// Of four neighbouring inputs of an output the two of least magnitude: half of all.
+    #[serde(rename = "2:4")]
+    TwoOfFour,
+    /// Units of the inner layer of each MLP, with all their weights: those with the least `|W1 row| |W2 column|`.
+    Structured,
+}
+
+/// Not the name of a kind of pruning.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no kind of pruning: unstructured, 2:4 or structured")]
+pub struct UnknownPruning(String);
+
+impl FromStr for Pruning {
+    type Err = UnknownPruning;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPruning> {
+        [Self::Unstructured, Self::TwoOfFour, Self::Structured]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| UnknownPruning(name.to_string()))
+    }
+}
+
+impl Pruning {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unstructured => "unstructured",
+            Self::TwoOfFour => "2:4",
+            Self::Structured => "structured",
+        }
+    }
+
+    /// Largest sparsity there is.
+    pub fn most(self) -> f64 {
+        match self {
+            Self::None => 0.0,
+            Self::TwoOfFour => 0.5,
+            Self::Unstructured | Self::Structured => 0.99,
+        }
+    }
+}
+
+/// Sets the share `sparsity` of the weights of the blocks' matrices to zero; for [`Pruning::Structured`] those of that share of
+/// the units. What is zero already goes first, so that pruning can go on in steps.
+pub fn prune(params: &mut Params, kind: Pruning, sparsity: f64) {
+    for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
+        match kind {
+            Pruning::None => {}
+            Pruning::Structured => clear_units(block, sparsity),
+            Pruning::Unstructured => matrices(block).for_each(|matrix| clear_smallest(matrix, sparsity)),
+            Pruning::TwoOfFour => matrices(block).for_each(|matrix| clear_two_of_four(matrix, sparsity)),
+        }
+    }
+}
+
+/// The matrices of a block.
+pub fn matrices(block: &mut BlockParams) -> impl Iterator<Item = &mut Tensor> {
+    let mixer = block.mixer.iter_mut().flat_map(|m| [&mut m.enter.weight, &mut m.leave.weight]);
+    mixer.chain([&mut block.expand.weight, &mut block.contract.weight]).chain(&mut block.mix)
+}
+
+/// Numbers of the `count` items of least cost; of equal ones the first.
+fn cheapest(costs: impl Iterator<Item = f32>, count: usize) -> Vec<usize> {
+    // Magnitudes are in the order of their bits.
+    let mut order: Vec<(u32, usize)> = costs.enumerate().map(|(i, cost)| (cost.abs().to_bits(), i)).collect();
+    if count < order.len() {
+        order.select_nth_unstable(count);
+        order.truncate(count);
+    }
+    order.into_iter().map(|(_, i)| i).collect()
+}
+
+fn share(count: usize, of: f64) -> usize {
+    (count as f64 * of).round() as usize
+}
+
+fn clear_smallest(matrix: &mut Tensor, sparsity: f64) {
+    let count = share(matrix.data.len(), sparsity);
+    for i in cheapest(matrix.data.iter().copied(), count) {
+        matrix.data[i] = 0.0;
+    }
+}
+
+/// Clears two of four in as many fours as make up the sparsity; what is left over at the end of a row stays.
+fn clear_two_of_four(matrix: &mut Tensor, sparsity: f64) {
+    let inputs = matrix.shape[1];
+    let mut fours: Vec<&mut [f32; 4]> =
+        matrix.data.chunks_exact_mut(inputs.max(1)).flat_map(|row| row.as_chunks_mut::<4>().0).collect();
+    let smaller = |four: &[f32; 4]| {
+        let mut order = [0, 1, 2, 3];
+        order.sort_by(|a, b| four[*a].abs().total_cmp(&four[*b].abs()));
+        [order[0], order[1]]
+    };
+    let cost = |four: &[f32; 4]| smaller(four).iter().map(|i| four[*i] * four[*i]).sum();
+    for i in cheapest(fours.iter().map(|four| cost(four)), share(fours.len(), 2.0 * sparsity)) {
+        for place in smaller(fours[i]) {
+            fours[i][place] = 0.0;
+        }
+    }
+}
+
+/// `|W1 row| |W2 column|` of each unit; the row has its bias and, where vectors are mixed by means, those of M_k too.
+fn unit_norms(block: &BlockParams) -> Vec<f32> {
+    let squares = |row: &[f32]| row.iter().map(|w| w * w).sum::<f32>();
+    let d = block.contract.bias.data.len();
+    let wide = block.expand.bias.data.len();
+    let mut enter: Vec<f32> = block.expand.bias.data.iter().map(|b| b * b).collect();
+    for matrix in std::iter::once(&block.expand.weight).chain(&block.mix) {
+        enter.iter_mut().zip(matrix.data.chunks_exact(d)).for_each(|(sum, row)| *sum += squares(row));
+    }
+    let mut leave = vec![0.0; wide];
+    for row in block.contract.weight.data.chunks_exact(wide) {
+        leave.iter_mut().zip(row).for_each(|(sum, w)| *sum += w * w);
+    }
+    enter.iter().zip(&leave).map(|(enter, leave)| (enter * leave).sqrt()).collect()
+}
+
+fn clear_units(block: &mut BlockParams, sparsity: f64) {
+    let norms = unit_norms(block);
+    let (d, wide) = (block.contract.bias.data.len(), norms.len());
+    for unit in cheapest(norms.into_iter(), share(wide, sparsity)) {
+        for matrix in std::iter::once(&mut block.expand.weight).chain(&mut block.mix) {
+            matrix.data[unit * d..(unit + 1) * d].fill(0.0);
+        }
+        block.contract.weight.data.iter_mut().skip(unit).step_by(wide).for_each(|w| *w = 0.0);
+    }
+}
+
+/// A model without the share `sparsity` of the units of each MLP: its matrices are smaller, and `mlp_dim` says so.
+pub fn remove_units(config: &TrmConfig, params: &Params, sparsity: f64) -> (TrmConfig, Params) {
+    let wide = config.mlp_width();
+    let kept = (wide - share(wide, sparsity)).max(1);
+    let mut params = params.clone();
+    for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
+        let mut is_kept = vec![true; wide];
+        cheapest(unit_norms(block).into_iter(), wide - kept)
+            .into_iter()
+            .for_each(|unit| is_kept[unit] = false);
+        for matrix in std::iter::once(&mut block.expand.weight).chain(&mut block.mix) {
+            keep_rows(matrix, &is_kept);
+        }
+        keep_rows(&mut block.expand.bias, &is_kept);
+        let mut unit = is_kept.iter().cycle();
+        block.contract.weight.data.retain(|_| unit.next() == Some(&true));
+        block.contract.weight.shape[1] = kept;
+    }
+    (TrmConfig { mlp_dim: kept, ..config.clone() }, params)
+}
+
+fn keep_rows(tensor: &mut Tensor, is_kept: &[bool]) {
+    let width = tensor.data.len() / is_kept.len();
+    let rows = tensor.data.chunks_exact(width).zip(is_kept).filter(|(_, kept)| **kept);
+    tensor.data = rows.flat_map(|(row, _)| row.iter().copied()).collect();
+    tensor.shape[0] = tensor.data.len() / width;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Mixing, State};
+    use crate::model::{Engine, Model, Recording};
+    use crate::parallel::Threads;
+
+    fn configs() -> [TrmConfig; 2] {
+        let small = TrmConfig {
+            hidden_dim: 6,
+            l_layers: 2,
+            output_layers: 1,
+            l_cycles: 2,
+            h_cycles: 2,
+            gate_init: 0.5,
+            ..TrmConfig::default()
+        };
+        [small.clone(), TrmConfig { state: State::Cell, mixing: Mixing::UnitMean, expansion: 2, ..small }]
+    }
+
+    fn logits(config: TrmConfig, params: Params) -> Vec<f32> {
+        let threads = Threads::new(1);
+        let model =
+            Model::new(TrmConfig { precision: crate::config::Precision::F32, ..config }, params, &threads);
+        let cells: Vec<u8> = (0..81).map(|cell| (cell % 10) as u8).collect();
+        Engine::new(Recording::Nothing).logits(&model, &cells, &threads)
+    }
+
+    fn zeros(tensor: &Tensor) -> usize {
+        tensor.data.iter().filter(|w| **w == 0.0).count()
+    }
+
+    #[test]
+    fn the_smallest_weights_are_cleared_and_only_so_many() {
+        let config = &configs()[0];
+        for sparsity in [0.0, 0.3, 0.9] {
+            let before = Params::init(config);
+            let mut after = before.clone();
+            prune(&mut after, Pruning::Unstructured, sparsity);
+            let weights = |params: &Params| params.latent_layers[1].contract.weight.clone();
+            let (before, after) = (weights(&before), weights(&after));
+            assert_eq!(zeros(&after), (sparsity * before.data.len() as f64).round() as usize);
+            let pairs = || before.data.iter().zip(&after.data);
+            let cleared = pairs().filter(|(_, a)| **a == 0.0).map(|(b, _)| b.abs()).fold(0.0, f32::max);
+            let kept = pairs().filter(|(_, a)| **a != 0.0).map(|(b, _)| b.abs()).fold(f32::MAX, f32::min);
+            assert!(cleared < kept && pairs().all(|(b, a)| *a == 0.0 || a == b));
+        }
+    }
+
+    #[test]
+    fn two_of_four_are_kept_and_those_are_the_larger() {
+        let mut matrix = Tensor { shape: vec![2, 6], data: vec![0.0; 12] };
+        matrix.data.copy_from_slice(&[4., -3., 2., 1., 9., 8., 1., 1., 1., 1., 7., 6.]);
+        clear_two_of_four(&mut matrix, 0.25);
+        assert_eq!(matrix.data, [4., -3., 2., 1., 9., 8., 0., 0., 1., 1., 7., 6.], "the cheaper half first");
+        clear_two_of_four(&mut matrix, 0.5);
+        assert_eq!(matrix.data, [4., -3., 0., 0., 9., 8., 0., 0., 1., 1., 7., 6.]);
+    }
+
+    #[test]
+    fn removing_units_is_clearing_them() {
+        for config in configs() {
+            let params = Params::init(&config);
+            let mut cleared = params.clone();
+            prune(&mut cleared, Pruning::Structured, 0.5);
+            let (smaller, removed) = remove_units(&config, &params, 0.5);
+            assert_eq!(2 * smaller.mlp_width(), config.mlp_width());
+            assert_eq!(removed.matrices().len(), Params::matrix_names(&smaller).len());
+            for (name, tensor) in removed.state_dict(&smaller) {
+                let (_, shape) = Params::layout(&smaller).into_iter().find(|(n, _)| *n == name).unwrap();
+                assert_eq!(tensor.shape, shape, "{name}");
+            }
+            let (cleared, removed) = (logits(config, cleared), logits(smaller, removed));
+            for (a, b) in cleared.iter().zip(&removed) {
+                assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn units_that_nothing_listens_to_go_first_and_change_nothing() {
+        for config in configs() {
+            let mut params = Params::init(&config);
+            let wide = config.mlp_width();
+            for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
+                for row in block.contract.weight.data.chunks_mut(wide) {
+                    row.iter_mut().skip(1).step_by(3).for_each(|w| *w = 0.0);
+                }
+            }
+            let (smaller, removed) = remove_units(&config, &params, 1.0 / 3.0);
+            assert_eq!(smaller.mlp_width(), wide - wide / 3);
+            for (a, b) in logits(config, params).iter().zip(&logits(smaller, removed)) {
+                assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{a} and {b}");
+            }
+        }
+    }
+
+    #[test]
+    fn names_are_read_and_written() {
+        for kind in [Pruning::Unstructured, Pruning::TwoOfFour, Pruning::Structured] {
+            assert_eq!(kind.name().parse::<Pruning>().unwrap(), kind);
+        }
+        assert!("none".parse::<Pruning>().is_err());
+    }
+}
