@@ -11,6 +11,7 @@
 //! operations on each group, whose order is fixed: results have the same bits at every level and in every company.
 
 use crate::bf16::PANEL;
+#[cfg(target_arch = "x86_64")]
 use crate::level::{Level, level};
 use crate::{Overwrite, vectorize};
 use std::cell::RefCell;
@@ -18,6 +19,8 @@ use std::ops::Range;
 
 /// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
 const BLOCK: usize = 6;
+/// The left operand can be read up to a multiple of so many rows: those of a block of AMX.
+const READABLE_ROWS: usize = 32;
 /// Largest magnitude of a rounded input.
 const LARGEST_INPUT: f32 = 127.0;
 /// Groups are whole words of either width.
@@ -173,7 +176,7 @@ pub fn matmul_quantised(
     }
     ROUNDED.with_borrow_mut(|rounded| {
         rounded.round_rows(a, step, b);
-        multiply(rows, rounded, (b, 0..b.cols), dst, overwrite, |tile| tile.run());
+        multiply(rows, rounded, (b, 0..b.cols), dst, overwrite, kernel(rows, b));
     });
 }
 
@@ -202,7 +205,7 @@ pub fn row_matmul_quantised(
     }
     ROUNDED.with_borrow_mut(|rounded| {
         rounded.round_rows(a, step, b);
-        multiply(1, rounded, (b, first..first + dst.len()), dst, overwrite, |tile| tile.run());
+        multiply(1, rounded, (b, first..first + dst.len()), dst, overwrite, kernel(1, b));
     });
 }
 
@@ -211,7 +214,7 @@ impl Rounded {
         let Self { values, sums, steps } = self;
         let (row_len, group_len) = (b.row_len(), b.group_words * b.bits.in_word());
         values.clear();
-        values.resize(a.len() / b.inner * row_len, 0);
+        values.resize((a.len() / b.inner).next_multiple_of(READABLE_ROWS) * row_len, 0);
         sums.clear();
         steps.clear();
         vectorize(
@@ -256,7 +259,7 @@ fn multiply(
     (b, columns): (&QuantisedPanels, Range<usize>),
     dst: &mut [f32],
     overwrite: Overwrite,
-    run: fn(Tile),
+    kernel: Kernel,
 ) {
     // Halves of bytes are taken apart once for all rows, where there are several blocks of them.
     let takes_apart = b.bits == WeightBits::Four && rows > BLOCK;
@@ -269,9 +272,9 @@ fn multiply(
         if takes_apart {
             take_apart(panel, &mut bytes);
         }
-        for first in (0..rows).step_by(BLOCK) {
-            run(Tile {
-                rows: BLOCK.min(rows - first),
+        for first in (0..rows).step_by(kernel.most_rows) {
+            (kernel.run)(Tile {
+                rows: kernel.most_rows.min(rows - first),
                 cols: PANEL.min(columns.len() - first_col),
                 in_word,
                 zero: b.bits.zero(),
@@ -306,7 +309,7 @@ fn take_apart(words: &[u32], bytes: &mut [u32]) {
     );
 }
 
-/// Up to 6 by 64 elements of a product.
+/// Some rows of a product, by up to 64 columns.
 pub(crate) struct Tile<'a> {
     pub rows: usize,
     pub cols: usize,
@@ -331,16 +334,35 @@ pub(crate) struct Tile<'a> {
     pub overwrite: Overwrite,
 }
 
-impl Tile<'_> {
-    fn run(self) {
-        #[cfg(target_arch = "x86_64")]
-        if level() >= Level::Avx512Vnni {
-            return crate::x86_64::avx512_vnni::run(self);
-        }
-        let _ = (level, Level::Portable);
-        self.run_portable();
-    }
+/// What computes a tile of so many rows at most.
+#[derive(Clone, Copy)]
+struct Kernel {
+    run: fn(Tile),
+    most_rows: usize,
+}
 
+const PORTABLE: Kernel = Kernel { run: |tile| tile.run_portable(), most_rows: BLOCK };
+
+/// Tiles of AMX pay where there are rows for them; a few wait for the weights, which four bits then keep small.
+#[cfg(target_arch = "x86_64")]
+fn kernel(rows: usize, b: &QuantisedPanels) -> Kernel {
+    use crate::x86_64::{amx, avx512_vnni};
+    let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
+    match level() {
+        Level::Amx if rows > BLOCK && whole_tiles => {
+            Kernel { run: amx::run_quantised, most_rows: usize::MAX }
+        }
+        level if level >= Level::Avx512Vnni => Kernel { run: avx512_vnni::run, most_rows: BLOCK },
+        _ => PORTABLE,
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn kernel(_rows: usize, _b: &QuantisedPanels) -> Kernel {
+    PORTABLE
+}
+
+impl Tile<'_> {
     /// The same sums in plain Rust.
     fn run_portable(self) {
         vectorize(
@@ -386,8 +408,9 @@ impl Tile<'_> {
 mod tests {
     use super::*;
     use crate::reference::numbers;
+    use crate::{Level, at_level};
 
-    const SIZES: [usize; 10] = [0, 1, 2, 6, 7, 13, 63, 64, 65, 131];
+    const SIZES: [usize; 10] = [0, 1, 2, 6, 7, 33, 63, 64, 65, 131];
 
     fn integers(len: usize, seed: u32, largest: i8) -> Vec<i8> {
         let bound = f32::from(largest) + 0.49;
@@ -417,6 +440,7 @@ mod tests {
         for (bits, group) in [
             (WeightBits::Eight, usize::MAX),
             (WeightBits::Eight, 64),
+            (WeightBits::Eight, 128),
             (WeightBits::Four, usize::MAX),
             (WeightBits::Four, 32),
             (WeightBits::Four, 64),
@@ -453,14 +477,16 @@ mod tests {
                 })
                 .collect();
             let what = format!("{bits:?} [{rows}, {inner}, {cols}] by {group}");
-            let mut dst = before.clone();
-            matmul_quantised(rows, &a, Some(step), &panels, &mut dst, overwrite);
-            assert_eq!(dst, want, "{what}");
+            for level in Level::available() {
+                let mut dst = before.clone();
+                at_level(level, || matmul_quantised(rows, &a, Some(step), &panels, &mut dst, overwrite));
+                assert_eq!(dst, want, "{what} at {}", level.name());
+            }
             if inner > 0 {
                 let mut rounded = Rounded::default();
                 rounded.round_rows(&a, Some(step), &panels);
                 let mut dst = before.clone();
-                multiply(rows, &rounded, (&panels, 0..cols), &mut dst, overwrite, |tile| tile.run_portable());
+                multiply(rows, &rounded, (&panels, 0..cols), &mut dst, overwrite, PORTABLE);
                 assert_eq!(dst, want, "{what}, portable");
             }
         }

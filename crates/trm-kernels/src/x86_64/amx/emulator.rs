@@ -2,7 +2,7 @@
 //! would have done and goes on behind it.
 //!
 //! # Source
-//! Intel SDM volume 2: LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS; encoding by VEX.
+//! Intel SDM volume 2: LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS, TDPBSUD; encoding by VEX.
 
 use half::bf16;
 use std::cell::UnsafeCell;
@@ -10,6 +10,9 @@ use std::sync::Once;
 
 const ROWS: usize = 16;
 const ROW_BYTES: usize = 64;
+
+/// A sum, or what is multiplied at once: two bfloat16 numbers, four bytes.
+type Word = [u8; 4];
 
 /// The tiles of a thread and their shapes: rows and bytes of a row.
 struct Tiles {
@@ -63,12 +66,35 @@ extern "C" fn handle(_signal: i32, _info: *mut libc::siginfo_t, context: *mut li
 
 #[derive(Debug, PartialEq)]
 enum Instruction {
-    Configure { at: usize },
+    Configure {
+        at: usize,
+    },
     Release,
-    Zero { tile: usize },
-    Load { tile: usize, at: usize, stride: usize },
-    Store { tile: usize, at: usize, stride: usize },
-    Multiply { sums: usize, left: usize, right: usize },
+    Zero {
+        tile: usize,
+    },
+    Load {
+        tile: usize,
+        at: usize,
+        stride: usize,
+    },
+    Store {
+        tile: usize,
+        at: usize,
+        stride: usize,
+    },
+    /// TDPBF16PS
+    MultiplyPairs {
+        sums: usize,
+        left: usize,
+        right: usize,
+    },
+    /// TDPBSUD: signed by unsigned bytes
+    MultiplyBytes {
+        sums: usize,
+        left: usize,
+        right: usize,
+    },
 }
 
 /// The instruction and its length in bytes.
@@ -87,7 +113,8 @@ fn decode(code: &[u8], registers: &[libc::greg_t; 23]) -> Option<(Instruction, u
         let instruction = match (opcode, prefix) {
             (0x49, 0) => Instruction::Release,
             (0x49, 3) => Instruction::Zero { tile: reg },
-            (0x5c, 2) => Instruction::Multiply { sums: reg, left: rm | b, right: vvvv },
+            (0x5c, 2) => Instruction::MultiplyPairs { sums: reg, left: rm | b, right: vvvv },
+            (0x5e, 2) => Instruction::MultiplyBytes { sums: reg, left: rm | b, right: vvvv },
             _ => return None,
         };
         return Some((instruction, 5));
@@ -159,7 +186,8 @@ fn run(instruction: Instruction, tiles: &mut Tiles) {
                 unsafe { std::slice::from_raw_parts_mut(at, bytes) }.copy_from_slice(&row[..bytes]);
             }
         }
-        Instruction::Multiply { sums, left, right } => tiles.multiply(sums, left, right),
+        Instruction::MultiplyPairs { sums, left, right } => tiles.multiply(sums, left, right, pairs),
+        Instruction::MultiplyBytes { sums, left, right } => tiles.multiply(sums, left, right, bytes),
     }
 }
 
@@ -170,32 +198,54 @@ impl Tiles {
         shape
     }
 
-    /// TDPBF16PS: even and odd products of a row are summed apart, then both sums added.
-    fn multiply(&mut self, sums: usize, left: usize, right: usize) {
+    /// Adds to each sum what `products` makes of it, a row of words of the left tile and a column of words of the right.
+    fn multiply(
+        &mut self,
+        sums: usize,
+        left: usize,
+        right: usize,
+        products: fn(Word, &[(Word, Word)]) -> Word,
+    ) {
         assert!(sums != left && sums != right && left != right, "three different tiles");
-        let ((rows, row_bytes), (_, pair_bytes)) = (self.shape(sums), self.shape(left));
+        let ((rows, row_bytes), (_, inner_bytes)) = (self.shape(sums), self.shape(left));
         assert_eq!(
             (self.shape(left).0, self.shape(right)),
-            (rows, (pair_bytes / 4, row_bytes)),
+            (rows, (inner_bytes / 4, row_bytes)),
             "shapes fit"
         );
+        let word = |data: &Self, tile: usize, row: usize, column: usize| {
+            *data.data[tile][row][4 * column..].first_chunk().expect("four bytes")
+        };
         for m in 0..rows {
             for n in 0..row_bytes / 4 {
-                let mut halves = [0.0f32; 2];
-                for k in 0..pair_bytes / 4 {
-                    for (half, sum) in halves.iter_mut().enumerate() {
-                        let value = |tile: usize, row: usize, column: usize| {
-                            let at = 4 * column + 2 * half;
-                            let bytes = &self.data[tile][row][at..at + 2];
-                            bf16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
-                        };
-                        *sum = value(left, m, k).mul_add(value(right, k, n), *sum);
+                let words: [_; ROWS] = std::array::from_fn(|k| {
+                    if k < inner_bytes / 4 {
+                        (word(self, left, m, k), word(self, right, k, n))
+                    } else {
+                        Default::default()
                     }
-                }
-                let place: &mut [u8; 4] =
-                    (&mut self.data[sums][m][4 * n..4 * n + 4]).try_into().expect("four bytes");
-                *place = (f32::from_le_bytes(*place) + (halves[0] + halves[1])).to_le_bytes();
+                });
+                let sum = products(word(self, sums, m, n), &words);
+                self.data[sums][m][4 * n..4 * n + 4].copy_from_slice(&sum);
             }
         }
     }
+}
+
+/// Even and odd products of a row are summed apart, then both sums added.
+fn pairs(sum: Word, words: &[(Word, Word)]) -> Word {
+    let mut halves = [0.0f32; 2];
+    for (a, b) in words {
+        for (half, sum) in halves.iter_mut().enumerate() {
+            let value = |word: &Word| bf16::from_le_bytes([word[2 * half], word[2 * half + 1]]).to_f32();
+            *sum = value(a).mul_add(value(b), *sum);
+        }
+    }
+    (f32::from_le_bytes(sum) + (halves[0] + halves[1])).to_le_bytes()
+}
+
+fn bytes(sum: Word, words: &[(Word, Word)]) -> Word {
+    let products = words.iter().flat_map(|(a, b)| a.iter().zip(b));
+    let products = products.map(|(a, b)| i32::from(a.cast_signed()) * i32::from(*b));
+    (i32::from_le_bytes(sum) + products.sum::<i32>()).to_le_bytes()
 }

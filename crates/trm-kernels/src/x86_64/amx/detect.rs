@@ -1,0 +1,70 @@
+//! Whether there are tiles that may be used.
+
+use super::tiles::{BLOCK, Left, Sums, TILE, Tiles};
+use crate::Overwrite;
+use crate::bf16::PANEL;
+
+/// Whether CPU and operating system let this process use the tiles, and they multiply as they should.
+///
+/// # Source
+/// Intel SDM volume 1, chapter 18; Linux, Documentation/arch/x86/xstate.rst.
+pub(crate) fn available() -> bool {
+    cpu_has_tiles() && permitted() && multiplies_right()
+}
+
+fn cpu_has_tiles() -> bool {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    /// BF16, TILE, INT8.
+    const AMX: u32 = 1 << 22 | 1 << 24 | 1 << 25;
+    const OSXSAVE: u32 = 1 << 27;
+    const TILE_STATE: u64 = 1 << 17 | 1 << 18;
+    let has = __cpuid(0).eax >= 7 && __cpuid(1).ecx & OSXSAVE != 0 && __cpuid_count(7, 0).edx & AMX == AMX;
+    // SAFETY: OSXSAVE says that the system has enabled XGETBV.
+    has && unsafe { enabled_state() } & TILE_STATE == TILE_STATE
+}
+
+/// XCR0: the registers that the system saves.
+///
+/// # Safety
+/// The CPU has XSAVE and the system has enabled it.
+#[target_feature(enable = "xsave")]
+unsafe fn enabled_state() -> u64 {
+    // SAFETY: the caller's promise; register 0 exists where XGETBV does.
+    unsafe { std::arch::x86_64::_xgetbv(0) }
+}
+
+/// Asks Linux for the tiles: it saves 8 kB more for a thread that uses them, and so wants to be asked.
+#[cfg(target_os = "linux")]
+fn permitted() -> bool {
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    const XFEATURE_XTILEDATA: libc::c_long = 18;
+    // SAFETY: this request reads no memory of ours and changes only what this process may use.
+    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn permitted() -> bool {
+    false
+}
+
+/// A block of whole numbers, which every order of summation gives exactly. It is packed by hand: the level, which packing
+/// asks for, is being decided.
+fn multiplies_right() -> bool {
+    const STEPS: usize = 2;
+    const PAIRS: usize = STEPS * TILE;
+    let number = |i: usize, modulus: usize| (i % modulus) as f32 - 3.0;
+    let (a, b) = (|r: usize, k: usize| number(5 * r + k, 7), |k: usize, c: usize| number(3 * k + c, 11));
+    let word = |pair: [f32; 2]| pair[0].to_bits() >> 16 | pair[1].to_bits() & 0xffff_0000;
+    let (mut left, mut right) = ([0; BLOCK * PAIRS], [0; PAIRS * PANEL]);
+    for (i, left) in left.iter_mut().enumerate() {
+        *left = word([0, 1].map(|half| a(i / PAIRS, 2 * (i % PAIRS) + half)));
+    }
+    for (i, right) in right.iter_mut().enumerate() {
+        *right = word([0, 1].map(|half| b(2 * (i / PANEL) + half, i % PANEL)));
+    }
+    let mut dst = [0.0; BLOCK * BLOCK];
+    let (left, sums) = (Left::new(&left, PAIRS), Sums { dst: &mut dst, stride: BLOCK });
+    Tiles::configure().block(STEPS, left, &right, sums, [BLOCK; 2], Overwrite::Yes);
+    let want = |r, c| (0..2 * PAIRS).map(|k| a(r, k) * b(k, c)).sum::<f32>();
+    dst.iter().enumerate().all(|(i, dst)| *dst == want(i / BLOCK, i % BLOCK))
+}
