@@ -1,11 +1,14 @@
-//! Pictures that a person would show others, each as PNG and SVG: a training history, and what thinking longer gains.
+//! Pictures that a person would show others, each as PNG and SVG: a training history, what thinking longer gains, and what
+//! pruning costs.
 
 mod canvas;
 mod history;
 mod panel;
+mod sparsity;
 mod thinking;
 
 pub use history::draw_history;
+pub use sparsity::draw_sparsity;
 pub use thinking::draw_thinking;
 
 use crate::atomic_file::write_atomically;

@@ -3,6 +3,7 @@
 pub mod history;
 pub mod optimizer;
 pub mod paper;
+mod pruning;
 mod run;
 pub mod schedule;
 mod trainer;
