@@ -3,6 +3,7 @@
 //! Layers are merged as tables (defaults, then preset, then file, then overrides) and read once, so that the
 //! last one wins and an unknown key is refused whichever layer it came from.
 
+use crate::compress::Pruning;
 use crate::ops::Format;
 use crate::sudoku::Units;
 use serde::{Deserialize, Serialize};
@@ -257,6 +258,10 @@ pub struct TrmConfig {
     pub patience: usize,
     /// Seed of everything random.
     pub seed: u64,
+    /// Which weights of the blocks become zero, more and more over the first three quarters of the run.
+    pub prune: Pruning,
+    /// Share of them in the end, if any do.
+    pub sparsity: f64,
     /// Number format of matrix products; states, sums, weights and optimiser are f32.
     pub precision: Precision,
     /// Memory for time: what the forward pass keeps.
@@ -322,6 +327,8 @@ impl Default for TrmConfig {
             ema: 0.0,
             patience: 5,
             seed: 42,
+            prune: Pruning::None,
+            sparsity: 0.5,
             precision: Precision::Auto,
             checkpoint_activations: CheckpointActivations::None,
             data: String::new(),
@@ -545,6 +552,12 @@ impl TrmConfig {
         range(fraction(self.ema), "ema", &self.ema, "0 (off) up to, not including, 1")?;
         range(size(self.augment_copies, 1 << 24), "augment_copies", &self.augment_copies, "1 to 16777216")?;
         range((0.0..=1.0).contains(&self.reveal), "reveal", &self.reveal, "from 0 to 1")?;
+        range(
+            self.prune.has(self.sparsity),
+            "sparsity",
+            &self.sparsity,
+            "from 0 to 0.99; with prune = \"2:4\", two of four, 0.5",
+        )?;
         range(self.max_samples > 0, "max_samples", &self.max_samples, "1 or more")?;
         range(
             fraction(self.val_fraction),

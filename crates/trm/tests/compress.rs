@@ -2,13 +2,14 @@
 
 use std::path::Path;
 use trm::checkpoint::{Checkpoint, ModelFile, QuantisedCheckpoint};
-use trm::compress::{Calibration, Pruning, prune, quantise, remove_units};
+use trm::compress::{Calibration, Pruning, pruned, quantise};
 use trm::config::{Mixing, Precision, State, TrmConfig};
 use trm::model::{Engine, Model, Params, Recording, input_statistics};
 use trm::ops::{Grid, WeightBits};
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
 use trm::tensor::StateDict;
+use trm::train::{Trainer, TrainingData};
 
 const GRIDS: [Grid; 2] = [Grid::Int8, Grid::Int4 { group: 8 }];
 
@@ -56,12 +57,6 @@ fn read(path: &Path) -> Option<QuantisedCheckpoint> {
         Ok(ModelFile::Quantised(quantised)) => Some(*quantised),
         _ => None,
     }
-}
-
-fn pruned(checkpoint: &Checkpoint, kind: Pruning, sparsity: f64) -> Checkpoint {
-    let mut params = Params::from_state_dict(&checkpoint.config, &checkpoint.model);
-    prune(&mut params, kind, sparsity);
-    Checkpoint { model: params.state_dict(&checkpoint.config), ..checkpoint.clone() }
 }
 
 fn weight_bytes(state: &StateDict) -> u64 {
@@ -288,13 +283,80 @@ fn a_pruned_model_takes_the_room_of_what_is_left() {
 #[test]
 fn a_structurally_pruned_model_is_a_smaller_model_of_either_format() {
     let folder = tempfile::tempdir().unwrap();
-    let before = board();
-    let params = Params::from_state_dict(&before.config, &before.model);
-    let (config, params) = remove_units(&before.config, &params, 0.5);
-    let smaller = Checkpoint { model: params.state_dict(&config), config, ..before };
+    let smaller = pruned(&board(), Pruning::Structured, 0.5);
+    assert_eq!((board().config.mlp_width(), smaller.config.mlp_width()), (80, 40));
     for ending in ["pt", "safetensors"] {
         let path = folder.path().join(format!("model.{ending}"));
         smaller.write(&path).unwrap();
         assert_eq!(Checkpoint::read(&path).unwrap(), smaller, "{ending}");
+    }
+}
+
+/// A run that prunes, of 12 steps in two epochs.
+fn pruning_run(kind: Pruning, sparsity: f64) -> Trainer {
+    let config = TrmConfig {
+        prune: kind,
+        sparsity,
+        batch_size: 10,
+        epochs: 2,
+        ema: 0.5,
+        lr: 1e-2,
+        ..config(State::Board, Mixing::None)
+    };
+    Trainer::new(config, training_data(), Threads::new(2)).unwrap()
+}
+
+fn training_data() -> TrainingData {
+    let train = Generator::new(3, 60..=70).generate_many(60, &Threads::new(1)).unwrap();
+    TrainingData { train, ..TrainingData::default() }
+}
+
+/// Weights of the blocks, and those of them that are zero.
+fn block_weights(state: &StateDict) -> [usize; 2] {
+    let matrices = state.iter().filter(|(name, t)| name.contains("_layers.") && t.shape.len() == 2);
+    let weights: Vec<f32> = matrices.flat_map(|(_, t)| t.data.clone()).collect();
+    [weights.len(), weights.iter().filter(|w| **w == 0.0).count()]
+}
+
+#[test]
+fn gradual_pruning_reaches_its_sparsity_and_is_resumed_bit_for_bit() {
+    for (kind, sparsity) in
+        [(Pruning::Unstructured, 0.8), (Pruning::TwoOfFour, 0.5), (Pruning::Structured, 0.5)]
+    {
+        let mut whole = pruning_run(kind, sparsity);
+        let mut saved = None;
+        let mut shares = Vec::new();
+        while !whole.is_finished() {
+            while !whole.epoch_is_complete() {
+                whole.step().unwrap();
+                let [all, zeros] = block_weights(&whole.model().params().state_dict(whole.config()));
+                shares.push(zeros as f64 / all as f64);
+                if shares.len() == 4 {
+                    saved = Some(whole.checkpoint().unwrap());
+                }
+            }
+            let record = whole.finish_epoch();
+            assert_eq!(record.is_best, record.epoch == 2, "only pruned weights are kept as the best");
+        }
+        assert!(shares.windows(2).all(|pair| pair[0] <= pair[1]) && shares[0] < sparsity, "{shares:?}");
+        assert!(shares[8..].iter().all(|s| (s - sparsity).abs() < 0.01), "{kind:?}: {shares:?}");
+        let end = whole.checkpoint().unwrap();
+        let average = end.training.as_ref().unwrap().ema.as_ref().unwrap();
+        assert_eq!(block_weights(average), block_weights(&end.model), "the average is as sparse");
+
+        let mut resumed = Trainer::resume(&saved.unwrap(), training_data(), Threads::new(1)).unwrap();
+        while !resumed.is_finished() {
+            while !resumed.epoch_is_complete() {
+                resumed.step().unwrap();
+            }
+            resumed.finish_epoch();
+        }
+        assert_eq!(resumed.checkpoint().unwrap().model, end.model, "{kind:?}");
+        assert_eq!(resumed.checkpoint().unwrap().optimizer, end.optimizer, "{kind:?}");
+        if kind == Pruning::Structured {
+            let logits_of = |checkpoint: Checkpoint| logits(&checkpoint.into_model(&Threads::new(1)));
+            let removed = pruned(&end, kind, sparsity);
+            assert!(distance(&logits_of(end), &logits_of(removed)) < 1e-5, "cleared units are those removed");
+        }
     }
 }

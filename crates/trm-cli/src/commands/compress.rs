@@ -1,6 +1,7 @@
 //! `trm compress`
 
 mod report;
+mod sweep;
 
 use super::eval::read_puzzles;
 use super::read_model;
@@ -9,9 +10,9 @@ use crate::output::{print, print_json};
 use report::{Accuracy, Report, Speed};
 use std::path::PathBuf;
 use trm::checkpoint::{Checkpoint, ModelFile};
-use trm::compress::{Calibration, Pruning, prune, quantise, remove_units};
+use trm::compress::{Calibration, Pruning, pruned, quantise};
 use trm::evaluate::batch_of;
-use trm::model::{Model, Params, input_statistics};
+use trm::model::{Model, input_statistics};
 use trm::ops::Grid;
 use trm::parallel::Threads;
 
@@ -33,12 +34,14 @@ that the matrices are smaller. Accuracy comes back with training: see --prune of
 Examples:
   trm compress model.pt small.safetensors --int8
   trm compress model.pt small.safetensors --int4 --calibrate train.csv --data test.csv
-  trm compress model.pt small.safetensors --prune structured --sparsity 0.5 --int8 --data sudoku.csv --last 1000")]
+  trm compress model.pt small.safetensors --prune structured --sparsity 0.5 --int8 --data sudoku.csv --last 1000
+  trm compress model.pt --sweep --data sudoku.csv --last 1000 --plot sparsity.png")]
 pub struct CompressArgs {
     /// Model file: .pt or .safetensors
     model: PathBuf,
     /// File to write
-    output: PathBuf,
+    #[arg(required_unless_present = "sweep")]
+    output: Option<PathBuf>,
     /// Weights of 8 bits
     #[arg(long, conflicts_with = "int4")]
     int8: bool,
@@ -66,6 +69,12 @@ pub struct CompressArgs {
     /// Use the last N rows of --data only
     #[arg(long, value_name = "N", requires = "data")]
     last: Option<usize>,
+    /// Instead of writing a file, prune by every kind to 0, 10 ... 90 % in one shot, and tell the accuracy
+    #[arg(long, requires = "data", conflicts_with_all = ["output", "int8", "int4", "prune"])]
+    sweep: bool,
+    /// Draw the sweep: a PNG, and an SVG beside it
+    #[arg(long, value_name = "FILE.png", requires = "sweep")]
+    plot: Option<PathBuf>,
     /// Puzzles that are solved at once where speed is measured
     #[arg(long, value_name = "N", default_value_t = 256)]
     batch_size: usize,
@@ -90,19 +99,24 @@ pub fn run(args: CompressArgs) -> Result<(), CliError> {
     let threads = Threads::new(args.threads);
     let puzzles = args.data.as_ref().map(|data| read_puzzles(data, args.last, false)).transpose()?;
     let before = args.read()?;
+    let Some(output) = &args.output else {
+        return sweep::run(&args, &before, &puzzles.unwrap_or_default(), &threads);
+    };
     let after = args.compress(&before, &threads)?;
-    after.write(&args.output).map_err(|e| CliError::Failed(e.to_string()))?;
+    after.write(output).map_err(|e| CliError::Failed(e.to_string()))?;
+    let f32_bytes = 4 * before.model.iter().map(|(_, tensor)| tensor.data.len() as u64).sum::<u64>();
     // What is measured is what was written.
-    let models = [model_of(ModelFile::Trm(Box::new(before.clone())), &threads)?, {
-        model_of(read_model(Some(&args.output))?, &threads)?
-    }];
+    let written = read_model(Some(output))?;
+    let models = [ModelFile::Trm(Box::new(before)), written].map(|file| model_of(file, &threads));
+    let [before, after] = models;
+    let models = [before?, after?];
     let report = Report {
         what: args.what(),
-        output: args.output.display().to_string(),
+        output: output.display().to_string(),
         instructions: trm::kernel_level(),
         threads: threads.count(),
-        f32_bytes: 4 * before.model.iter().map(|(_, tensor)| tensor.data.len() as u64).sum::<u64>(),
-        bytes: std::fs::metadata(&args.output).map_or(0, |m| m.len()),
+        f32_bytes,
+        bytes: std::fs::metadata(output).map_or(0, |m| m.len()),
         speed: (args.repeats > 0)
             .then(|| Speed::measure(&models, args.batch_size.max(1), args.repeats, &threads))
             .transpose()?,
@@ -139,14 +153,12 @@ impl CompressArgs {
 
     fn sparsity(&self, kind: Pruning) -> Result<f64, CliError> {
         let sparsity = self.sparsity.unwrap_or(0.5);
-        if (0.0..=kind.most()).contains(&sparsity) && (kind != Pruning::TwoOfFour || sparsity == 0.5) {
+        if kind.has(sparsity) {
             return Ok(sparsity);
         }
-        let expected = match kind {
-            Pruning::TwoOfFour => "two of four are half: 0.5".to_string(),
-            _ => format!("from 0 to {}", kind.most()),
-        };
-        Err(CliError::Input(format!("--sparsity {sparsity}: {expected}")))
+        Err(CliError::Input(format!(
+            "--sparsity {sparsity}: from 0 to 0.99, and with --prune 2:4, two of four, 0.5"
+        )))
     }
 
     /// What was asked for, in a few words.
@@ -161,17 +173,10 @@ impl CompressArgs {
     }
 
     fn compress(&self, before: &Checkpoint, threads: &Threads) -> Result<ModelFile, CliError> {
-        let mut pruned = before.clone();
-        if let Some(kind) = self.prune {
-            let sparsity = self.sparsity(kind)?;
-            let mut params = Params::from_state_dict(&before.config, &before.model);
-            if kind == Pruning::Structured {
-                (pruned.config, params) = remove_units(&before.config, &params, sparsity);
-            } else {
-                prune(&mut params, kind, sparsity);
-            }
-            pruned.model = params.state_dict(&pruned.config);
-        }
+        let pruned = match self.prune {
+            Some(kind) => pruned(before, kind, self.sparsity(kind)?),
+            None => before.clone(),
+        };
         let Some(grid) = self.grid() else {
             if self.prune.is_none() {
                 return Err(CliError::Input("say what to do: --int8, --int4 or --prune KIND".into()));
@@ -183,8 +188,7 @@ impl CompressArgs {
             Some(file) => {
                 let mut puzzles = read_puzzles(file, None, false)?;
                 puzzles.truncate(CALIBRATION_PUZZLES);
-                let params = Params::from_state_dict(&pruned.config, &pruned.model);
-                let model = Model::new(pruned.config.clone(), params, threads);
+                let model = pruned.clone().into_model(threads);
                 Some(input_statistics(&model, &batch_of(&puzzles).cells, threads))
             }
         };

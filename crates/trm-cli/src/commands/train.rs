@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError};
+use trm::compress::Pruning;
 use trm::config::{CheckpointActivations, ConfigLayers, TrmConfig};
 use trm::data::{Dataset, ReadOptions, read_csv};
 use trm::evaluate::Evaluation;
@@ -38,6 +39,9 @@ batch_size, epochs, and those of this program: update, gate_init, augment, ema, 
 The file config.toml of a run lists them all. The presets paper-mlp and paper-att train the paper's model, whose settings
 stand in the tables [model] and [training].
 
+--prune clears weights while the others learn to do without; the best epoch is chosen among those after the last were cleared.
+With structured, trm compress --prune structured at the same sparsity then takes the cleared units out.
+
 Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.
 
 Examples:
@@ -45,6 +49,7 @@ Examples:
   trm train --data data/sudoku.csv
   trm train --preset cells --data data/sudoku.csv
   trm train --data data/sudoku.csv --set hidden_dim=256 L_cycles=4 augment=true --run runs/small
+  trm train --init model.pt --prune 2:4 --data data/sudoku.csv --set epochs=5 --run runs/sparse
   trm train --resume --run runs/small")]
 pub struct TrainArgs {
     /// Settings that come with the program (quick, documented, kaggle, cells, minute, solver, paper-mlp, paper-att), or a TOML file
@@ -59,11 +64,20 @@ pub struct TrainArgs {
     /// Single settings, as in hidden_dim=256
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     set: Vec<String>,
+    /// Start from the weights of this model instead of random ones, and from its settings instead of the documented ones
+    #[arg(long, value_name = "FILE")]
+    init: Option<PathBuf>,
+    /// Clear weights gradually over the first three quarters of the run: unstructured, 2:4 or structured
+    #[arg(long, value_name = "KIND")]
+    prune: Option<Pruning>,
+    /// Share of the weights, or units, that --prune clears [default: 0.5]
+    #[arg(long, value_name = "S", requires = "prune")]
+    sparsity: Option<f64>,
     /// Folder for checkpoints, history and pictures
     #[arg(long, value_name = "DIR", default_value = "checkpoints")]
     run: PathBuf,
     /// Go on with the run in the folder, from its last checkpoint, with its settings
-    #[arg(long, conflicts_with_all = ["preset", "config", "data", "set", "overwrite"])]
+    #[arg(long, conflicts_with_all = ["preset", "config", "data", "set", "init", "prune", "overwrite"])]
     resume: bool,
     /// Start anew in a folder that holds a run already
     #[arg(long)]
@@ -92,10 +106,12 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     if resumed.is_none() && folder_file.exists() && !args.overwrite {
         return Err(holds_a_run(&args.run));
     }
+    let start = args.init.as_deref().map(read_start).transpose()?;
     let config = match &resumed {
         Some(checkpoint) => checkpoint.config.clone(),
-        None => args.settings()?,
+        None => args.settings(start.as_ref())?,
     };
+    let start = start.map(|start| weights_for(&config, &start)).transpose()?;
     let display = Display::choose(args.quiet, args.json);
     let threads = Threads::new(args.threads);
     let data = load_data(&config, args.skip_bad_rows, &threads, display)?;
@@ -103,9 +119,10 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     check_memory(&config)?;
 
     let folder = RunFolder::create(&args.run).map_err(train_error)?;
-    let mut trainer = match &resumed {
-        Some(checkpoint) => Trainer::resume(checkpoint, data, threads),
-        None => Trainer::new(config, data, threads),
+    let mut trainer = match (&resumed, start) {
+        (Some(checkpoint), _) => Trainer::resume(checkpoint, data, threads),
+        (None, Some(weights)) => Trainer::from_weights(config, weights, data, threads),
+        (None, None) => Trainer::new(config, data, threads),
     }
     .map_err(train_error)?;
     drop(resumed);
@@ -126,9 +143,12 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
 }
 
 impl TrainArgs {
-    fn settings(&self) -> Result<TrmConfig, CliError> {
+    fn settings(&self, start: Option<&Checkpoint>) -> Result<TrmConfig, CliError> {
         let input = |e: &dyn std::fmt::Display| CliError::Input(e.to_string());
         let mut layers = ConfigLayers::default();
+        if let Some(start) = start {
+            layers = layers.toml(&start.config.to_toml(), "--init").map_err(|e| input(&e))?;
+        }
         if let Some(name) = &self.preset {
             let (text, origin) = match PRESETS.iter().find(|(known, _)| known == name) {
                 Some((_, text)) => ((*text).to_string(), format!("preset {name}")),
@@ -142,6 +162,11 @@ impl TrainArgs {
         }
         for set in &self.set {
             layers = layers.set(set).map_err(|e| input(&e))?;
+        }
+        let pruning = self.prune.map(|kind| format!("prune={}", kind.name()));
+        let sparsity = self.sparsity.map(|sparsity| format!("sparsity={sparsity}"));
+        for set in pruning.into_iter().chain(sparsity) {
+            layers = layers.set(&set).map_err(|e| input(&e))?;
         }
         let mut config = layers.build().map_err(|e| input(&e))?;
         if let Some(path) = &self.data {
@@ -175,6 +200,21 @@ fn read_last(path: &Path) -> Result<Checkpoint, CliError> {
         return Err(CliError::Input(format!("there is no run to resume: {} does not exist", path.display())));
     }
     Checkpoint::read(path).map_err(|e| CliError::Input(e.to_string()))
+}
+
+/// The model that --init names.
+fn read_start(path: &Path) -> Result<Checkpoint, CliError> {
+    Checkpoint::read(path).map_err(|e| CliError::Input(format!("--init {e}")))
+}
+
+/// Its weights, if the settings ask for a model of its sizes.
+fn weights_for(config: &TrmConfig, start: &Checkpoint) -> Result<Params, CliError> {
+    if Params::layout(config) == Params::layout(&start.config) {
+        return Ok(Params::from_state_dict(config, &start.model));
+    }
+    Err(CliError::Input(
+        "--init: the settings ask for a model of other sizes; leave out the preset or the settings that change them".into(),
+    ))
 }
 
 fn train_error(error: TrainError) -> CliError {

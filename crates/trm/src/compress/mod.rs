@@ -1,13 +1,27 @@
 //! Smaller and faster models: weights of few bits, and fewer weights.
 
 mod prune;
+mod sweep;
 
-pub use prune::{Pruning, UnknownPruning, prune, remove_units};
+pub use prune::{Pruning, UnknownPruning, prune, pruned_matrices, remove_units};
+pub use sweep::{SweepPoint, sweep};
 
 use crate::checkpoint::{Checkpoint, QuantisedCheckpoint};
 use crate::model::{InputStatistics, Params};
 use crate::ops::{Format, Grid, QuantisedWeight};
 use crate::tensor::Tensor;
+
+/// The model without the share `sparsity` of its weights or units, without optimiser and history.
+pub fn pruned(checkpoint: &Checkpoint, kind: Pruning, sparsity: f64) -> Checkpoint {
+    let mut params = Params::from_state_dict(&checkpoint.config, &checkpoint.model);
+    let mut config = checkpoint.config.clone();
+    if kind == Pruning::Structured {
+        (config, params) = remove_units(&config, &params, sparsity);
+    } else {
+        prune(&mut params, kind, sparsity);
+    }
+    Checkpoint { model: params.state_dict(&config), config, optimizer: None, history: None, training: None }
+}
 
 /// What quantising knows of the inputs of the matrices.
 #[derive(Clone, Copy, Debug)]

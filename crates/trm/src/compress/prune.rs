@@ -48,12 +48,11 @@ impl Pruning {
         }
     }
 
-    /// Largest sparsity there is.
-    pub fn most(self) -> f64 {
+    /// Whether there is this sparsity.
+    pub fn has(self, sparsity: f64) -> bool {
         match self {
-            Self::None => 0.0,
-            Self::TwoOfFour => 0.5,
-            Self::Unstructured | Self::Structured => 0.99,
+            Self::TwoOfFour => sparsity == 0.5,
+            _ => (0.0..=0.99).contains(&sparsity),
         }
     }
 }
@@ -71,8 +70,12 @@ pub fn prune(params: &mut Params, kind: Pruning, sparsity: f64) {
     }
 }
 
-/// The matrices of a block.
-pub fn matrices(block: &mut BlockParams) -> impl Iterator<Item = &mut Tensor> {
+/// The matrices that are pruned: those of the blocks.
+pub fn pruned_matrices(params: &mut Params) -> impl Iterator<Item = &mut Tensor> {
+    params.latent_layers.iter_mut().chain(&mut params.output_layers).flat_map(matrices)
+}
+
+fn matrices(block: &mut BlockParams) -> impl Iterator<Item = &mut Tensor> {
     let mixer = block.mixer.iter_mut().flat_map(|m| [&mut m.enter.weight, &mut m.leave.weight]);
     mixer.chain([&mut block.expand.weight, &mut block.contract.weight]).chain(&mut block.mix)
 }

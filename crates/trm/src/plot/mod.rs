@@ -1,14 +1,16 @@
-//! Pictures that a person would show others, each as PNG and SVG: a training history, runs side by side, and what thinking
-//! longer gains.
+//! Pictures that a person would show others, each as PNG and SVG: a training history, runs side by side, what thinking
+//! longer gains, and what pruning costs.
 
 mod canvas;
 mod comparison;
 mod history;
 mod panel;
+mod sparsity;
 mod thinking;
 
 pub use comparison::draw_comparison;
 pub use history::draw_history;
+pub use sparsity::draw_sparsity;
 pub use thinking::draw_thinking;
 
 use crate::atomic_file::write_atomically;

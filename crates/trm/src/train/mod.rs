@@ -4,6 +4,7 @@ pub mod compare;
 pub mod history;
 pub mod optimizer;
 pub mod paper;
+mod pruning;
 mod run;
 pub mod schedule;
 mod trainer;

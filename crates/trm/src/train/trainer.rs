@@ -4,6 +4,7 @@
 use super::TrainError;
 use super::history::EpochRecord;
 use super::optimizer::{ADAM_EPS, AdamW, clip_factor, global_norm};
+use super::pruning::{self, Pruned};
 use super::schedule::learning_rate;
 use crate::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
 use crate::config::TrmConfig;
@@ -122,6 +123,19 @@ impl Trainer {
     /// [`TrainError::NoData`] without training puzzles.
     pub fn new(config: TrmConfig, data: TrainingData, threads: Threads) -> Result<Self, TrainError> {
         let params = Params::init(&config);
+        Self::from_weights(config, params, data, threads)
+    }
+
+    /// A new run that starts from these weights.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub fn from_weights(
+        config: TrmConfig,
+        params: Params,
+        data: TrainingData,
+        threads: Threads,
+    ) -> Result<Self, TrainError> {
         let ema = (config.ema > 0.0).then(|| params.clone());
         let optimizer = AdamW::new(&config);
         let progress = Progress { data_sizes: data.sizes(), ..Progress::default() };
@@ -268,9 +282,12 @@ impl Trainer {
         }
         let lr = learning_rate(&self.config, step, self.total_steps());
         let clip = clip_factor(grad_norm, self.config.clip_norm);
+        let steps = [step + 1, self.total_steps()];
         let Self { optimizer, config, grads, ema, threads, .. } = self;
         self.model.update_params(threads, |params| {
+            let pruned = Pruned::of(config, params);
             optimizer.update(config, lr, clip, [params, grads], ema.as_mut(), threads);
+            pruned.prune(config, steps, params, ema.as_mut());
         });
         let seconds = started.elapsed().as_secs_f64();
         self.count(&tally, grad_norm, seconds);
@@ -298,12 +315,13 @@ impl Trainer {
             let budget = Budget::trained(&self.config);
             evaluate(model, &mut self.evaluator, &self.data.validation, &budget, &self.threads)
         });
+        let is_pruned = pruning::is_complete(&self.config, self.optimizer.step, total_steps);
         let progress = &mut self.progress;
         progress.elapsed_s += started.elapsed().as_secs_f64();
         progress.epoch += 1;
         let train_cell_accuracy = progress.cells[1] as f64 / progress.cells[0].max(1) as f64;
         let accuracy = validation.as_ref().map_or(train_cell_accuracy, |v| v.cell_accuracy);
-        let is_best = progress.best.is_none_or(|(best, _)| accuracy > best);
+        let is_best = is_pruned && progress.best.is_none_or(|(best, _)| accuracy > best);
         if is_best {
             progress.best = Some((accuracy, progress.epoch));
         }

@@ -77,6 +77,9 @@ fn settings(args: &TrainArgs) -> Result<Settings, CliError> {
 
 /// Trains and evaluates.
 pub fn run(args: &TrainArgs) -> Result<(), CliError> {
+    if args.init.is_some() || args.prune.is_some() {
+        return Err(CliError::Input("--init, --prune: not for the paper's model".into()));
+    }
     let last = RunFolder::last_in(&args.run);
     if !args.resume && last.exists() && !args.overwrite {
         return Err(super::holds_a_run(&args.run));

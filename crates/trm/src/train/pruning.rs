@@ -1,0 +1,87 @@
+//! Gradual pruning: the sparsity rises while the other weights learn to do without.
+//!
+//! There is no state but the weights: one that is zero stays zero. So a run that was interrupted goes on bit for bit, and a
+//! model that was pruned before stays pruned.
+//!
+//! # Source
+//! Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", arXiv 1710.01878
+
+use crate::compress::{Pruning, prune, pruned_matrices};
+use crate::config::TrmConfig;
+use crate::model::Params;
+
+/// Share of the run after which the sparsity is reached; the rest is for the weights that are left.
+const RISE: f64 = 0.75;
+/// Times that weights are cleared on the way.
+const EVENTS: u64 = 200;
+
+/// The step after which nothing more is cleared.
+fn last_event(total_steps: u64) -> u64 {
+    ((RISE * total_steps as f64).ceil() as u64).max(1)
+}
+
+/// Whether the model is as sparse as it should become after `step` steps, so that its accuracy counts.
+pub fn is_complete(config: &TrmConfig, step: u64, total_steps: u64) -> bool {
+    config.prune == Pruning::None || step >= last_event(total_steps)
+}
+
+/// `s (1 - (1 - t)^3)`, where t goes from 0 to 1.
+fn sparsity(config: &TrmConfig, step: u64, total_steps: u64) -> f64 {
+    let left = 1.0 - step as f64 / last_event(total_steps) as f64;
+    config.sparsity * (1.0 - left.max(0.0).powi(3))
+}
+
+/// Which weights were zero before an update.
+pub struct Pruned(Vec<Vec<bool>>);
+
+impl Pruned {
+    /// Looks at the weights, if the run prunes.
+    pub fn of(config: &TrmConfig, params: &mut Params) -> Self {
+        if config.prune == Pruning::None {
+            return Self(Vec::new());
+        }
+        let zeros = |data: &[f32]| data.iter().map(|w| *w == 0.0).collect();
+        Self(pruned_matrices(params).map(|matrix| zeros(&matrix.data)).collect())
+    }
+
+    /// Clears them again after update number `step`, from 1, and others where more sparsity is due; what is zero in the weights
+    /// is so in their average.
+    pub fn prune(
+        self,
+        config: &TrmConfig,
+        [step, total_steps]: [u64; 2],
+        params: &mut Params,
+        average: Option<&mut Params>,
+    ) {
+        if config.prune == Pruning::None {
+            return;
+        }
+        for (matrix, zeros) in pruned_matrices(params).zip(&self.0) {
+            matrix.data.iter_mut().zip(zeros).filter(|(_, zero)| **zero).for_each(|(w, _)| *w = 0.0);
+        }
+        let (last, every) = (last_event(total_steps), (total_steps / EVENTS).max(1));
+        if step == last || step < last && step.is_multiple_of(every) {
+            prune(params, config.prune, sparsity(config, step, total_steps));
+        }
+        if let Some(average) = average {
+            for (matrix, average) in pruned_matrices(params).zip(pruned_matrices(average)) {
+                let pairs = average.data.iter_mut().zip(&matrix.data);
+                pairs.filter(|(_, w)| **w == 0.0).for_each(|(a, _)| *a = 0.0);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sparsity_rises_fast_first_and_ends_where_it_should() {
+        let config = TrmConfig { prune: Pruning::Unstructured, sparsity: 0.8, ..TrmConfig::default() };
+        let of = |step| sparsity(&config, step, 1000);
+        assert_eq!([of(0), of(750), of(1000)], [0.0, 0.8, 0.8]);
+        assert!(of(250) > 0.5 && (1..=750).all(|step| of(step) > of(step - 1)));
+        assert!(!is_complete(&config, 749, 1000) && is_complete(&config, 750, 1000));
+    }
+}
