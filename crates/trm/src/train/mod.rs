@@ -1,14 +1,20 @@
 //! Training: optimiser, schedule, the run and its folder.
 
+mod data;
+mod draw;
 pub mod history;
 pub mod optimizer;
 pub mod paper;
+mod progress;
+mod resume;
 mod run;
 pub mod schedule;
 mod trainer;
 
+pub use data::{TrainingData, split_data};
+pub use progress::Progress;
 pub use run::{Ending, Observer, RunFolder, run};
-pub use trainer::{Progress, StepReport, Trainer, TrainingData, split_data};
+pub use trainer::{StepReport, Trainer};
 
 use crate::checkpoint::CheckpointError;
 use std::path::PathBuf;
