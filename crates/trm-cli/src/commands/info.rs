@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
 use trm::config::TrmConfig;
 use trm::model::{flops_per_sample, paper};
-use trm::tensor::StateDict;
+use trm::tensor::{Spread, StateDict};
 
 /// Options of `trm info`.
 #[derive(clap::Args)]
@@ -33,8 +33,13 @@ struct Info {
     parameters: usize,
     forward_flops: u64,
     config: TrmConfig,
-    latent_gate: f32,
-    output_gate: f32,
+    /// Of each gate its mean, and its least and largest value if it is a vector.
+    latent_gate: f64,
+    output_gate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latent_gate_range: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_gate_range: Option<[f64; 2]>,
     optimizer_step: Option<u64>,
     epochs: Option<usize>,
     best_val_accuracy: Option<f64>,
@@ -146,8 +151,9 @@ fn write_tensors(text: &mut String, tensors: &[TensorInfo]) {
 fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
     let gate = |name: &str| {
         let found = checkpoint.model.iter().find(|(n, _)| n == name);
-        found.map_or(f32::NAN, |(_, tensor)| tensor.data[0])
+        Spread::of(found.map_or(&[], |(_, tensor)| &tensor.data))
     };
+    let [latent_gate, output_gate] = ["latent_gate", "output_gate"].map(gate);
     let accuracies = checkpoint.history.as_ref().map(|h| &h.val_accuracies);
     Info {
         file: name_of(args),
@@ -159,8 +165,10 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
         },
         parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
         forward_flops: flops_per_sample(&checkpoint.config).0,
-        latent_gate: gate("latent_gate"),
-        output_gate: gate("output_gate"),
+        latent_gate: latent_gate.mean,
+        output_gate: output_gate.mean,
+        latent_gate_range: latent_gate.range,
+        output_gate_range: output_gate.range,
         optimizer_step: checkpoint.optimizer.as_ref().map(|o| o.step),
         epochs: checkpoint.history.as_ref().map(|h| h.train_losses.len()),
         best_val_accuracy: accuracies.and_then(|a| a.iter().copied().reduce(f64::max)),
@@ -171,16 +179,16 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
 }
 
 fn text(info: &Info) -> String {
+    let latent_gate = Spread { mean: info.latent_gate, range: info.latent_gate_range };
+    let output_gate = Spread { mean: info.output_gate, range: info.output_gate_range };
     let mut text = format!(
         "file         {} ({})\nholds        {}\nparameters   {}\nwork         {:.1} MFLOP for one answer\n\
-         gates        latent {:.4}, output {:.4}\n",
+         gates        latent {latent_gate:.4}, output {output_gate:.4}\n",
         info.file,
         bytes(info.bytes),
         info.kind,
         info.parameters,
-        info.forward_flops as f64 / 1e6,
-        info.latent_gate,
-        info.output_gate
+        info.forward_flops as f64 / 1e6
     );
     if let Some(step) = info.optimizer_step {
         let _ = writeln!(text, "optimiser    step {step}");

@@ -17,6 +17,26 @@ pub enum Update {
     Single,
 }
 
+/// What a gate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gates {
+    /// One number (SPEC.md).
+    Scalar,
+    /// A number for each of the d channels of a state.
+    Vector,
+}
+
+impl Gates {
+    /// Values of one gate of states of width d.
+    pub fn width(self, d: usize) -> usize {
+        match self {
+            Self::Scalar => 1,
+            Self::Vector => d,
+        }
+    }
+}
+
 /// Number format of matrix products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

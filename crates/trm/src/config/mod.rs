@@ -5,7 +5,7 @@ mod layers;
 mod validate;
 
 pub use choices::{
-    CheckpointActivations, Mixing, PositionTable, Positions, Precision, State, Supervision, Update,
+    CheckpointActivations, Gates, Mixing, PositionTable, Positions, Precision, State, Supervision, Update,
 };
 pub use layers::{ConfigError, ConfigLayers};
 
@@ -64,7 +64,9 @@ pub struct TrmConfig {
     pub init_noise: f64,
     /// Whether the answer is read off LayerNorm(y) instead of y.
     pub output_norm: bool,
-    /// First value of both gates.
+    /// Whether a gate is one number or has one for each channel.
+    pub gates: Gates,
+    /// First value of both gates, everywhere.
     pub gate_init: f64,
 
     /// Which answers the loss is taken of.
@@ -144,6 +146,7 @@ impl Default for TrmConfig {
             state_norm: false,
             init_noise: 0.0,
             output_norm: false,
+            gates: Gates::Scalar,
             gate_init: 0.1,
             supervision: Supervision::Last,
             segments: 1,

@@ -17,6 +17,7 @@ pub use run::{Ending, Observer, RunFolder, run};
 pub use trainer::{StepReport, Trainer};
 
 use crate::checkpoint::CheckpointError;
+use crate::tensor::Spread;
 use std::path::PathBuf;
 
 /// Why a run did not start or did not end well.
@@ -26,7 +27,7 @@ pub enum TrainError {
     #[error("there are no training puzzles; give --data FILE, or --set generate_samples=N to make some")]
     NoData,
     /// The loss or the gradient is no finite number.
-    #[error("{}", divergence_report(*epoch, *step, *loss, *grad_norm, *latent_gate, *output_gate, recent_norms))]
+    #[error("{}", divergence_report(*epoch, *step, *loss, *grad_norm, gates, recent_norms))]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
@@ -36,10 +37,8 @@ pub enum TrainError {
         loss: f64,
         /// Norm of its gradient.
         grad_norm: f64,
-        /// alpha
-        latent_gate: f32,
-        /// beta
-        output_gate: f32,
+        /// alpha and beta
+        gates: [Spread; 2],
         /// Norms of the steps before, newest last.
         recent_norms: Vec<f64>,
     },
@@ -78,8 +77,7 @@ fn divergence_report(
     step: u64,
     loss: f64,
     grad_norm: f64,
-    latent_gate: f32,
-    output_gate: f32,
+    [latent_gate, output_gate]: &[Spread; 2],
     recent: &[f64],
 ) -> String {
     let recent: Vec<String> = recent.iter().map(|norm| format!("{norm:.3e}")).collect();

@@ -13,6 +13,7 @@ use crate::model::{Budget, CELLS, Engine, Model, Params, Recording, States};
 use crate::ops::Dropout;
 use crate::parallel::Threads;
 use crate::sudoku::Puzzle;
+use crate::tensor::Spread;
 use serde::Serialize;
 
 /// What one step did.
@@ -222,7 +223,7 @@ impl Trainer {
 
     /// The record of the epoch that ends.
     fn record(&self, validation: Option<&Evaluation>, is_best: bool) -> EpochRecord {
-        let (progress, params) = (&self.progress, self.model.params());
+        let (progress, [latent_gate, output_gate]) = (&self.progress, self.gates());
         EpochRecord {
             epoch: progress.epoch,
             step: self.optimizer.step,
@@ -235,8 +236,10 @@ impl Trainer {
             lr: learning_rate(&self.config, self.optimizer.step.saturating_sub(1), self.total_steps()),
             grad_norm_mean: progress.grad_norms[0] / progress.step_in_epoch.max(1) as f64,
             grad_norm_max: progress.grad_norms[1],
-            latent_gate: f64::from(params.latent_gate.data[0]),
-            output_gate: f64::from(params.output_gate.data[0]),
+            latent_gate: latent_gate.mean,
+            output_gate: output_gate.mean,
+            latent_gate_range: latent_gate.range,
+            output_gate_range: output_gate.range,
             samples_per_s: progress.cells[0] as f64 / CELLS as f64 / progress.epoch_s.max(1e-9),
             elapsed_s: progress.elapsed_s,
             is_best,
@@ -300,14 +303,18 @@ impl Trainer {
         self.staying = (puzzles, states);
     }
 
+    fn gates(&self) -> [Spread; 2] {
+        let params = self.model.params();
+        [&params.latent_gate, &params.output_gate].map(|gate| Spread::of(&gate.data))
+    }
+
     pub(super) fn divergence(&self, loss: f64, grad_norm: f64) -> TrainError {
         TrainError::Diverged {
             epoch: self.progress.epoch + 1,
             step: self.optimizer.step + 1,
             loss,
             grad_norm,
-            latent_gate: self.model.params().latent_gate.data[0],
-            output_gate: self.model.params().output_gate.data[0],
+            gates: self.gates(),
             recent_norms: self.progress.recent_norms.clone(),
         }
     }
