@@ -165,6 +165,25 @@ fn json_is_one_object_a_line_and_quiet_is_silent() {
 }
 
 #[test]
+fn vector_gates_are_told_with_their_range_and_a_run_with_them_is_resumed() {
+    let folder = folder();
+    let mut arguments = tiny("vector", 2);
+    arguments.push("gates=vector".into());
+    let told = String::from_utf8(run(folder.path(), &as_strs(&arguments)).stderr).unwrap();
+    assert!(told.lines().any(|l| l.contains("gates 0.") && l.contains(" to 0.")), "{told}");
+    let info = succeed(folder.path(), &["info", "vector/trm_sudoku_production.pt"]);
+    let gates = info.lines().find(|line| line.starts_with("gates ")).unwrap();
+    assert_eq!(gates.matches(" to ").count(), 2, "{gates}");
+    assert!(info.contains("gates = \"vector\""), "{info}");
+    let history = std::fs::read_to_string(folder.path().join("vector/history.jsonl")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(history.lines().last().unwrap()).unwrap();
+    let range = &record["latent_gate_range"];
+    let mean = record["latent_gate"].as_f64().unwrap();
+    assert!(range[0].as_f64().unwrap() < mean && mean < range[1].as_f64().unwrap(), "{record}");
+    succeed(folder.path(), &["train", "--resume", "--run", "vector", "--quiet"]);
+}
+
+#[test]
 fn divergence_stops_with_advice_and_leaves_the_checkpoint() {
     let folder = folder();
     let mut arguments = tiny("diverging", 50);

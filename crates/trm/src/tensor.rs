@@ -1,5 +1,7 @@
 //! A named block of numbers: what parameters, gradients and checkpoints are made of.
 
+use std::fmt;
+
 /// Row-major f32 values with their shape. A scalar gate has shape `[1]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Tensor {
@@ -22,5 +24,48 @@ impl Tensor {
     }
 }
 
+/// Some values in short: their mean and, if there are several, the least and the largest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Their mean.
+    pub mean: f64,
+    /// The least and the largest of several.
+    pub range: Option<[f64; 2]>,
+}
+
+impl Spread {
+    /// Of these values.
+    pub fn of(values: &[f32]) -> Self {
+        let values = || values.iter().map(|v| f64::from(*v));
+        let range = [values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)];
+        let count = values().count();
+        Self { mean: values().sum::<f64>() / count as f64, range: (count > 1).then_some(range) }
+    }
+}
+
+impl fmt::Display for Spread {
+    /// `0.12`, or `0.12 (-0.03 to 0.40)`; all of them to the precision that is asked for.
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(&self.mean, f)?;
+        let Some([least, largest]) = self.range else { return Ok(()) };
+        f.write_str(" (")?;
+        fmt::Display::fmt(&least, f)?;
+        f.write_str(" to ")?;
+        fmt::Display::fmt(&largest, f)?;
+        f.write_str(")")
+    }
+}
+
 /// Tensors by name, in the order of the model's definition: PyTorch's `state_dict`.
 pub type StateDict = Vec<(String, Tensor)>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_value_is_told_alone_and_several_with_their_ends() {
+        assert_eq!(format!("{:.2}", Spread::of(&[0.125])), "0.12");
+        assert_eq!(format!("{:.1}", Spread::of(&[0.5, -0.25, 2.0])), "0.8 (-0.2 to 2.0)");
+    }
+}

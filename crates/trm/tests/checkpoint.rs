@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
-use trm::config::{TrmConfig, Update};
+use trm::config::{Gates, TrmConfig, Update};
 use trm::model::Params;
 use trm::tensor::Tensor;
 use zip::write::SimpleFileOptions;
@@ -61,6 +61,26 @@ fn both_formats_give_back_every_bit() {
                 checkpoint.write(&path).unwrap();
                 assert_eq!(Checkpoint::read(&path).unwrap(), checkpoint, "{ending}");
             }
+        }
+    });
+}
+
+#[test]
+fn vector_gates_are_kept_and_fit_no_model_of_scalar_ones() {
+    in_folder(|folder| {
+        for ending in ENDINGS {
+            let path = folder.join(format!("model.{ending}"));
+            let config = TrmConfig { gates: Gates::Vector, hidden_dim: 3, ..small_config() };
+            let model = Params::init(&config).state_dict(&config);
+            let gate = model.iter().find(|(name, _)| name == "output_gate").unwrap();
+            assert_eq!(gate.1, Tensor::filled(&[3], 0.1));
+            let checkpoint = Checkpoint { config, model, ..production(full_checkpoint()) };
+            checkpoint.write(&path).unwrap();
+            assert_eq!(Checkpoint::read(&path).unwrap(), checkpoint);
+            let scalar = TrmConfig { gates: Gates::Scalar, ..checkpoint.config.clone() };
+            Checkpoint { config: scalar, ..checkpoint }.write(&path).unwrap();
+            let error = Checkpoint::read(&path).unwrap_err().to_string();
+            assert!(error.contains("latent_gate has shape [3]; it should be [1]"), "{ending}: {error}");
         }
     });
 }

@@ -3,7 +3,7 @@
 
 use safetensors::SafeTensors;
 use trm::config::{
-    CheckpointActivations, Mixing, Positions, Precision, State, Supervision, TrmConfig, Update,
+    CheckpointActivations, ConfigLayers, Gates, Mixing, Positions, Precision, Supervision, TrmConfig,
 };
 use trm::model::{Batch, Engine, Model, Params, Recording, Shard, States};
 use trm::ops::{Dropout, cross_entropy};
@@ -40,6 +40,9 @@ impl Golden {
                 .get("positions")
                 .map_or(Positions::None, |p| serde_json::from_value(p.clone()).unwrap()),
             feedback: settings.get("feedback").is_some(),
+            gates: settings
+                .get("gates")
+                .map_or(Gates::Scalar, |g| serde_json::from_value(g.clone()).unwrap()),
             supervision: serde_json::from_value(settings["supervision"].clone()).unwrap(),
             l_layers: size("L_layers"),
             l_cycles: size("L_cycles"),
@@ -176,57 +179,57 @@ fn the_cell_model_with_attention_agrees_with_pytorch() {
     agrees_with_pytorch("cell");
 }
 
-/// A kind of model: update rule, state, mixing, positions, and whether the loss is taken of every cycle and the answer
-/// normalised.
-type Kind = (Update, State, Mixing, Positions, bool);
+#[test]
+fn vector_gates_agree_with_pytorch() {
+    agrees_with_pytorch("vector-documented");
+    agrees_with_pytorch("vector-original");
+}
 
-const EVERY_KIND: [Kind; 10] = [
-    (Update::Documented, State::Board, Mixing::None, Positions::None, false),
-    (Update::Original, State::Board, Mixing::None, Positions::None, false),
-    (Update::Documented, State::Board, Mixing::None, Positions::None, true),
-    (Update::Documented, State::Cell, Mixing::UnitMean, Positions::None, true),
-    (Update::Original, State::Candidate, Mixing::UnitMean, Positions::None, false),
-    (Update::Single, State::Candidate, Mixing::UnitMean, Positions::None, true),
-    (Update::Documented, State::Cell, Mixing::Attention, Positions::Rotary, false),
-    (Update::Original, State::Cell, Mixing::UnitAttention, Positions::Units, false),
-    (Update::Single, State::Cell, Mixing::UnitAttention, Positions::Rotary, true),
-    (Update::Documented, State::Cell, Mixing::TokenMlp, Positions::Learned, false),
+/// A kind of model: what its settings have beside those of [`larger_case`].
+type Kind = &'static str;
+
+const EVERY_KIND: [Kind; 14] = [
+    "update=documented",
+    "update=original",
+    "update=documented supervision=every output_norm=true",
+    "update=documented gates=vector",
+    "update=original gates=vector",
+    "state=cell mixing=unit_mean update=documented supervision=every output_norm=true state_norm=true",
+    "state=candidate mixing=unit_mean update=original",
+    "state=candidate mixing=unit_mean update=original gates=vector",
+    "state=candidate mixing=unit_mean update=single output_layers=0 supervision=every output_norm=true state_norm=true",
+    "state=cell mixing=attention positions=rotary update=documented gates=vector",
+    "state=cell mixing=unit_attention positions=units feedback=true update=original gates=vector",
+    "state=cell mixing=unit_attention positions=rotary feedback=true update=single output_layers=0 supervision=every \
+     output_norm=true state_norm=true",
+    "state=cell mixing=token_mlp positions=learned update=documented",
+    "state=cell mixing=token_mlp positions=learned update=original gates=vector",
 ];
 
 /// Enough puzzles for several shards and a ragged last one, with dropout.
-fn larger_case((update, state, mixing, positions, every): Kind, precision: Precision) -> (Model, Batch) {
-    let single = update == Update::Single;
+fn larger_case(kind: Kind, precision: Precision) -> (Model, Batch) {
     // Finite differences take long where a block has many tensors: there one block a stack has to do.
-    let layers = if single || matches!(mixing, Mixing::None | Mixing::UnitMean) { 2 } else { 1 };
-    let config = TrmConfig {
-        hidden_dim: 24,
-        l_layers: layers,
-        l_cycles: 2,
-        h_cycles: 3,
-        output_layers: if single { 0 } else { layers },
-        expansion: if state == State::Board { 4 } else { 1 },
-        dropout: 0.2,
-        update,
-        state,
-        mixing,
-        heads: 3,
-        positions,
-        feedback: mixing == Mixing::UnitAttention,
-        supervision: if every { Supervision::Every } else { Supervision::Last },
-        output_norm: every,
-        state_norm: every && state != State::Board,
-        precision,
-        ..TrmConfig::default()
-    };
-    config.validate().unwrap();
-    let rows = match mixing {
+    let few = kind.contains("attention") || kind.contains("token_mlp");
+    let (layers, expansion) = (if few { 1 } else { 2 }, if kind.contains("state") { 1 } else { 4 });
+    let sizes = format!(
+        "hidden_dim=24 L_layers={layers} output_layers={layers} expansion={expansion} L_cycles=2 H_cycles=3 heads=3 dropout=0.2"
+    );
+    let settings = sizes.split(' ').chain(kind.split_whitespace());
+    let layers = settings.fold(ConfigLayers::default(), |layers, setting| layers.set(setting).unwrap());
+    let config = TrmConfig { precision, ..layers.build().unwrap() };
+    let rows = match config.mixing {
         Mixing::None => 300,
         Mixing::UnitMean => 37,
         _ => 19,
     };
     let cells = (0..rows * 81).map(|i| (i * i / 7 % 10) as u8).collect();
     let targets = (0..rows * 81).map(|i| (i * i / 11 % 9) as u8).collect();
-    let model = Model::new(config.clone(), Params::init(&config), &Threads::new(1));
+    let mut params = Params::init(&config);
+    // Vectors whose factors differ, so that none can stand for another.
+    for gate in [&mut params.latent_gate, &mut params.output_gate] {
+        gate.data.iter_mut().enumerate().skip(1).for_each(|(i, g)| *g += 0.01 * i as f32);
+    }
+    let model = Model::new(config, params, &Threads::new(1));
     (model, Batch { cells, targets })
 }
 

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
-use trm::config::{Precision, TrmConfig, Update};
+use trm::config::{Gates, Precision, TrmConfig, Update};
 use trm::model::{Engine, Model, Params, Recording};
 use trm::parallel::Threads;
 use trm::sudoku::Grid;
@@ -134,6 +134,9 @@ fn what_pytorch_writes_is_loaded() {
     assert_eq!((&history.train_losses, &history.val_losses), (&vec![2.0, 1.5], &vec![2.1, 1.6]));
     assert_values(&original.model, 0.0, "dataclass");
     assert_close(&logits(&original), &numbers(&expected["logits"]), 1e-5, "logits");
+    let vector = read("vector_gate.pt").unwrap();
+    assert_eq!((original.config.gates, vector.config.gates), (Gates::Scalar, Gates::Vector));
+    assert_close(&logits(&vector), &numbers(&expected["logits"]), 1e-5, "logits with vector gates");
     // Half a unit in the last place of each type, relative to the largest value of a tensor.
     let cases = [
         ("double.pt", 0.0),

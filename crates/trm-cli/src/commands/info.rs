@@ -10,7 +10,7 @@ use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint, QuantisedCheckpoin
 use trm::config::TrmConfig;
 use trm::model::{flops_per_sample, paper};
 use trm::ops::WeightBits;
-use trm::tensor::StateDict;
+use trm::tensor::{Spread, StateDict};
 
 /// Options of `trm info`.
 #[derive(clap::Args)]
@@ -36,8 +36,13 @@ struct Info {
     nonzero: usize,
     forward_flops: u64,
     config: TrmConfig,
-    latent_gate: f32,
-    output_gate: f32,
+    /// Of each gate its mean, and its least and largest value if it is a vector.
+    latent_gate: f64,
+    output_gate: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latent_gate_range: Option<[f64; 2]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_gate_range: Option<[f64; 2]>,
     optimizer_step: Option<u64>,
     epochs: Option<usize>,
     best_val_accuracy: Option<f64>,
@@ -169,8 +174,9 @@ fn write_tensors(text: &mut String, tensors: &[TensorInfo]) {
 fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
     let gate = |name: &str| {
         let found = checkpoint.model.iter().find(|(n, _)| n == name);
-        found.map_or(f32::NAN, |(_, tensor)| tensor.data[0])
+        Spread::of(found.map_or(&[], |(_, tensor)| &tensor.data))
     };
+    let [latent_gate, output_gate] = ["latent_gate", "output_gate"].map(gate);
     let accuracies = checkpoint.history.as_ref().map(|h| &h.val_accuracies);
     Info {
         file: name_of(args),
@@ -183,8 +189,10 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
         parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
         nonzero: checkpoint.model.iter().flat_map(|(_, t)| &t.data).filter(|v| **v != 0.0).count(),
         forward_flops: flops_per_sample(&checkpoint.config).0,
-        latent_gate: gate("latent_gate"),
-        output_gate: gate("output_gate"),
+        latent_gate: latent_gate.mean,
+        output_gate: output_gate.mean,
+        latent_gate_range: latent_gate.range,
+        output_gate_range: output_gate.range,
         optimizer_step: checkpoint.optimizer.as_ref().map(|o| o.step),
         epochs: checkpoint.history.as_ref().map(|h| h.train_losses.len()),
         best_val_accuracy: accuracies.and_then(|a| a.iter().copied().reduce(f64::max)),
@@ -212,9 +220,11 @@ fn describe_quantised(args: &InfoArgs, quantised: QuantisedCheckpoint) -> Info {
 }
 
 fn text(info: &Info) -> String {
+    let latent_gate = Spread { mean: info.latent_gate, range: info.latent_gate_range };
+    let output_gate = Spread { mean: info.output_gate, range: info.output_gate_range };
     let mut text = format!(
         "file         {} ({})\nholds        {}\nparameters   {}\nwork         {:.1} MFLOP for one answer\n\
-         gates        latent {:.4}, output {:.4}\n",
+         gates        latent {latent_gate:.4}, output {output_gate:.4}\n",
         info.file,
         bytes(info.bytes),
         info.kind,
@@ -222,9 +232,7 @@ fn text(info: &Info) -> String {
             zeros if zeros > 0.01 => format!("{}, of which {} are zero", info.parameters, percent(zeros)),
             _ => info.parameters.to_string(),
         },
-        info.forward_flops as f64 / 1e6,
-        info.latent_gate,
-        info.output_gate
+        info.forward_flops as f64 / 1e6
     );
     if let Some(step) = info.optimizer_step {
         let _ = writeln!(text, "optimiser    step {step}");

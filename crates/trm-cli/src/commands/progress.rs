@@ -180,19 +180,18 @@ impl Observer for Progress {
         if let Some(bars) = &self.bars {
             bars.epochs.set_position(record.epoch as u64);
         }
+        let [latent_gate, output_gate] = record.gates();
         let validation = validation_text(
             record.val_loss,
             [record.val_cell_accuracy, record.val_blank_accuracy, record.val_board_accuracy],
         );
         self.line(&format!(
-            "epoch {}/{}: training {:.4} {}; {validation}{}; gates {:.2} {:.2}; {:.0}/s, {}",
+            "epoch {}/{}: training {:.4} {}; {validation}{}; gates {latent_gate:.2} {output_gate:.2}; {:.0}/s, {}",
             record.epoch,
             trainer.config().epochs,
             record.train_loss,
             percent(record.train_cell_accuracy),
             if record.is_best { " *" } else { "" },
-            record.latent_gate,
-            record.output_gate,
             record.samples_per_s,
             duration(record.elapsed_s)
         ));

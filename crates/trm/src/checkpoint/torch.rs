@@ -5,7 +5,7 @@ use super::pickle_writer::{self, Object, dict};
 use super::torch_zip::{self, TorchZip};
 use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
 use crate::atomic_file::write_atomically;
-use crate::config::{ConfigLayers, TrmConfig, Update};
+use crate::config::{ConfigLayers, Gates, TrmConfig, Update};
 use crate::tensor::{StateDict, Tensor};
 use crate::train::optimizer::is_decayed;
 use half::{bf16, f16};
@@ -223,7 +223,10 @@ impl Reader {
         let output_layers = model.iter().filter(|(name, _)| is_output_block(name)).count();
         layers = layers.set(&format!("output_layers={}", output_layers.max(1))).map_err(|e| e.to_string())?;
         let config = layers.build().map_err(|e| format!("its configuration: {e}"))?;
-        Ok(TrmConfig { update: Update::Original, ..config })
+        let gate = model.iter().find(|(name, _)| name == "latent_gate");
+        let is_vector = gate.is_some_and(|(_, gate)| gate.shape == [config.hidden_dim]);
+        let gates = if is_vector { Gates::Vector } else { Gates::Scalar };
+        Ok(TrmConfig { update: Update::Original, gates, ..config })
     }
 
     fn losses(&self, root: Id) -> Option<Losses> {

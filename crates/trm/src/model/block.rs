@@ -4,15 +4,14 @@
 //! With `mixing = "unit_mean"` GELU sees `W1 n + b1 + sum over kinds k of M_k mean_k(n)`, where `mean_k(n)` is the mean over
 //! the row, column, box or cell that a vector lies in. With attention or a token MLP a block mixes the cells first (`mixer.rs`).
 //!
-//! The gate is 1 and no parameter under `update = "documented"`, where blocks are pure transforms; it is the learned
-//! gate under `update = "original"`.
+//! The gate is the learned one under `update = "original"`. Otherwise blocks are pure transforms: it is 1 and no parameter.
 
 use super::mixer::{Mixer, MixerRowSums, MixerTape, mixer_backward, mixer_forward};
 use super::packed::PackedBlock;
 use super::params::BlockParams;
-use crate::config::TrmConfig;
+use crate::config::{TrmConfig, Update};
 use crate::ops::{
-    Dropout, add_scaled, add_to_members, dot, gelu_backward, gelu_forward, layer_norm_backward,
+    Dropout, add_to_members, gate_backward, gate_forward, gelu_backward, gelu_forward, layer_norm_backward,
     layer_norm_forward, linear_backward_bias, linear_backward_input, linear_forward, product, sum_units,
 };
 use crate::sudoku::Units;
@@ -49,6 +48,8 @@ pub struct BlockTape {
 /// Gradients that are sums over rows and small enough for every shard to keep its own.
 #[derive(Clone, Debug)]
 pub struct BlockRowSums {
+    /// The gate, `[1]` or `[d]`; empty where no gate acts inside the blocks.
+    pub gate: Vec<f32>,
     /// Of the mixer before the MLP.
     pub mixer: Option<MixerRowSums>,
     /// `[d]` each: LayerNorm's gain and bias, b2.
@@ -78,8 +79,8 @@ pub struct Application<'a> {
     pub mixer: Option<&'a Mixer>,
     /// Number of this application among all of the recursion.
     pub site: usize,
-    /// What f(h) is multiplied by.
-    pub gate: f32,
+    /// What f(h) is multiplied by, `[1]` or `[d]`.
+    pub gate: &'a [f32],
 }
 
 impl Application<'_> {
@@ -140,7 +141,9 @@ impl BlockRowSums {
     pub fn new(config: &TrmConfig) -> Self {
         let d = config.hidden_dim;
         let zeros = || vec![0.0; d];
+        let gate = if config.update == Update::Original { config.gates.width(d) } else { 0 };
         Self {
+            gate: vec![0.0; gate],
             mixer: Mixer::new(config).map(|mixer| MixerRowSums::new(&mixer, d)),
             gain: zeros(),
             norm_bias: zeros(),
@@ -209,7 +212,7 @@ pub fn block_forward(
     application.drop(slope, wide, false);
     linear_forward(activation, &packed.contract, &params.contract.bias.data, branch);
     application.drop(branch, d, true);
-    add_scaled(h, application.gate, branch);
+    gate_forward(h, application.gate, branch);
 }
 
 /// The part of kind k in values `[kinds, rows / 9, width]`, where all rows of that width hold `values`.
@@ -218,7 +221,7 @@ fn of_kind(units: &mut [f32], values: usize, k: usize) -> &mut [f32] {
 }
 
 /// Turns `d_h`, the gradient of the block's result, into the gradient of its input, in place; leaves in the tape
-/// what the weights' gradients are made of, adds to `sums`, and returns the gradient of the gate.
+/// what the weights' gradients are made of, and adds to `sums`.
 ///
 /// # Shapes
 /// `d_h` is `[rows, d]`; `scratch` holds [`scratch_per_row`] values for each row.
@@ -230,16 +233,16 @@ pub fn block_backward(
     d_h: &mut [f32],
     scratch: &mut [f32],
     application: Application,
-) -> f32 {
+) {
     let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
     let rows = d_h.len() / d;
     let at = Places::new(&application, rows, [d, wide]);
     let branch = &mut tape.branch[at.narrow.clone()];
     let slope = &mut tape.slope[at.wide];
 
-    let d_gate = dot(d_h, branch);
+    gate_backward(d_h, branch, &mut sums.gate);
     branch.fill(0.0);
-    add_scaled(branch, application.gate, d_h);
+    gate_forward(branch, application.gate, d_h);
     application.drop(branch, d, true);
     linear_backward_bias(branch, &mut sums.contract_bias);
     let d_activation = &mut scratch[..rows * wide];
@@ -265,6 +268,8 @@ pub fn block_backward(
         [&mut sums.gain, &mut sums.norm_bias],
     );
     let mixed = (&params.mixer, &packed.mixer, &mut tape.mixer, &mut sums.mixer);
-    let (Some(params), Some(packed), Some(tape), Some(sums)) = mixed else { return d_gate };
-    d_gate + mixer_backward(params, packed, tape, sums, d_h, scratch, application)
+    if let (Some(params), Some(packed), Some(tape), Some(mixer_sums)) = mixed {
+        let sums = (mixer_sums, &mut sums.gate[..]);
+        mixer_backward(params, packed, tape, sums, d_h, scratch, application);
+    }
 }

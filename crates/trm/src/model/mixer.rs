@@ -12,8 +12,8 @@ use super::packed::PackedMixer;
 use super::params::MixerParams;
 use crate::config::{Mixing, Positions, TrmConfig};
 use crate::ops::{
-    CellAttention, add_scaled, dot, gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward,
-    linear_backward_bias, linear_backward_input, linear_forward, transpose,
+    CellAttention, gate_backward, gate_forward, gelu_backward, gelu_forward, layer_norm_backward,
+    layer_norm_forward, linear_backward_bias, linear_backward_input, linear_forward, transpose,
 };
 use crate::sudoku::Units;
 
@@ -228,11 +228,11 @@ pub fn mixer_forward(
     linear_forward(at.left, &packed.leave, &params.leave.bias.data, at.branch);
     application.drop_mixed(at.branch, d);
     mixer.leave(d, at.branch, state);
-    add_scaled(h, application.gate, state);
+    gate_forward(h, application.gate, state);
 }
 
 /// Turns `d_h`, the gradient of the result, into the gradient of the input, in place; leaves in the tape what the weights'
-/// gradients are made of, adds to `sums`, and returns the gradient of the gate.
+/// gradients are made of, and adds to `sums` and to the gradient of the gate.
 ///
 /// # Shapes
 /// As for [`mixer_forward`].
@@ -240,21 +240,22 @@ pub fn mixer_backward(
     params: &MixerParams,
     packed: &PackedMixer,
     tape: &mut MixerTape,
-    sums: &mut MixerRowSums,
+    (sums, d_gate): (&mut MixerRowSums, &mut [f32]),
     d_h: &mut [f32],
     scratch: &mut [f32],
     application: Application,
-) -> f32 {
-    let Some(mixer) = application.mixer else { return 0.0 };
+) {
+    let Some(mixer) = application.mixer else { return };
     let d = params.norm.weight.data.len();
     let rows = d_h.len() / d;
     let at = tape.slot(application.slot, rows, d, mixer.widths(d));
     let [enter_bias, leave_bias] = &mut sums.biases;
     let (seen, scratch) = scratch.split_at_mut(rows * d);
-    mixer.enter(d, d_h, seen);
-    let d_gate = dot(seen, at.branch);
-    at.branch.fill(0.0);
-    add_scaled(at.branch, application.gate, seen);
+    mixer.leave(d, at.branch, seen);
+    gate_backward(d_h, seen, d_gate);
+    seen.fill(0.0);
+    gate_forward(seen, application.gate, d_h);
+    mixer.enter(d, seen, at.branch);
     application.drop_mixed(at.branch, d);
 
     let vectors = |values: &[f32], width: usize| values.len() / width;
@@ -273,5 +274,4 @@ pub fn mixer_backward(
     mixer.leave(d, seen, d_normed);
     let (gain, [d_gain, d_bias]) = (&params.norm.weight.data, &mut sums.norm);
     layer_norm_backward(d_normed, at.normalised, at.inv_std, gain, d_h, [d_gain, d_bias]);
-    d_gate
 }

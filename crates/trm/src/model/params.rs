@@ -54,9 +54,9 @@ pub struct BlockParams {
 /// All parameters of a model; gradients and optimiser moments have the same type.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Params {
-    /// alpha, `[1]`
+    /// alpha, `[1]`, or `[d]` with `gates = "vector"`
     pub latent_gate: Tensor,
-    /// beta, `[1]`
+    /// beta, of the same shape
     pub output_gate: Tensor,
     /// The channels that one token is embedded from, to d: 810 to d for a state of the whole board.
     pub input_proj: Linear,
@@ -107,10 +107,11 @@ struct Builder<F>(F);
 impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
     fn params(&mut self, config: &TrmConfig) -> Params {
         let d = config.hidden_dim;
+        let gate = [config.gates.width(d)];
         let [inputs, logits] = config.state.widths();
         Params {
-            latent_gate: self.tensor("latent_gate", &[1]),
-            output_gate: self.tensor("output_gate", &[1]),
+            latent_gate: self.tensor("latent_gate", &gate),
+            output_gate: self.tensor("output_gate", &gate),
             input_proj: self.linear("input_proj", inputs, d),
             positions: (config.position_tables().iter())
                 .map(|table| self.tensor(&format!("positions.{}.weight", table.name), &[table.places, d]))
@@ -222,8 +223,8 @@ impl Params {
         }
         let cell_inputs = params.positions.iter_mut().chain(&mut params.feedback);
         cell_inputs.for_each(|table| draw(table, config.state.channels()));
-        params.latent_gate.data[0] = config.gate_init as f32;
-        params.output_gate.data[0] = config.gate_init as f32;
+        params.latent_gate.data.fill(config.gate_init as f32);
+        params.output_gate.data.fill(config.gate_init as f32);
         params
     }
 

@@ -21,9 +21,9 @@ use super::shard::{NormTape, Recording, Shard};
 use super::stack::Stack;
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, QuantisedWeight, add_positions, add_scaled, cross_entropy_backward, dot,
-    layer_norm_backward, layer_norm_forward, linear_backward_input, linear_forward, one_hot_linear_forward,
-    rms_norm_backward, rms_norm_forward,
+    Dropout, Format, QuantisedWeight, add_positions, add_scaled, cross_entropy_backward, gate_backward,
+    gate_forward, layer_norm_backward, layer_norm_forward, linear_backward_input, linear_forward,
+    one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
 };
 use crate::parallel::Threads;
 
@@ -141,7 +141,7 @@ impl Model {
         let at = self.place(s, h, l, dropout);
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
         stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, &mut s.scratch, at.application);
-        self.update_state(&mut s.z, &s.h, self.params.latent_gate.data[0]);
+        self.update_state(&mut s.z, &s.h, &self.params.latent_gate.data);
         self.normalise(&mut s.tapes[at.cycle].latent_norm, &mut s.z, at.application.slot);
         self.keep(&mut s.tapes[at.cycle].latent_result, &s.h, at.application.slot);
     }
@@ -156,7 +156,7 @@ impl Model {
         let at = self.place_of_output(s, h, dropout);
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
         stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, &mut s.scratch, at.application);
-        self.update_state(&mut s.y, &s.h, self.params.output_gate.data[0]);
+        self.update_state(&mut s.y, &s.h, &self.params.output_gate.data);
         self.normalise(&mut s.tapes[at.cycle].output_norm, &mut s.y, at.application.slot);
         self.keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
     }
@@ -187,9 +187,9 @@ impl Model {
         linear_forward(&s.answer, &self.packed.output_proj, bias, &mut s.logits);
     }
 
-    fn update_state(&self, state: &mut [f32], result: &[f32], gate: f32) {
+    fn update_state(&self, state: &mut [f32], result: &[f32], gate: &[f32]) {
         match self.config.update {
-            Update::Documented => add_scaled(state, gate, result),
+            Update::Documented => gate_forward(state, gate, result),
             Update::Original | Update::Single => state.copy_from_slice(result),
         }
     }
@@ -279,13 +279,12 @@ impl Model {
         let at = self.place(s, h, l, dropout);
         let tape = &mut s.tapes[at.cycle];
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
-        let gate = self.params.latent_gate.data[0];
         self.normalise_backward(&mut tape.latent_norm, &mut s.d_z, at.application.slot);
         let result = kept(&tape.latent_result, at.application.slot, s.d_z.len());
-        s.sums.latent_gate += self.update_state_backward(&mut s.h, &s.d_z, result, gate);
-        let sums = &mut s.sums.latent;
-        let d_gate = stack.backward(&mut tape.latent, sums, &mut s.h, &mut s.scratch, at.application);
-        self.identity_path_backward(&mut s.d_z, &s.h, &mut s.sums.latent_gate, d_gate);
+        let gate = (&self.params.latent_gate.data[..], &mut s.sums.latent_gate[..]);
+        self.update_state_backward(&mut s.h, &s.d_z, result, gate);
+        stack.backward(&mut tape.latent, &mut s.sums.latent, &mut s.h, &mut s.scratch, at.application);
+        self.identity_path_backward(&mut s.d_z, &s.h);
         if self.config.update != Update::Single {
             add_scaled(&mut s.d_y, 1.0, &s.h);
         }
@@ -301,41 +300,39 @@ impl Model {
         let at = self.place_of_output(s, h, dropout);
         let tape = &mut s.tapes[at.cycle];
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
-        let gate = self.params.output_gate.data[0];
         self.normalise_backward(&mut tape.output_norm, &mut s.d_y, at.application.slot);
         let result = kept(&tape.output_result, at.application.slot, s.d_y.len());
-        s.sums.output_gate += self.update_state_backward(&mut s.h, &s.d_y, result, gate);
-        let sums = &mut s.sums.output;
-        let d_gate = stack.backward(&mut tape.output, sums, &mut s.h, &mut s.scratch, at.application);
-        self.identity_path_backward(&mut s.d_y, &s.h, &mut s.sums.output_gate, d_gate);
+        let gate = (&self.params.output_gate.data[..], &mut s.sums.output_gate[..]);
+        self.update_state_backward(&mut s.h, &s.d_y, result, gate);
+        stack.backward(&mut tape.output, &mut s.sums.output, &mut s.h, &mut s.scratch, at.application);
+        self.identity_path_backward(&mut s.d_y, &s.h);
         add_scaled(&mut s.d_z, 1.0, &s.h);
     }
 
-    /// Gradient of the stack's result from the gradient of the new state; returns the gate's, if it acts here.
-    fn update_state_backward(&self, d_result: &mut [f32], d_state: &[f32], result: &[f32], gate: f32) -> f32 {
+    /// Gradient of the stack's result from the gradient of the new state; adds that of the gate, if it acts here.
+    fn update_state_backward(
+        &self,
+        d_result: &mut [f32],
+        d_state: &[f32],
+        result: &[f32],
+        (gate, d_gate): (&[f32], &mut [f32]),
+    ) {
         match self.config.update {
             Update::Documented => {
                 d_result.fill(0.0);
-                add_scaled(d_result, gate, d_state);
-                dot(d_state, result)
+                gate_forward(d_result, gate, d_state);
+                gate_backward(d_state, result, d_gate);
             }
-            Update::Original | Update::Single => {
-                d_result.copy_from_slice(d_state);
-                0.0
-            }
+            Update::Original | Update::Single => d_result.copy_from_slice(d_state),
         }
     }
 
     /// Adds what reached the old state through the stack to what reached it directly (documented), or replaces the
-    /// latter (original: the old state is only seen through the stack); counts the gates inside the blocks.
-    fn identity_path_backward(&self, d_state: &mut [f32], d_input: &[f32], d_gate: &mut f32, in_blocks: f32) {
+    /// latter (original, single: the old state is only seen through the stack).
+    fn identity_path_backward(&self, d_state: &mut [f32], d_input: &[f32]) {
         match self.config.update {
             Update::Documented => add_scaled(d_state, 1.0, d_input),
-            Update::Original => {
-                d_state.copy_from_slice(d_input);
-                *d_gate += in_blocks;
-            }
-            Update::Single => d_state.copy_from_slice(d_input),
+            Update::Original | Update::Single => d_state.copy_from_slice(d_input),
         }
     }
 
@@ -347,16 +344,23 @@ impl Model {
     }
 
     fn place<'a>(&'a self, s: &Shard, h: usize, l: usize, dropout: &'a Dropout) -> Place<'a> {
-        self.numbered(s, h, l, self.params.latent_gate.data[0], dropout)
+        self.numbered(s, h, l, &self.params.latent_gate.data, dropout)
     }
 
     fn place_of_output<'a>(&'a self, s: &Shard, h: usize, dropout: &'a Dropout) -> Place<'a> {
-        let mut at = self.numbered(s, h, self.config.l_cycles, self.params.output_gate.data[0], dropout);
+        let mut at = self.numbered(s, h, self.config.l_cycles, &self.params.output_gate.data, dropout);
         at.application.slot = 0;
         at
     }
 
-    fn numbered<'a>(&'a self, s: &Shard, h: usize, l: usize, gate: f32, dropout: &'a Dropout) -> Place<'a> {
+    fn numbered<'a>(
+        &'a self,
+        s: &Shard,
+        h: usize,
+        l: usize,
+        gate: &'a [f32],
+        dropout: &'a Dropout,
+    ) -> Place<'a> {
         let c = &self.config;
         let layers = c.l_layers.max(c.output_layers);
         let application = Application {
@@ -367,7 +371,7 @@ impl Model {
             units: c.units(),
             mixer: self.mixer.as_ref(),
             site: (h * (c.l_cycles + 1) + l) * layers,
-            gate: if c.update == Update::Original { gate } else { 1.0 },
+            gate: if c.update == Update::Original { gate } else { &[1.0] },
         };
         Place { cycle: h % s.tapes.len(), application }
     }

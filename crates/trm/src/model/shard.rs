@@ -82,10 +82,10 @@ impl NormTape {
 /// Gradients that a shard sums over its own rows.
 #[derive(Clone, Debug)]
 pub struct RowSums {
-    /// d loss / d alpha
-    pub latent_gate: f32,
-    /// d loss / d beta
-    pub output_gate: f32,
+    /// d loss / d alpha, where it acts on the result of R: `[1]` or `[d]`
+    pub latent_gate: Vec<f32>,
+    /// d loss / d beta, where it acts on the result of O
+    pub output_gate: Vec<f32>,
     /// Gain and bias of the normalised answer, `[d]` each.
     pub output_norm: [Vec<f32>; 2],
     /// One for each block of R.
@@ -184,8 +184,8 @@ impl Shard {
             d_y: gradient(),
             d_z: gradient(),
             sums: RowSums {
-                latent_gate: 0.0,
-                output_gate: 0.0,
+                latent_gate: zeros(config.gates.width(d)),
+                output_gate: zeros(config.gates.width(d)),
                 output_norm: [zeros(d), zeros(d)],
                 latent: vec![BlockRowSums::new(config); config.l_layers],
                 output: vec![BlockRowSums::new(config); config.output_layers],

@@ -27,7 +27,7 @@ impl Stack<'_> {
         }
     }
 
-    /// The gradient of the first h in place of that of the last; returns the gradient of the gate.
+    /// The gradient of the first h in place of that of the last.
     pub fn backward(
         &self,
         tape: &mut [BlockTape],
@@ -35,12 +35,10 @@ impl Stack<'_> {
         d_h: &mut [f32],
         scratch: &mut [f32],
         application: Application,
-    ) -> f32 {
-        let mut d_gate = 0.0;
+    ) {
         for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate().rev() {
             let application = Application { site: application.site + k, ..application };
-            d_gate += block_backward(params, packed, &mut tape[k], &mut sums[k], d_h, scratch, application);
+            block_backward(params, packed, &mut tape[k], &mut sums[k], d_h, scratch, application);
         }
-        d_gate
     }
 }

@@ -121,8 +121,11 @@ pub fn row_sum_gradients(grads: &mut Params, shards: &mut [Shard]) {
         values.fill(0.0);
     };
     for s in shards {
-        take(&mut grads.latent_gate.data, std::slice::from_mut(&mut s.sums.latent_gate));
-        take(&mut grads.output_gate.data, std::slice::from_mut(&mut s.sums.output_gate));
+        take(&mut grads.latent_gate.data, &mut s.sums.latent_gate);
+        take(&mut grads.output_gate.data, &mut s.sums.output_gate);
+        // Gates inside the blocks, if they act there.
+        s.sums.latent.iter_mut().for_each(|block| take(&mut grads.latent_gate.data, &mut block.gate));
+        s.sums.output.iter_mut().for_each(|block| take(&mut grads.output_gate.data, &mut block.gate));
         if let (Some(weight), Some(feedback)) = (&mut grads.feedback, &mut s.feedback) {
             take(&mut weight.data, &mut feedback.d_weight);
         }

@@ -11,6 +11,7 @@ mod dropout;
 mod embedding;
 #[cfg(test)]
 mod every_level;
+mod gate;
 mod gelu;
 #[cfg(test)]
 mod gradient_check;
@@ -32,6 +33,7 @@ pub use cell_attention::CellAttention;
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use dropout::Dropout;
 pub use embedding::{embedding_backward, embedding_forward};
+pub use gate::{gate_backward, gate_forward};
 pub use gelu::{gelu_backward, gelu_forward};
 pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use linear::{

@@ -1,10 +1,11 @@
 //! The picture of a training history: loss on the left, accuracies on the right.
 
-use super::canvas::Canvas;
+use super::canvas::{Canvas, Font};
 use super::panel::{Axis, Curve, Panel, TRAINING, loss_range};
-use super::{BLUE, Figure, GREEN, PlotError, VERMILION, heading, save};
+use super::{BLUE, FAINT_INK, Figure, GREEN, PlotError, VERMILION, heading, save};
 use crate::train::history::EpochRecord;
 use plotters::prelude::*;
+use plotters::style::text_anchor::HPos;
 use std::path::Path;
 
 /// Draws the records.
@@ -28,6 +29,9 @@ impl Figure for History<'_> {
         let records = self.records;
         let best = records.iter().rev().find(|r| r.is_best);
         heading(canvas, self.title, &summary(records, best))?;
+        let [latent, output] = records[records.len() - 1].gates();
+        let gates = format!("gates at the end: latent {latent:.3}, output {output:.3}");
+        canvas.text((30.0, 525.0), HPos::Left, &gates, Font { size: 13.0, bold: false, color: FAINT_INK })?;
         let share = |value: Option<f64>| value.map(|v| 100.0 * v);
         let curve = |name, color, value: &dyn Fn(&EpochRecord) -> Option<f64>| {
             Curve::new(name, color, records.iter().filter_map(|r| Some((r.epoch as f64, value(r)?))))
@@ -103,6 +107,8 @@ mod tests {
             grad_norm_max: 2.0,
             latent_gate: 0.1,
             output_gate: 0.1,
+            latent_gate_range: None,
+            output_gate_range: None,
             samples_per_s: 100.0,
             elapsed_s: epoch as f64,
             is_best: false,
@@ -143,6 +149,14 @@ mod tests {
                 assert!(svg.contains(label), "{epochs} epochs: {label}");
             }
         }
+    }
+
+    #[test]
+    fn gates_are_told_with_their_range_if_they_are_vectors() {
+        let mut records = history(3);
+        records[2].latent_gate_range = Some([-0.25, 0.5]);
+        let svg = drawn("gates", &records);
+        assert!(svg.contains("latent 0.100 (-0.250 to 0.500), output 0.100"), "{svg}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The record of each epoch, and `history.jsonl`: one record a line.
 
 use crate::atomic_file::write_atomically;
+use crate::tensor::Spread;
 use serde::{Deserialize, Deserializer, Serialize};
 use std::io::{self, Write};
 use std::path::Path;
@@ -35,12 +36,18 @@ pub struct EpochRecord {
     /// Largest of these norms.
     #[serde(deserialize_with = "number_or_null")]
     pub grad_norm_max: f64,
-    /// alpha
+    /// alpha, or the mean of its values
     #[serde(deserialize_with = "number_or_null")]
     pub latent_gate: f64,
-    /// beta
+    /// beta, or the mean of its values
     #[serde(deserialize_with = "number_or_null")]
     pub output_gate: f64,
+    /// The least and the largest value of alpha, if it is a vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latent_gate_range: Option<[f64; 2]>,
+    /// The least and the largest value of beta, if it is a vector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_gate_range: Option<[f64; 2]>,
     /// Training puzzles a second.
     #[serde(deserialize_with = "number_or_null")]
     pub samples_per_s: f64,
@@ -49,6 +56,14 @@ pub struct EpochRecord {
     pub elapsed_s: f64,
     /// Best validation accuracy so far.
     pub is_best: bool,
+}
+
+impl EpochRecord {
+    /// alpha and beta in short.
+    pub fn gates(&self) -> [Spread; 2] {
+        [(self.latent_gate, self.latent_gate_range), (self.output_gate, self.output_gate_range)]
+            .map(|(mean, range)| Spread { mean, range })
+    }
 }
 
 /// Writes all records; the old file stays until the new one is complete.
@@ -101,6 +116,8 @@ mod tests {
             grad_norm_max: 7e5,
             latent_gate: -0.1,
             output_gate: 0.1,
+            latent_gate_range: (epoch > 1).then_some([-0.3, 0.2]),
+            output_gate_range: None,
             samples_per_s: 123.4,
             elapsed_s: 1e9,
             is_best: epoch == 2,
@@ -117,6 +134,18 @@ mod tests {
             assert_eq!(read_jsonl(&path).unwrap(), records);
             assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), count);
         }
+    }
+
+    #[test]
+    fn records_of_runs_before_vector_gates_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("history.jsonl");
+        let old = r#"{"epoch":1,"step":10,"train_loss":0.5,"train_cell_accuracy":0.1,"val_loss":null,"val_cell_accuracy":null,"val_blank_accuracy":null,"val_board_accuracy":null,"lr":0.0001,"grad_norm_mean":0.3,"grad_norm_max":1.0,"latent_gate":0.1,"output_gate":0.2,"samples_per_s":10.0,"elapsed_s":1.0,"is_best":true}"#;
+        std::fs::write(&path, format!("{old}\n")).unwrap();
+        let record = &read_jsonl(&path).unwrap()[0];
+        assert_eq!(record.gates().map(|gate| gate.to_string()), ["0.1", "0.2"]);
+        // A record of a scalar gate is written as it always was.
+        assert!(!serde_json::to_string(record).unwrap().contains("gate_range"));
     }
 
     #[test]

@@ -1,18 +1,25 @@
 //! Training: optimiser, schedule, the run and its folder.
 
 pub mod compare;
+mod data;
+mod draw;
 pub mod history;
 pub mod optimizer;
 pub mod paper;
+mod progress;
 mod pruning;
+mod resume;
 mod run;
 pub mod schedule;
 mod trainer;
 
+pub use data::{TrainingData, split_data};
+pub use progress::Progress;
 pub use run::{Ending, Observer, RunFolder, run};
-pub use trainer::{Progress, StepReport, Trainer, TrainingData, split_data};
+pub use trainer::{StepReport, Trainer};
 
 use crate::checkpoint::CheckpointError;
+use crate::tensor::Spread;
 use std::path::PathBuf;
 
 /// Why a run did not start or did not end well.
@@ -22,7 +29,7 @@ pub enum TrainError {
     #[error("there are no training puzzles; give --data FILE, or --set generate_samples=N to make some")]
     NoData,
     /// The loss or the gradient is no finite number.
-    #[error("{}", divergence_report(*epoch, *step, *loss, *grad_norm, *latent_gate, *output_gate, recent_norms))]
+    #[error("{}", divergence_report(*epoch, *step, *loss, *grad_norm, gates, recent_norms))]
     Diverged {
         /// Epoch, from 1.
         epoch: usize,
@@ -32,10 +39,8 @@ pub enum TrainError {
         loss: f64,
         /// Norm of its gradient.
         grad_norm: f64,
-        /// alpha
-        latent_gate: f32,
-        /// beta
-        output_gate: f32,
+        /// alpha and beta
+        gates: [Spread; 2],
         /// Norms of the steps before, newest last.
         recent_norms: Vec<f64>,
     },
@@ -74,8 +79,7 @@ fn divergence_report(
     step: u64,
     loss: f64,
     grad_norm: f64,
-    latent_gate: f32,
-    output_gate: f32,
+    [latent_gate, output_gate]: &[Spread; 2],
     recent: &[f64],
 ) -> String {
     let recent: Vec<String> = recent.iter().map(|norm| format!("{norm:.3e}")).collect();

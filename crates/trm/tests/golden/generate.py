@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the numbers that the Rust models are tested against: documented, original, candidate and
-cell.safetensors, and those
-of paper.py.
+"""Writes the numbers that the Rust models are tested against: documented, original, candidate,
+cell, vector-documented and vector-original.safetensors, and those of paper.py.
 
     python3 -m venv ~/.cache/trm/torch-venv && ~/.cache/trm/torch-venv/bin/pip install torch
     ~/.cache/trm/torch-venv/bin/python crates/trm/tests/golden/generate.py            # writes the files here
@@ -92,7 +91,14 @@ CELL = {
 }
 # Files and their seeds, chosen so that this model in f32 agrees with itself in f64 to 1e-6. With most seeds
 # some weight has a first gradient so near zero that Adam's g / |g| magnifies its rounding beyond 1e-5.
-SEEDS = {"documented": 2, "original": 3, "candidate": 4, "cell": 5}
+SEEDS = {
+    "documented": 2,
+    "original": 3,
+    "candidate": 4,
+    "cell": 5,
+    "vector-documented": 2,
+    "vector-original": 3,
+}
 GATES = {"latent_gate": 0.37, "output_gate": 0.61}
 # Largest difference --check accepts, relative to the largest value of the tensor: a few roundings to f32.
 TOLERANCE = 1e-6
@@ -231,8 +237,9 @@ class Model(nn.Module):
         self.output_proj = nn.Linear(d, 9 if of_cells else config["output_dim"])
         if config.get("feedback"):
             self.feedback = nn.Linear(9, d, bias=False)
-        self.latent_gate = nn.Parameter(torch.zeros(1))
-        self.output_gate = nn.Parameter(torch.zeros(1))
+        width = d if config.get("gates") == "vector" else 1
+        self.latent_gate = nn.Parameter(torch.zeros(width))
+        self.output_gate = nn.Parameter(torch.zeros(width))
 
     def refine(self, state, seen, layers, gate):
         """The new `state`, after `layers` saw `seen` (which holds `state` as one of its terms)."""
@@ -268,6 +275,8 @@ def draw_weights(model, rng):
         for name, parameter in model.named_parameters():
             if name in GATES:
                 low = high = GATES[name]
+                if parameter.numel() > 1:
+                    low, high = 0.5 * low, 1.5 * low
             elif name.endswith(("net.0.weight", "norm.weight")):  # LayerNorm gain
                 low, high = 0.6, 1.5
             elif parameter.dim() == 1:
@@ -304,6 +313,8 @@ def settings(name):
         return {**CONFIG, **CANDIDATE, "update": "single"}
     if name == "cell":
         return {**CONFIG, **CELL, "update": "documented"}
+    if name.startswith("vector-"):
+        return {**CONFIG, "gates": "vector", "update": name.removeprefix("vector-")}
     return {**CONFIG, "update": name}
 
 

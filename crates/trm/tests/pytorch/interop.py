@@ -165,6 +165,8 @@ def write(folder):
             views[name] = views[name].t().contiguous().t()
     save("views.pt", views)
     save("scalar_gate.pt", state | {"latent_gate": torch.tensor(0.5)})
+    gates = ("latent_gate", "output_gate")
+    save("vector_gate.pt", state | {name: state[name].expand(config.hidden_dim).clone() for name in gates})
     torch.save(state, folder / "bare.pt")
     torch.save(whole, folder / "legacy.pt", _use_new_zipfile_serialization=False)
     model.eval()

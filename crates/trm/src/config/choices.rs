@@ -1,0 +1,190 @@
+//! Settings that are one of a few: the kind of model, of training and of precision.
+
+use super::{INPUT_DIM, OUTPUT_DIM};
+use crate::ops::Format;
+use crate::sudoku::Units;
+use serde::{Deserialize, Serialize};
+
+/// How a state takes in what the block stack computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Update {
+    /// `z <- z + alpha * R(x_emb + y + z)`: the gate is applied once, outside the stack (SPEC.md).
+    Documented,
+    /// `c = x_emb + y + z; c <- c + alpha * f(c)` for each block; `z <- c`: the Python original.
+    Original,
+    /// One state, from which the answer is read off: `c = x_emb + z; c <- c + f(c)` for each block; `z <- c; y <- z`.
+    Single,
+}
+
+/// What a gate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Gates {
+    /// One number (SPEC.md).
+    Scalar,
+    /// A number for each of the d channels of a state.
+    Vector,
+}
+
+impl Gates {
+    /// Values of one gate of states of width d.
+    pub fn width(self, d: usize) -> usize {
+        match self {
+            Self::Scalar => 1,
+            Self::Vector => d,
+        }
+    }
+}
+
+/// Number format of matrix products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// bfloat16 where the CPU multiplies it natively, else f32.
+    Auto,
+    /// f32
+    F32,
+    /// bfloat16 operands, f32 sums; slow where the CPU does not multiply bfloat16.
+    Bf16,
+}
+
+impl Precision {
+    /// The format on this machine.
+    pub fn format(self) -> Format {
+        match self {
+            Self::Auto => Format::fastest(),
+            Self::F32 => Format::F32,
+            Self::Bf16 => Format::Bf16,
+        }
+    }
+}
+
+/// What one vector of the states y and z stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// The whole board: one vector (SPEC.md).
+    Board,
+    /// A cell: 81 vectors with the same weights for all.
+    Cell,
+    /// A digit in a cell: 729 vectors with the same weights for all, so that the model knows no digit from another.
+    Candidate,
+}
+
+impl State {
+    /// Vectors of one puzzle.
+    pub fn tokens(self) -> usize {
+        match self {
+            Self::Board => 1,
+            Self::Cell => 81,
+            Self::Candidate => 729,
+        }
+    }
+
+    /// The kinds of units that its vectors form.
+    pub fn units(self) -> &'static [Units] {
+        match self {
+            Self::Board => &[],
+            Self::Cell => Units::of_cells(),
+            Self::Candidate => Units::of_candidates(),
+        }
+    }
+
+    /// Length of each group of the one-hot input.
+    pub fn channels(self) -> usize {
+        match self {
+            Self::Board | Self::Cell => 10,
+            Self::Candidate => 3,
+        }
+    }
+
+    /// What one vector is embedded from and what is read off it: (length of the one-hot input, logits).
+    pub fn widths(self) -> [usize; 2] {
+        match self {
+            Self::Board => [INPUT_DIM, OUTPUT_DIM],
+            Self::Cell => [10, 9],
+            Self::Candidate => [3, 1],
+        }
+    }
+}
+
+/// How the vectors of a puzzle learn of each other inside the blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mixing {
+    /// Not at all.
+    None,
+    /// Each sees the mean of its row, column and box (and, among candidates, of its cell), each kind through a matrix
+    /// of its own.
+    UnitMean,
+    /// Attention of every cell to all cells.
+    Attention,
+    /// Attention whose heads see only the row, the column or the box of a cell, a third of them each.
+    UnitAttention,
+    /// An MLP across the 81 cells, the same for every value of their vectors.
+    TokenMlp,
+}
+
+impl Mixing {
+    /// As it is written in files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::UnitMean => "unit_mean",
+            Self::Attention => "attention",
+            Self::UnitAttention => "unit_attention",
+            Self::TokenMlp => "token_mlp",
+        }
+    }
+
+    /// Whether cells attend to each other.
+    pub fn attends(self) -> bool {
+        matches!(self, Self::Attention | Self::UnitAttention)
+    }
+}
+
+/// How the model knows where a cell is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Positions {
+    /// Not at all, but for what mixing tells it.
+    None,
+    /// A learned vector for each of the 81 cells.
+    Learned,
+    /// Learned vectors for its row, its column and its box.
+    Units,
+    /// Attention turns queries and keys with the row and the column.
+    Rotary,
+}
+
+/// Learned vectors for the places that a cell can have.
+#[derive(Clone, Copy, Debug)]
+pub struct PositionTable {
+    /// `cell`, `row`, `column` or `box`.
+    pub name: &'static str,
+    /// Number of vectors.
+    pub places: usize,
+    /// Which of them each of the 81 cells has.
+    pub place_of: &'static [usize],
+}
+
+/// Which answers the loss is taken of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Supervision {
+    /// The answer after the last outer cycle (SPEC.md).
+    Last,
+    /// The answer after every outer cycle: the mean of their losses.
+    Every,
+}
+
+/// What is kept of the forward pass for the backward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckpointActivations {
+    /// Every activation of every cycle: fastest.
+    None,
+    /// The states at each outer cycle; the rest is computed again: least memory, the same gradients.
+    Cycle,
+}

@@ -1,0 +1,173 @@
+//! Layers of settings: defaults, then preset, then file, then overrides, merged as tables and read once, so that the last
+//! one wins and an unknown key is refused whichever layer it came from.
+
+use super::TrmConfig;
+use toml::{Table, Value};
+
+/// Why a configuration was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The text is no TOML.
+    #[error("{origin}: {message}")]
+    Syntax {
+        /// File or option the text came from.
+        origin: String,
+        /// The parser's explanation with line and column.
+        message: String,
+    },
+    /// A key that is no field of [`TrmConfig`].
+    #[error("{origin}: unknown setting `{key}`; did you mean `{nearest}`?")]
+    UnknownKey {
+        /// File or option the key came from.
+        origin: String,
+        /// The key as written.
+        key: String,
+        /// The known key with the most similar spelling.
+        nearest: String,
+    },
+    /// A value of the wrong type.
+    #[error("settings: {0}")]
+    Type(String),
+    /// An override that is not `key=value`.
+    #[error("--set {0}: expected key=value, as in --set hidden_dim=256")]
+    Override(String),
+    /// A value outside its range.
+    #[error("setting {key} = {value}: {expected}")]
+    Range {
+        /// Name of the field.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be accepted.
+        expected: &'static str,
+    },
+}
+
+/// Merges layers of settings; later layers win.
+#[derive(Clone, Debug, Default)]
+pub struct ConfigLayers {
+    table: Table,
+}
+
+impl ConfigLayers {
+    /// Adds the settings of a TOML text; `origin` names it in errors.
+    ///
+    /// # Errors
+    /// TOML that does not parse, or a key that does not exist.
+    pub fn toml(mut self, text: &str, origin: &str) -> Result<Self, ConfigError> {
+        let layer: Table = text.parse().map_err(|e: toml::de::Error| ConfigError::Syntax {
+            origin: origin.into(),
+            message: e.to_string(),
+        })?;
+        for (key, value) in layer {
+            self.insert(&key, value, origin)?;
+        }
+        Ok(self)
+    }
+
+    /// Adds one `key=value`; the value is TOML, or a bare string.
+    ///
+    /// # Errors
+    /// No `=`, or a key that does not exist.
+    pub fn set(mut self, assignment: &str) -> Result<Self, ConfigError> {
+        let (key, value) =
+            assignment.split_once('=').ok_or_else(|| ConfigError::Override(assignment.to_string()))?;
+        let value = value.trim();
+        let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
+        let value = parsed.unwrap_or_else(|| Value::String(value.to_string()));
+        self.insert(key.trim(), value, "--set")?;
+        Ok(self)
+    }
+
+    /// Reads the merged layers.
+    ///
+    /// # Errors
+    /// A value of the wrong type or out of range.
+    pub fn build(self) -> Result<TrmConfig, ConfigError> {
+        let config: TrmConfig = self
+            .table
+            .try_into()
+            .map_err(|e: toml::de::Error| ConfigError::Type(e.to_string().trim().replace('\n', " ")))?;
+        config.validate()?;
+        Ok(config)
+    }
+
+    fn insert(&mut self, key: &str, value: Value, origin: &str) -> Result<(), ConfigError> {
+        let known = known_keys();
+        let Some(name) = known.iter().find(|name| same_key(name, key)) else {
+            let nearest = known
+                .iter()
+                .max_by(|a, b| {
+                    let score = |name: &str| strsim::jaro_winkler(&fold(name), &fold(key));
+                    score(a).total_cmp(&score(b))
+                })
+                .cloned()
+                .unwrap_or_default();
+            return Err(ConfigError::UnknownKey { origin: origin.into(), key: key.into(), nearest });
+        };
+        // A whole number is a fine value for a setting that takes fractions.
+        let value = match (value, known_value(name)) {
+            (Value::Integer(i), Some(Value::Float(_))) => Value::Float(i as f64),
+            (value, _) => value,
+        };
+        self.table.insert(name.clone(), value);
+        Ok(())
+    }
+}
+
+fn defaults() -> Table {
+    Table::try_from(TrmConfig::default()).expect("the defaults are a table")
+}
+
+fn known_keys() -> Vec<String> {
+    defaults().keys().cloned().collect()
+}
+
+fn known_value(key: &str) -> Option<Value> {
+    defaults().get(key).cloned()
+}
+
+/// `L_cycles`, `l_cycles`, `LCycles` and `L-cycles` are one name, and so are `hidden_dim` and `hiddenDim`.
+fn fold(key: &str) -> String {
+    key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+fn same_key(known: &str, key: &str) -> bool {
+    let key = fold(key);
+    fold(known) == if key == "learningrate" { "lr" } else { key.as_str() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Update;
+    use super::*;
+
+    #[test]
+    fn toml_written_is_toml_read() {
+        let config = TrmConfig { l_cycles: 5, data: "a \"b\".csv".into(), ..TrmConfig::default() };
+        let back = ConfigLayers::default().toml(&config.to_toml(), "t").unwrap().build().unwrap();
+        assert_eq!(back, config);
+    }
+
+    #[test]
+    fn documented_spellings_are_accepted_and_the_last_layer_wins() {
+        let config = ConfigLayers::default()
+            .toml("hiddenDim = 64\nL_cycles = 2\nl_layers = 1", "preset")
+            .and_then(|layers| layers.set("H_cycles=3"))
+            .and_then(|layers| layers.set("learning_rate = 1"))
+            .and_then(|layers| layers.set("update=original"))
+            .and_then(|layers| layers.set("hidden_dim=32"))
+            .and_then(ConfigLayers::build)
+            .unwrap();
+        assert_eq!((config.hidden_dim, config.l_cycles, config.l_layers, config.h_cycles), (32, 2, 1, 3));
+        assert_eq!((config.lr, config.update), (1.0, Update::Original));
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_name() {
+        let error = ConfigLayers::default().set("hiden_dim=3").unwrap_err().to_string();
+        assert!(error.contains("`hiden_dim`") && error.contains("`hidden_dim`"), "{error}");
+        let error = ConfigLayers::default().toml("L_cycle = 3", "my.toml").unwrap_err().to_string();
+        assert!(error.starts_with("my.toml") && error.contains("`L_cycles`"), "{error}");
+    }
+}

@@ -1,0 +1,100 @@
+//! What a gate lets through, `target + gate * values`: a scalar for all values, or a factor for each of d channels.
+//!
+//! A scalar gate is the case of a gate of length 1, which stands for d equal factors.
+
+use super::{add_scaled, dot};
+use trm_kernels::vectorize;
+
+/// `target += gate * values`, elementwise in each row.
+///
+/// # Shapes
+/// `target` and `values` are `[rows, d]`, `gate` is `[1]` or `[d]`.
+///
+/// # Source
+/// SPEC.md, "Extensions and Research Directions": scalar gates replaced by vectors in R^d.
+pub fn gate_forward(target: &mut [f32], gate: &[f32], values: &[f32]) {
+    if let [gate] = gate {
+        return add_scaled(target, *gate, values);
+    }
+    vectorize(
+        #[inline(always)]
+        || {
+            let rows = target.chunks_exact_mut(gate.len()).zip(values.chunks_exact(gate.len()));
+            for (target, values) in rows {
+                for ((t, g), v) in target.iter_mut().zip(gate).zip(values) {
+                    *t += g * v;
+                }
+            }
+        },
+    );
+}
+
+/// Adds the gradient of the gate: `d_gate += sum over rows of d_output * values`, and over channels too if it is a scalar.
+/// That of the values is `gate * d_output`, which [`gate_forward`] adds.
+///
+/// # Shapes
+/// As for [`gate_forward`]. An empty `d_gate` belongs to a gate that is no parameter.
+pub fn gate_backward(d_output: &[f32], values: &[f32], d_gate: &mut [f32]) {
+    match d_gate {
+        [] => {}
+        [d_gate] => *d_gate += dot(d_output, values),
+        _ => vectorize(
+            #[inline(always)]
+            || {
+                let rows = d_output.chunks_exact(d_gate.len()).zip(values.chunks_exact(d_gate.len()));
+                for (d_output, values) in rows {
+                    for ((g, d), v) in d_gate.iter_mut().zip(d_output).zip(values) {
+                        *g += d * v;
+                    }
+                }
+            },
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::gradient_check::{assert_gradient, numbers, weighted_sum};
+
+    #[test]
+    fn gradients_agree_with_finite_differences() {
+        let (rows, d) = (5, 37);
+        let (target, values) = (numbers(rows * d, 1), numbers(rows * d, 2));
+        for gate in [numbers(1, 3), numbers(d, 3)] {
+            let run = |gate: &[f32], values: &[f32]| {
+                let mut output = target.clone();
+                gate_forward(&mut output, gate, values);
+                weighted_sum(&output)
+            };
+            let (_, d_output) = run(&gate, &values);
+            let (mut d_gate, mut d_values) = (vec![0.0; gate.len()], vec![0.0; rows * d]);
+            gate_backward(&d_output, &values, &mut d_gate);
+            gate_forward(&mut d_values, &gate, &d_output);
+            assert_gradient(&gate, &d_gate, |v| run(v, &values).0);
+            assert_gradient(&values, &d_values, |v| run(&gate, v).0);
+        }
+    }
+
+    #[test]
+    fn a_scalar_is_a_vector_of_equal_factors() {
+        let (rows, d) = (3, 11);
+        let (target, values) = (numbers(rows * d, 4), numbers(rows * d, 5));
+        let gated = |gate: &[f32]| {
+            let mut output = target.clone();
+            gate_forward(&mut output, gate, &values);
+            output
+        };
+        assert_eq!(gated(&[0.3]), gated(&[0.3; 11]));
+    }
+
+    #[test]
+    fn each_channel_has_its_own_factor() {
+        let mut target = vec![1.0; 4];
+        gate_forward(&mut target, &[0.0, 2.0], &[5.0, 6.0, 7.0, 8.0]);
+        assert_eq!(target, [1.0, 13.0, 1.0, 17.0]);
+        let mut d_gate = [100.0, 0.0];
+        gate_backward(&[1.0, 1.0, 1.0, 2.0], &[5.0, 6.0, 7.0, 8.0], &mut d_gate);
+        assert_eq!(d_gate, [112.0, 22.0]);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a checkpoint holds of a run, and the run that goes on from it.
+
+use super::optimizer::{ADAM_EPS, AdamW};
+use super::{Progress, TrainError, Trainer, TrainingData};
+use crate::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
+use crate::config::TrmConfig;
+use crate::model::{Params, States};
+use crate::parallel::Threads;
+use crate::tensor::{StateDict, Tensor};
+
+impl Trainer {
+    /// Goes on with the run that wrote `checkpoint`.
+    ///
+    /// # Errors
+    /// [`TrainError::NotResumable`] if the file holds no optimiser and progress, [`TrainError::NoData`].
+    pub fn resume(checkpoint: &Checkpoint, data: TrainingData, threads: Threads) -> Result<Self, TrainError> {
+        let config = checkpoint.config.clone();
+        let (Some(optimizer), Some(training)) = (&checkpoint.optimizer, &checkpoint.training) else {
+            return Err(TrainError::NotResumable("it holds no optimiser state: a production file".into()));
+        };
+        let progress: Progress = serde_json::from_str(&training.state_json)
+            .map_err(|e| TrainError::NotResumable(e.to_string()))?;
+        if progress.data_sizes != data.sizes() {
+            return Err(TrainError::NotResumable(format!(
+                "it was trained on {:?} puzzles (training, validation, held out), but the data has {:?} now",
+                progress.data_sizes,
+                data.sizes()
+            )));
+        }
+        let read = |state| Params::from_state_dict(&config, state);
+        let optimizer = AdamW {
+            step: optimizer.step,
+            exp_avg: read(&optimizer.exp_avg),
+            exp_avg_sq: read(&optimizer.exp_avg_sq),
+        };
+        let ema = training.ema.as_ref().map(read);
+        if ema.is_some() != (config.ema > 0.0) {
+            return Err(TrainError::NotResumable("its weight average does not fit its setting `ema`".into()));
+        }
+        let params = read(&checkpoint.model);
+        let states = carried_states(&config, training.carry.as_ref(), progress.staying.len())?;
+        let mut trainer = Self::assemble(config, data, threads, params, optimizer, ema, progress)?;
+        let drawn: Vec<u64> = trainer.progress.staying.iter().map(|(number, _)| *number).collect();
+        trainer.staying = (drawn.into_iter().map(|number| trainer.puzzle(number)).collect(), states);
+        Ok(trainer)
+    }
+
+    /// Everything that [`Self::resume`] needs.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if a weight is not finite: such a file must not replace a good one.
+    pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+        let finite = |params: &Params| params.tensors().iter().all(|t| t.data.iter().all(|v| v.is_finite()));
+        if !finite(self.model.params()) {
+            return Err(self.divergence(f64::NAN, f64::NAN));
+        }
+        let state_json = serde_json::to_string(&self.progress).expect("numbers and lists are JSON");
+        let history = &self.progress.history;
+        Ok(Checkpoint {
+            model: self.model.params().state_dict(&self.config),
+            config: self.config.clone(),
+            optimizer: Some(OptimizerState {
+                step: self.optimizer.step,
+                exp_avg: self.optimizer.exp_avg.state_dict(&self.config),
+                exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(&self.config),
+                lr: history.last().map_or(self.config.lr, |record| record.lr),
+                betas: (self.config.beta1, self.config.beta2),
+                eps: ADAM_EPS,
+                weight_decay: self.config.weight_decay,
+            }),
+            history: Some(Losses {
+                train_losses: history.iter().map(|r| r.train_loss).collect(),
+                val_losses: history.iter().filter_map(|r| r.val_loss).collect(),
+                val_accuracies: history.iter().filter_map(|r| r.val_cell_accuracy).collect(),
+            }),
+            training: Some(Training {
+                state_json,
+                ema: self.ema.as_ref().map(|e| e.state_dict(&self.config)),
+                carry: self.carry(),
+            }),
+        })
+    }
+
+    /// The states of the puzzles that stay, as a checkpoint holds them.
+    fn carry(&self) -> Option<StateDict> {
+        let states = &self.staying.1;
+        let shape = [self.progress.staying.len(), self.config.state.tokens(), self.config.hidden_dim];
+        let tensor = |data: &Vec<f32>| Tensor { shape: shape.to_vec(), data: data.clone() };
+        (shape[0] > 0).then(|| vec![("y".into(), tensor(&states.y)), ("z".into(), tensor(&states.z))])
+    }
+}
+
+/// The states that a checkpoint holds for the puzzles that stay in the batch.
+fn carried_states(
+    config: &TrmConfig,
+    carry: Option<&StateDict>,
+    puzzles: usize,
+) -> Result<States, TrainError> {
+    let values = puzzles * config.state.tokens() * config.hidden_dim;
+    let find = |name: &str| {
+        let tensor = carry.and_then(|carry| carry.iter().find(|(n, _)| n == name));
+        let data = tensor.map_or(Vec::new(), |(_, tensor)| tensor.data.clone());
+        let message = "its carried states do not fit the puzzles in its batch";
+        (data.len() == values).then_some(data).ok_or_else(|| TrainError::NotResumable(message.into()))
+    };
+    Ok(States { y: find("y")?, z: find("z")?, solved: vec![false; puzzles] })
+}
