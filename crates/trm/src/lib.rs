@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic_file;
+pub mod bench;
 pub mod checkpoint;
 pub mod config;
 pub mod data;
@@ -16,6 +17,7 @@ pub mod plot;
 pub mod solve;
 pub mod sudoku;
 pub mod tensor;
+pub mod timing;
 pub mod trace;
 pub mod train;
 

@@ -253,7 +253,8 @@ fn gradients_are_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn one_puzzle_has_the_same_logits_on_any_number_of_threads_and_in_company() {
     for precision in [Precision::F32, Precision::Bf16] {
-        let config = TrmConfig { hidden_dim: 72, h_cycles: 2, l_cycles: 2, precision, ..TrmConfig::default() };
+        let config =
+            TrmConfig { hidden_dim: 72, h_cycles: 2, l_cycles: 2, precision, ..TrmConfig::default() };
         let model = Model::new(config.clone(), Params::init(&config), &Threads::new(1));
         let cells: Vec<u8> = (0..2 * 81).map(|i| (i * i / 7 % 10) as u8).collect();
         let logits = |cells: &[u8], threads| {

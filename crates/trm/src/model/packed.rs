@@ -4,6 +4,7 @@ use super::params::{BlockParams, MixerParams, Params};
 use crate::ops::{Format, PackedWeight, transpose};
 use crate::parallel::Threads;
 use crate::tensor::Tensor;
+use crate::timing::{Phase, phase};
 
 /// Packed weights of what mixes the cells.
 #[derive(Clone, Debug)]
@@ -89,9 +90,12 @@ impl Packed {
             work.extend(block.mix.iter().zip(&mut packed.mix).map(|(mix, packed)| Work::Pack(mix, packed)));
         }
         let shape = |weight: &Tensor| [weight.shape[0], weight.shape[1]];
-        threads.for_each(work, |work| match work {
-            Work::Transpose(weight, target) => transpose(shape(weight), &weight.data, target),
-            Work::Pack(weight, target) => target.pack(shape(weight), &weight.data),
+        threads.for_each(work, |work| {
+            let _timed = phase(Phase::Packing);
+            match work {
+                Work::Transpose(weight, target) => transpose(shape(weight), &weight.data, target),
+                Work::Pack(weight, target) => target.pack(shape(weight), &weight.data),
+            }
         });
     }
 }

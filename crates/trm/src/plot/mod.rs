@@ -1,11 +1,14 @@
-//! Pictures that a person would show others, each as PNG and SVG: a training history, and what thinking longer gains.
+//! Pictures that a person would show others, each as PNG and SVG: a training history, what thinking longer gains, and how
+//! speed scales.
 
 mod canvas;
 mod history;
 mod panel;
+mod scaling;
 mod thinking;
 
 pub use history::draw_history;
+pub use scaling::draw_scaling;
 pub use thinking::draw_thinking;
 
 use crate::atomic_file::write_atomically;
