@@ -22,7 +22,7 @@ test:
 format:
     cargo fmt --all
 
-# every check a change has to pass, or those named: format clippy tests docs wasm32 pytorch golden
+# every check a change has to pass, or those named: format clippy tests levels benches docs wasm32 pytorch golden
 ci *checks:
     .ci/run {{ checks }}
 
@@ -30,9 +30,17 @@ ci *checks:
 doc:
     cargo doc --no-deps --workspace --open
 
-# compare the speed with PyTorch's on this machine
+# speed of this machine next to what it can do at most
 bench *options: build
+    target/release/trm bench {{ options }}
+
+# compare the speed with PyTorch's on this machine
+compare *options: build
     python3 bench/compare_pytorch.py {{ options }}
+
+# tables and pictures of scaling
+scaling: build
+    target/release/trm bench --scaling --output docs/scaling.md
 
 # write the reference numbers of the tests again
 golden:

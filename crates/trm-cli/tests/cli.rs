@@ -56,6 +56,36 @@ fn model_bytes(folder: &Path, run: &str) -> Vec<u8> {
 }
 
 #[test]
+fn bench_measures_what_is_asked_for_next_to_the_peak() {
+    let folder = folder();
+    let small = ["--set", "hidden_dim=32", "l_cycles=2"];
+    let arguments =
+        ["bench", "--seconds", "0", "--batch-sizes", "8", "--inference-batch", "8", "--threads", "2"];
+    let text = succeed(folder.path(), &[&arguments[..], &small].concat());
+    for part in [
+        "products from registers, f32",
+        "reading DRAM",
+        "training, batch 8",
+        "inference, batch 8",
+        "one puzzle",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let parts = ["--json", "--parts", "training", "phases"];
+    let text = succeed(folder.path(), &[&arguments[..], &parts, &small].concat());
+    let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(report["training"][0]["samples_per_s"].as_f64().unwrap() > 0.0);
+    assert!(report["phases"][0]["shares"].as_array().unwrap().len() > 5);
+    assert!(report.get("latency").is_none() && report.get("machine").is_none());
+}
+
+#[test]
+fn bench_refuses_the_papers_model() {
+    let message = fail(folder().path(), 2, &["bench", "--preset", "paper-mlp"]);
+    assert!(message.contains("the paper's model"), "{message}");
+}
+
+#[test]
 fn an_instruction_set_that_the_cpu_lacks_is_refused_with_those_it_has() {
     let folder = folder();
     let output = trm(folder.path(), &["solve", PUZZLE]).env("TRM_LEVEL", "avx1024").output().unwrap();

@@ -23,7 +23,7 @@ fn puzzles(count: usize) -> Vec<Puzzle> {
 
 #[divan::bench(args = [64, 256])]
 fn training_step(bencher: Bencher, batch_size: usize) {
-    let config = TrmConfig { batch_size, epochs: usize::MAX, patience: 0, ..TrmConfig::default() };
+    let config = TrmConfig { batch_size, epochs: 1_000_000, patience: 0, ..TrmConfig::default() };
     let data = TrainingData { train: puzzles(batch_size), ..TrainingData::default() };
     let mut trainer = Trainer::new(config, data, Threads::new(0)).expect("there are puzzles");
     bencher.counter(ItemsCount::new(batch_size)).bench_local(|| {

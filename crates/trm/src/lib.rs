@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod atomic_file;
+pub mod bench;
 pub mod checkpoint;
 pub mod compress;
 pub mod config;
@@ -17,6 +18,7 @@ pub mod plot;
 pub mod solve;
 pub mod sudoku;
 pub mod tensor;
+pub mod timing;
 pub mod trace;
 pub mod train;
 

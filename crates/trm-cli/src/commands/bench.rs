@@ -1,144 +1,219 @@
 //! `trm bench`
 
+mod tables;
+
+use super::train::PRESETS;
 use crate::error::CliError;
-use crate::output::{bytes, print, print_json};
+use crate::output::{print, print_json};
+use clap::ValueEnum;
 use serde::Serialize;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use trm::atomic_file::write_atomically;
+use trm::bench::{
+    BenchError, Latency, Machine, PhaseShares, Scaling, Speed, inference, latency, phase_shares, sweeps,
+    training,
+};
 use trm::config::{ConfigLayers, TrmConfig};
-use trm::model::{Budget, Engine, Model, Params, Recording, flops_per_sample};
+use trm::ops::Format;
 use trm::parallel::Threads;
-use trm::sudoku::Generator;
-use trm::train::{Trainer, TrainingData};
+use trm::plot::draw_scaling;
 
 /// Options of `trm bench`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-The documented model unless --set says otherwise. A training step is forward, loss, backward, clipping and AdamW.
+The documented model unless --preset or --set says otherwise. A training step is forward, loss, backward, clipping and
+AdamW. The peak is what all threads multiply and add from registers, measured in the same run. Nothing is read or
+written but what --output names.
 
 Examples:
   trm bench
-  trm bench --batch-size 256 --steps 20 --json
-  trm bench --set hidden_dim=256 --threads 1")]
+  trm bench --full --json
+  trm bench --parts training --batch-sizes 256 --set precision=f32
+  trm bench --preset cells --batch-sizes 64
+  trm bench --scaling --output docs/scaling.md")]
 pub struct BenchArgs {
-    /// Puzzles in one step
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    batch_size: usize,
-    /// Steps that are timed; the median counts
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    steps: usize,
+    /// What to measure [default: machine training inference latency; with --full phases too]
+    #[arg(long, value_enum, value_name = "PART", num_args = 1..)]
+    parts: Vec<Part>,
+    /// Puzzles of a training step [default: 64 256; with --full 64 256 1024]
+    #[arg(long, value_name = "N", num_args = 1.., value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    batch_sizes: Vec<u32>,
+    /// Puzzles of a batch in inference
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    inference_batch: u32,
+    /// Seconds for each measurement, of which there are at least three runs; the median counts
+    #[arg(long, value_name = "S", default_value_t = 5.0)]
+    seconds: f64,
+    /// Batch 1024 in training too, and where the time of a step goes
+    #[arg(long)]
+    full: bool,
     /// Worker threads; 0 for one on each CPU
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
+    /// Settings that come with the program, as for `trm train`
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
     /// A setting of the model, as for `trm train`
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     set: Vec<String>,
+    /// Training against batch size, width, cycles and threads, and where the time goes, in place of all the above
+    #[arg(long, conflicts_with_all = ["parts", "full", "batch_sizes"])]
+    scaling: bool,
+    /// Write the tables of --scaling to a Markdown file, and their picture as PNG and SVG beside it
+    #[arg(long, value_name = "FILE.md", requires = "scaling")]
+    output: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// What the machine can do at most
+    Machine,
+    /// Training steps
+    Training,
+    /// Batches in inference
+    Inference,
+    /// One puzzle alone
+    Latency,
+    /// Where the time of a training step goes
+    Phases,
+}
+
+/// What was measured; a part that was not asked for is absent.
+#[derive(Default, Serialize)]
 struct Report {
-    level: &'static str,
-    threads: usize,
-    batch_size: usize,
-    /// Median over the training steps.
-    samples_per_s: f64,
-    gflops: f64,
-    inference_samples_per_s: f64,
-    /// One puzzle alone.
-    latency_ms: f64,
-    peak_memory_mb: Option<f64>,
+    precision: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    training: Vec<Speed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inference: Option<Speed>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency: Option<Latency>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    phases: Vec<PhaseShares>,
+    #[serde(flatten)]
+    scaling: Option<Scaling>,
 }
 
 /// Measures and prints.
 pub fn run(args: BenchArgs) -> Result<(), CliError> {
-    let mut layers = ConfigLayers::default();
-    for set in &args.set {
-        layers = layers.set(set).map_err(|e| CliError::Input(e.to_string()))?;
-    }
-    let config = TrmConfig {
-        batch_size: args.batch_size.max(1),
-        ..layers.build().map_err(|e| CliError::Input(e.to_string()))?
+    let config = args.config()?;
+    let threads = Threads::new(args.threads);
+    let failed = |e: BenchError| CliError::Failed(e.to_string());
+    let report = if args.scaling {
+        scaling_report(&args, &config, &threads).map_err(failed)?
+    } else {
+        report(&args, &config, &threads).map_err(failed)?
     };
-    let report = measure(config, args.steps.max(1), args.threads)?;
+    if let Some(path) = &args.output {
+        write_scaling(&report, path)?;
+    }
     if args.json {
         return print_json(&report);
     }
-    let memory = report.peak_memory_mb.map_or("unknown".into(), |mb| bytes((mb * 1e6) as u64));
-    print(&format!(
-        "instructions          {}\nthreads               {}\ntraining, batch {:<5} {:.1} samples/s ({:.0} GFLOP/s)\n\
-         inference, batch {:<4} {:.1} samples/s\none puzzle            {:.2} ms\npeak memory           {memory}\n",
-        report.level,
-        report.threads,
-        report.batch_size,
-        report.samples_per_s,
-        report.gflops,
-        report.batch_size,
-        report.inference_samples_per_s,
-        report.latency_ms,
-    ))
+    print(&tables::report(&report))
 }
 
-fn measure(config: TrmConfig, steps: usize, threads: usize) -> Result<Report, CliError> {
-    let failed = |e: &dyn std::fmt::Display| CliError::Failed(e.to_string());
-    let threads = Threads::new(threads);
-    let count = threads.count();
-    let generator = Generator::new(1, 30..=40);
-    let puzzles = generator.generate_many(config.batch_size, &threads).map_err(|e| failed(&e))?;
-    let data = TrainingData { train: puzzles.clone(), ..TrainingData::default() };
-    let batch_size = config.batch_size;
-    let config = TrmConfig { epochs: steps + 2, patience: 0, ..config };
-    let (_, flops) = flops_per_sample(&config);
-    let mut trainer = Trainer::new(config.clone(), data, threads).map_err(|e| failed(&e))?;
-    let mut rates = Vec::new();
-    for step in 0..steps + 1 {
-        let report = trainer.step().map_err(|e| failed(&e))?;
-        // The first step allocates and touches its memory.
-        if step > 0 {
-            rates.push(report.samples_per_s);
+impl BenchArgs {
+    fn config(&self) -> Result<TrmConfig, CliError> {
+        let input = |e: &dyn std::fmt::Display| CliError::Input(e.to_string());
+        let mut layers = ConfigLayers::default();
+        if let Some(name) = &self.preset {
+            if name.starts_with("paper") {
+                return Err(CliError::Input(format!(
+                    "{name} is the paper's model, which trm bench does not measure; `trm train --preset {name}` shows its speed"
+                )));
+            }
+            let Some((_, text)) = PRESETS.iter().find(|(known, _)| known == name) else {
+                let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+                return Err(CliError::Input(format!(
+                    "no preset is called {name}; there are: {}",
+                    names.join(", ")
+                )));
+            };
+            layers = layers.toml(text, &format!("preset {name}")).map_err(|e| input(&e))?;
         }
-        trainer.finish_epoch();
+        for set in &self.set {
+            layers = layers.set(set).map_err(|e| input(&e))?;
+        }
+        layers.build().map_err(|e| input(&e))
     }
-    let samples_per_s = median(rates);
-    let peak_memory_mb = peak_memory_mb();
 
-    let threads = Threads::new(count);
-    let model = Model::new(config.clone(), Params::init(&config), &threads);
-    let cells: Vec<u8> = puzzles.iter().flat_map(|p| *p.quiz.cells()).collect();
-    let mut engine = Engine::new(Recording::Nothing);
-    let budget = Budget::trained(&config);
-    let mut time = |cells: &[u8]| {
-        let seconds = (0..steps + 1).map(|_| {
-            let started = Instant::now();
-            engine.predict(&model, cells, &budget, &threads);
-            started.elapsed().as_secs_f64()
-        });
-        median(seconds.skip(1).collect())
-    };
-    let inference = batch_size as f64 / time(&cells);
-    let latency_ms = 1e3 * time(&cells[..81]);
+    fn has(&self, part: Part) -> bool {
+        match part {
+            Part::Phases if self.full => true,
+            Part::Phases => self.parts.contains(&part),
+            _ => self.parts.is_empty() || self.parts.contains(&part),
+        }
+    }
+
+    fn batch_sizes(&self) -> Vec<usize> {
+        let default: &[u32] = if self.full { &[64, 256, 1024] } else { &[64, 256] };
+        let chosen = if self.batch_sizes.is_empty() { default } else { &self.batch_sizes };
+        chosen.iter().map(|size| *size as usize).collect()
+    }
+}
+
+fn report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Report, BenchError> {
+    // Shares need the peak, whether or not it is asked for.
+    let machine = Machine::measure(threads);
+    let format = config.precision.format();
+    let (ceiling, seconds) = (machine.ceiling(format), args.seconds);
+    let mut report = Report { precision: name_of(format), ..Report::default() };
+    let of_batch = |batch_size: usize| TrmConfig { batch_size, ..config.clone() };
+    if args.has(Part::Latency) {
+        report.latency = Some(latency(config, threads, ceiling, seconds)?);
+    }
+    if args.has(Part::Inference) {
+        let batch = of_batch(args.inference_batch as usize);
+        report.inference = Some(inference(&batch, threads, ceiling, seconds)?);
+    }
+    for batch_size in args.batch_sizes() {
+        if args.has(Part::Training) {
+            report.training.push(training(&of_batch(batch_size), threads, ceiling, seconds)?);
+        }
+        if args.has(Part::Phases) {
+            report.phases.push(phase_shares(&of_batch(batch_size), threads, seconds)?);
+        }
+    }
+    report.machine = args.has(Part::Machine).then_some(machine);
+    Ok(report)
+}
+
+fn scaling_report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Report, BenchError> {
+    let say = |name: &str, value: &str| eprintln!("{name} {value}");
+    let machine = Machine::measure(threads);
+    let sweeps = sweeps(config, threads.count(), args.seconds, say)?;
+    let of_batch = |batch_size: usize| TrmConfig { batch_size, ..config.clone() };
+    let shares = |batch_size: usize| phase_shares(&of_batch(batch_size), threads, args.seconds);
+    let phases = vec![shares(64)?, shares(1024)?];
     Ok(Report {
-        level: trm::kernel_level(),
-        threads: count,
-        batch_size,
-        samples_per_s,
-        gflops: samples_per_s * flops as f64 / 1e9,
-        inference_samples_per_s: inference,
-        latency_ms,
-        peak_memory_mb,
+        precision: name_of(config.precision.format()),
+        machine: Some(machine),
+        scaling: Some(Scaling { sweeps, phases }),
+        ..Report::default()
     })
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// The tables as Markdown, and the picture beside it.
+fn write_scaling(report: &Report, path: &Path) -> Result<(), CliError> {
+    let failed = |e: &dyn std::fmt::Display| CliError::Failed(format!("{}: {e}", path.display()));
+    let (Some(scaling), Some(machine)) = (&report.scaling, &report.machine) else { return Ok(()) };
+    let (png, svg) = (path.with_extension("png"), path.with_extension("svg"));
+    let summary = format!("{}, {} threads, {}", machine.cpu, machine.threads, report.precision);
+    draw_scaling(&scaling.sweeps, &summary, &png, &svg).map_err(|e| failed(&e))?;
+    let picture = png.file_name().unwrap_or_default().to_string_lossy();
+    let text = format!("# Scaling\n\n{}\n![Share of the peak]({picture})\n", tables::report(report));
+    write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes())).map_err(|e| failed(&e))
 }
 
-/// Largest resident memory of this process so far, where the system tells (Linux).
-pub fn peak_memory_mb() -> Option<f64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    let kilobytes: f64 = line.split_whitespace().nth(1)?.parse().ok()?;
-    Some(kilobytes / 1024.0)
+fn name_of(format: Format) -> &'static str {
+    match format {
+        Format::F32 => "f32",
+        Format::Bf16 => "bf16",
+    }
 }

@@ -21,7 +21,7 @@ use trm::sudoku::{Generator, Grid};
 use trm::train::{Ending, RunFolder, TrainError, Trainer, TrainingData, run as run_training, split_data};
 
 /// Settings that come with the program, by name.
-const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 6] = [
     ("quick", include_str!("../../../../presets/quick.toml")),
     ("documented", include_str!("../../../../presets/documented.toml")),
     ("kaggle", include_str!("../../../../presets/kaggle.toml")),

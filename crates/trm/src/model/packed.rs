@@ -4,6 +4,7 @@ use super::params::{BlockParams, MixerParams, Params};
 use crate::ops::{Format, PackedWeight, QuantisedWeight, transpose};
 use crate::parallel::Threads;
 use crate::tensor::Tensor;
+use crate::timing::{Phase, phase};
 
 /// Packed weights of what mixes the cells.
 #[derive(Clone, Debug)]
@@ -99,9 +100,12 @@ impl Packed {
         let mut work = vec![Work::Transpose(&params.input_proj.weight, &mut input_t)];
         let matrices = params.matrices().into_iter().zip(self.matrices_mut());
         work.extend(matrices.map(|(weight, packed)| Work::Pack(weight, packed)));
-        threads.for_each(work, |work| match work {
-            Work::Transpose(weight, target) => transpose(shape(weight), &weight.data, target),
-            Work::Pack(weight, target) => target.pack(shape(weight), &weight.data),
+        threads.for_each(work, |work| {
+            let _timed = phase(Phase::Packing);
+            match work {
+                Work::Transpose(weight, target) => transpose(shape(weight), &weight.data, target),
+                Work::Pack(weight, target) => target.pack(shape(weight), &weight.data),
+            }
         });
         self.input_t = input_t;
     }

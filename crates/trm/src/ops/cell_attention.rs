@@ -5,6 +5,7 @@
 use super::attention::{Heads, Rotary, attention_backward, attention_forward};
 use super::unit_attention::{unit_attention_backward, unit_attention_forward};
 use crate::sudoku::Units;
+use crate::timing::{Phase, phase};
 
 /// Cells of a puzzle.
 const CELLS: usize = 81;
@@ -81,6 +82,7 @@ impl CellAttention {
         output: &mut [f32],
         scratch: &mut [f32],
     ) {
+        let _timed = phase(Phase::Attention);
         let d = self.d();
         let attended = &mut scratch[..d * CELLS];
         let puzzles = qkv.chunks_exact(3 * d * CELLS).zip(columns.chunks_exact_mut(3 * d * CELLS));
@@ -101,6 +103,7 @@ impl CellAttention {
     /// # Shapes
     /// As for [`Self::forward`]; `scratch` holds [`Self::scratch`] values.
     pub fn backward(&self, columns: &mut [f32], weights: &mut [f32], d_output: &[f32], scratch: &mut [f32]) {
+        let _timed = phase(Phase::Attention);
         let d = self.d();
         let (d_attended, rest) = scratch.split_at_mut(d * CELLS);
         let (d_columns, rest) = rest.split_at_mut(3 * d * CELLS);

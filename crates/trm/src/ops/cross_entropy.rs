@@ -1,10 +1,13 @@
 //! Softmax cross-entropy of one row of logits per cell: `CE = log sum_k e^(o_k) - o_target`.
 
+use crate::timing::{Phase, phase};
+
 /// Sum of the cross-entropies of all rows, in f64.
 ///
 /// # Shapes
 /// `logits` is `[rows, classes]`, `targets` is `[rows]` with values below `classes`.
 pub fn cross_entropy(logits: &[f32], classes: usize, targets: &[u8]) -> f64 {
+    let _timed = phase(Phase::Loss);
     let mut sum = 0.0;
     for (row, target) in logits.chunks_exact(classes).zip(targets) {
         let (largest, total) = log_sum_exp_parts(row);
@@ -18,6 +21,7 @@ pub fn cross_entropy(logits: &[f32], classes: usize, targets: &[u8]) -> f64 {
 /// # Shapes
 /// As for [`cross_entropy`].
 pub fn cross_entropy_backward(logits: &mut [f32], classes: usize, targets: &[u8], scale: f32) {
+    let _timed = phase(Phase::Loss);
     for (row, target) in logits.chunks_exact_mut(classes).zip(targets) {
         let (largest, total) = log_sum_exp_parts(row);
         for o in row.iter_mut() {

@@ -3,6 +3,7 @@
 //! The mask is a pure function of (seed, step, sample, site, position), so that backward, and activations computed
 //! again, meet the mask of the forward pass, and no thread order can change it.
 
+use crate::timing::{Phase, phase};
 use trm_kernels::vectorize;
 
 /// The masks of one training step.
@@ -34,6 +35,7 @@ impl Dropout {
         if self.threshold == 0 {
             return;
         }
+        let _timed = phase(Phase::Dropout);
         for (r, row) in values.chunks_exact_mut(width).enumerate() {
             let key = mix(self.key ^ mix((first_sample + r) as u64) ^ ((site as u64) << 32));
             let (low, high) = (key as u32, (key >> 32) as u32);

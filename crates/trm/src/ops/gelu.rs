@@ -1,5 +1,6 @@
 //! `GELU(x) = x Phi(x)`, the exact form with the Gaussian integral (PyTorch's `nn.GELU()`).
 
+use crate::timing::{Phase, phase};
 use trm_kernels::{math::normal, vectorize};
 
 /// `output = GELU(input)`; the input is replaced by the slope there, `Phi(x) + x phi(x)`.
@@ -7,6 +8,7 @@ use trm_kernels::{math::normal, vectorize};
 /// # Shapes
 /// Both slices have one length.
 pub fn gelu_forward(input_to_slope: &mut [f32], output: &mut [f32]) {
+    let _timed = phase(Phase::Activations);
     vectorize(
         #[inline(always)]
         || {
@@ -21,6 +23,7 @@ pub fn gelu_forward(input_to_slope: &mut [f32], output: &mut [f32]) {
 
 /// Replaces the slope by `d_input = slope * d_output`.
 pub fn gelu_backward(d_output: &[f32], slope_to_d_input: &mut [f32]) {
+    let _timed = phase(Phase::Activations);
     vectorize(
         #[inline(always)]
         || {

@@ -1,5 +1,6 @@
 //! Layer normalisation over the last dimension: `output = gain * (x - mean) / sqrt(variance + eps) + bias`.
 
+use crate::timing::{Phase, phase};
 use trm_kernels::{math, vectorize};
 
 /// Added to the variance; PyTorch's default.
@@ -21,6 +22,7 @@ pub fn layer_norm_forward(
     inv_std: &mut [f32],
     output: &mut [f32],
 ) {
+    let _timed = phase(Phase::Norms);
     let d = gain.len();
     vectorize(
         #[inline(always)]
@@ -58,6 +60,7 @@ pub fn layer_norm_backward(
     d_input: &mut [f32],
     [d_gain, d_bias]: [&mut [f32]; 2],
 ) {
+    let _timed = phase(Phase::Norms);
     let d = gain.len();
     vectorize(
         #[inline(always)]

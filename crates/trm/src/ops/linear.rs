@@ -4,6 +4,7 @@
 //! as f32 transposed, which the forward product reads without further packing, or as bfloat16 for both directions.
 
 use crate::parallel::for_each_chunk;
+use crate::timing::{Phase, phase};
 use trm_kernels::{
     Level, Overwrite, PANEL, Panels, QuantisedPanels, level, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
     matmul_lhs_transposed, matmul_quantised, row_matmul, row_matmul_bf16, row_matmul_quantised, vectorize,
@@ -77,6 +78,7 @@ impl PackedWeight {
 /// # Shapes
 /// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, out]`.
 pub fn linear_forward(input: &[f32], weight: &PackedWeight, bias: &[f32], output: &mut [f32]) {
+    let _timed = phase(Phase::ForwardProducts);
     let out = bias.len();
     let rows = output.len() / out;
     for row in output.chunks_exact_mut(out) {
@@ -90,6 +92,7 @@ pub fn linear_forward(input: &[f32], weight: &PackedWeight, bias: &[f32], output
 /// # Shapes
 /// As for [`linear_forward`].
 pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
+    let _timed = phase(Phase::ForwardProducts);
     if rows == 1 {
         return row_product(input, weight, output, overwrite);
     }
@@ -128,6 +131,7 @@ pub fn linear_backward_input(
     (weight, packed): (&[f32], &PackedWeight),
     d_input: &mut [f32],
 ) {
+    let _timed = phase(Phase::BackwardProducts);
     let (out, inputs) = (d_output.len() / rows, d_input.len() / rows);
     match packed {
         PackedWeight::F32(_) | PackedWeight::Quantised(..) => {
@@ -149,6 +153,7 @@ pub fn linear_backward_weight(
     d_weight: &mut [f32],
     format: Format,
 ) {
+    let _timed = phase(Phase::WeightGradients);
     let (inputs, out) = (input.len() / rows, d_output.len() / rows);
     let outputs = d_weight.len() / inputs;
     let columns = [out, first_output];
@@ -170,6 +175,7 @@ pub fn linear_backward_weight(
 /// # Shapes
 /// `d_output` is `[rows, out]`, `d_bias` is `[out]`.
 pub fn linear_backward_bias(d_output: &[f32], d_bias: &mut [f32]) {
+    let _timed = phase(Phase::States);
     vectorize(
         #[inline(always)]
         || {

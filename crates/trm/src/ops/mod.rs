@@ -49,10 +49,12 @@ pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy
 pub use swiglu::{swiglu_backward, swiglu_forward};
 pub use units::{add_to_members, sum_units};
 
+use crate::timing::{Phase, phase};
 use trm_kernels::{math, vectorize};
 
 /// `target += factor * values`.
 pub fn add_scaled(target: &mut [f32], factor: f32, values: &[f32]) {
+    let _timed = phase(Phase::States);
     vectorize(
         #[inline(always)]
         || {
@@ -65,6 +67,7 @@ pub fn add_scaled(target: &mut [f32], factor: f32, values: &[f32]) {
 
 /// Sum of products of pairs.
 pub fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let _timed = phase(Phase::States);
     vectorize(
         #[inline(always)]
         || math::dot(a, b),

@@ -4,6 +4,7 @@
 //! The product is a sum of one row of `W_in^T` per group, so x is never written out.
 
 use super::add_scaled;
+use crate::timing::{Phase, phase};
 
 /// `output = W x + b` for each row of inputs.
 ///
@@ -17,6 +18,7 @@ pub fn one_hot_linear_forward(
     bias: &[f32],
     output: &mut [f32],
 ) {
+    let _timed = phase(Phase::Input);
     let d = bias.len();
     let groups = weight_t.len() / (channels * d);
     for (inputs, output) in inputs.chunks_exact(groups).zip(output.chunks_exact_mut(d)) {
@@ -40,6 +42,7 @@ pub fn one_hot_linear_backward_weight(
     d: usize,
     d_weight_t: &mut [f32],
 ) {
+    let _timed = phase(Phase::Input);
     for (inputs, d_output) in inputs.chunks_exact(groups).zip(d_output.chunks_exact(d)) {
         let channel = usize::from(inputs[group]);
         add_scaled(&mut d_weight_t[channel * d..(channel + 1) * d], 1.0, d_output);

@@ -1,5 +1,6 @@
 //! Root-mean-square normalisation over the last dimension, without gain: `output = x / sqrt(mean(x^2) + eps)`.
 
+use crate::timing::{Phase, phase};
 use trm_kernels::{math, vectorize};
 
 /// Added to the mean square.
@@ -13,6 +14,7 @@ pub const RMS_NORM_EPS: f32 = 1e-5;
 /// # Source
 /// Zhang and Sennrich, "Root Mean Square Layer Normalization", equation 4; <https://arxiv.org/abs/1910.07467>
 pub fn rms_norm_forward(d: usize, rows: &mut [f32], inv_rms: &mut [f32]) {
+    let _timed = phase(Phase::Norms);
     vectorize(
         #[inline(always)]
         || {
@@ -31,6 +33,7 @@ pub fn rms_norm_forward(d: usize, rows: &mut [f32], inv_rms: &mut [f32]) {
 /// # Shapes
 /// `gradient` and `normalised` are `[rows, d]`; `inv_rms` is `[rows]`.
 pub fn rms_norm_backward(d: usize, gradient: &mut [f32], normalised: &[f32], inv_rms: &[f32]) {
+    let _timed = phase(Phase::Norms);
     vectorize(
         #[inline(always)]
         || {

@@ -3,6 +3,7 @@
 //! The two operations are each other's transpose, so each is the other's backward pass.
 
 use crate::sudoku::Units;
+use crate::timing::{Phase, phase};
 use trm_kernels::vectorize;
 
 /// `sums[k, p, u] = scale * sum of values[p, t] over the members t of unit u of kind k`; overwrites.
@@ -10,6 +11,7 @@ use trm_kernels::vectorize;
 /// # Shapes
 /// `values` is `[puzzles, tokens, width]`, `sums` is `[kinds, puzzles, tokens / 9, width]`.
 pub fn sum_units(units: &[Units], values: &[f32], width: usize, scale: f32, sums: &mut [f32]) {
+    let _timed = phase(Phase::States);
     let Some(tokens) = units.first().map(|kind| kind.unit_of.len()) else { return };
     for (kind, sums) in units.iter().zip(sums.chunks_exact_mut(values.len() / 9)) {
         let puzzles = values.chunks_exact(tokens * width).zip(sums.chunks_exact_mut(tokens / 9 * width));
@@ -49,6 +51,7 @@ pub fn sum_units(units: &[Units], values: &[f32], width: usize, scale: f32, sums
 /// # Shapes
 /// As for [`sum_units`].
 pub fn add_to_members(units: &[Units], sums: &[f32], width: usize, scale: f32, values: &mut [f32]) {
+    let _timed = phase(Phase::States);
     let Some(tokens) = units.first().map(|kind| kind.unit_of.len()) else { return };
     let of_kind = values.len() / 9;
     for (p, values) in values.chunks_exact_mut(tokens * width).enumerate() {

@@ -1,15 +1,17 @@
 //! Pictures that a person would show others, each as PNG and SVG: a training history, runs side by side, what thinking
-//! longer gains, and what pruning costs.
+//! longer gains, what pruning costs, and how speed scales.
 
 mod canvas;
 mod comparison;
 mod history;
 mod panel;
+mod scaling;
 mod sparsity;
 mod thinking;
 
 pub use comparison::draw_comparison;
 pub use history::draw_history;
+pub use scaling::draw_scaling;
 pub use sparsity::draw_sparsity;
 pub use thinking::draw_thinking;
 

@@ -4,6 +4,7 @@ use crate::config::TrmConfig;
 use crate::model::Params;
 use crate::parallel::Threads;
 use crate::tensor::Tensor;
+use crate::timing::{Phase, phase};
 use trm_kernels::{math, vectorize};
 
 /// Added to the root of the second moment; PyTorch's default.
@@ -38,6 +39,7 @@ pub fn global_norm(grads: &Params, threads: &Threads) -> f64 {
     threads.for_each(
         pieces.into_iter().zip(&mut squares).collect(),
         |(piece, square): (&[f32], &mut f64)| {
+            let _timed = phase(Phase::Optimizer);
             // Short runs in f32, their sum in f64: a long f32 sum would lose the last digits.
             *square = vectorize(
                 #[inline(always)]
@@ -177,6 +179,7 @@ struct Formula {
 
 impl Formula {
     fn apply(self, piece: Piece) {
+        let _timed = phase(Phase::Optimizer);
         let Piece { p, g, m, v, average } = piece;
         vectorize(
             #[inline(always)]

@@ -15,6 +15,7 @@ use crate::ops::Dropout;
 use crate::parallel::Threads;
 use crate::sudoku::Puzzle;
 use crate::tensor::Spread;
+use crate::timing::{Phase, phase};
 use serde::Serialize;
 
 /// What one step did.
@@ -283,6 +284,7 @@ impl Trainer {
 
     /// The puzzles of the next step and the states they go on from: those that stay, then new ones.
     fn batch(&mut self) -> (Vec<Puzzle>, States) {
+        let _timed = phase(Phase::Data);
         let size = self.config.batch_size;
         // Where no puzzle stays, an epoch is one pass over all of them, and its last batch what is left.
         let left = self.samples_per_epoch().saturating_sub(self.progress.step_in_epoch * size);

@@ -1,0 +1,50 @@
+//! Where the time of a training step goes.
+
+use super::{BenchError, step, trainer};
+use crate::config::TrmConfig;
+use crate::parallel::Threads;
+use crate::timing::{Phase, profile};
+use serde::Serialize;
+use std::time::Instant;
+
+/// Shares of the time that all threads have.
+#[derive(Clone, Debug, Serialize)]
+pub struct PhaseShares {
+    /// Puzzles of a step.
+    pub batch_size: usize,
+    /// Phases that took some time, by name; the last is what is in none of them: waiting for the slowest thread, and all else.
+    pub shares: Vec<(&'static str, f64)>,
+}
+
+/// Times the phases of some training steps.
+pub fn phase_shares(config: &TrmConfig, threads: &Threads, seconds: f64) -> Result<PhaseShares, BenchError> {
+    let mut trainer = trainer(config, threads.count())?;
+    let (result, phases) = profile(|| {
+        let (begin, mut steps) = (Instant::now(), 0);
+        while steps < 2 || begin.elapsed().as_secs_f64() < seconds {
+            step(&mut trainer)?;
+            steps += 1;
+        }
+        Ok::<f64, BenchError>(begin.elapsed().as_secs_f64() * threads.count() as f64)
+    });
+    let all = result?;
+    let counted: f64 = phases.iter().sum();
+    let shares = Phase::ALL.iter().zip(phases).map(|(phase, seconds)| (phase.name(), seconds / all));
+    let rest = ("waiting, and the rest", (1.0 - counted / all).max(0.0));
+    let shares = shares.filter(|(_, share)| *share > 0.0).chain([rest]).collect();
+    Ok(PhaseShares { batch_size: config.batch_size, shares })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_of_all_the_time() {
+        let config = TrmConfig { hidden_dim: 32, l_cycles: 2, batch_size: 40, ..TrmConfig::default() };
+        let shares = phase_shares(&config, &Threads::new(2), 0.0).unwrap().shares;
+        let of = |name: &str| shares.iter().find(|(n, _)| *n == name).unwrap().1;
+        assert!(of("forward products") > 0.0 && of("weight gradients") > 0.0 && of("optimiser") > 0.0);
+        assert!(shares.iter().all(|(name, _)| *name != "attention"), "{shares:?}");
+    }
+}

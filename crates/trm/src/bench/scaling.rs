@@ -1,0 +1,95 @@
+//! Training speed against the size of the batch, the width of the model, its cycles, and the number of threads.
+
+use super::machine::ceiling_of;
+use super::{BenchError, PhaseShares, Speed, training};
+use crate::config::TrmConfig;
+use crate::parallel::Threads;
+use serde::Serialize;
+
+/// One thing that was varied, all else as configured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sweep {
+    /// What was varied.
+    pub name: &'static str,
+    /// In order.
+    pub points: Vec<Point>,
+}
+
+/// One value of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Point {
+    /// The value as printed.
+    pub label: String,
+    /// What came of it.
+    pub speed: Speed,
+}
+
+/// All of a scaling study.
+#[derive(Clone, Debug, Serialize)]
+pub struct Scaling {
+    /// What was varied.
+    pub sweeps: Vec<Sweep>,
+    /// Where the time goes, at a small and a large batch.
+    pub phases: Vec<PhaseShares>,
+}
+
+/// A configuration to be measured, and on how many threads.
+struct Plan {
+    label: String,
+    config: TrmConfig,
+    threads: usize,
+}
+
+/// Measures training along every axis; `say` is told the axis and the value before each measurement.
+pub fn sweeps(
+    base: &TrmConfig,
+    threads: usize,
+    seconds: f64,
+    mut say: impl FnMut(&str, &str),
+) -> Result<Vec<Sweep>, BenchError> {
+    let mut measured = Vec::new();
+    for (name, plans) in plans(base, threads) {
+        let mut points = Vec::new();
+        for Plan { label, config, threads } in plans {
+            say(name, &label);
+            let threads = Threads::new(threads);
+            let ceiling = ceiling_of(config.precision.format(), &threads);
+            points.push(Point { label, speed: training(&config, &threads, ceiling, seconds)? });
+        }
+        measured.push(Sweep { name, points });
+    }
+    Ok(measured)
+}
+
+fn plans(base: &TrmConfig, threads: usize) -> Vec<(&'static str, Vec<Plan>)> {
+    let plan = |label: String, config| Plan { label, config, threads };
+    let batch = |batch_size: usize| plan(batch_size.to_string(), TrmConfig { batch_size, ..base.clone() });
+    let width = |hidden_dim: usize| plan(hidden_dim.to_string(), TrmConfig { hidden_dim, ..base.clone() });
+    let cycles = |(h_cycles, l_cycles): (usize, usize)| {
+        plan(format!("{h_cycles}x{l_cycles}"), TrmConfig { h_cycles, l_cycles, ..base.clone() })
+    };
+    let powers = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < threads);
+    let on = |threads: usize| Plan { label: threads.to_string(), config: base.clone(), threads };
+    vec![
+        ("batch_size", [16, 32, 64, 128, 256, 512, 1024].map(batch).into()),
+        ("hidden_dim", [128, 256, 512, 1024].map(width).into()),
+        ("H_cycles x L_cycles", [(1, 1), (2, 4), (4, 8), (4, 16)].map(cycles).into()),
+        ("threads", powers.chain([threads]).map(on).collect()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_thread_count_up_to_all_is_measured_once() {
+        let labels = |threads| {
+            let plans = plans(&TrmConfig::default(), threads);
+            plans[3].1.iter().map(|plan| plan.label.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(labels(1), ["1"]);
+        assert_eq!(labels(4), ["1", "2", "4"]);
+        assert_eq!(labels(6), ["1", "2", "4", "6"]);
+    }
+}
