@@ -90,12 +90,15 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
 /// The evaluation as a person reads it.
 pub fn table(e: &Evaluation) -> String {
     let mut text = format!(
-        "puzzles          {}\nloss             {:.4}\ncell accuracy    {}\nblank accuracy   {}\nboard accuracy   {}\n",
+        "puzzles          {}\nloss             {:.4}\nconstraint loss  {:.4}\ncell accuracy    {}\nblank accuracy   {}\n\
+         board accuracy   {}\nconflicts        {:.2} cells a board\n",
         e.puzzles,
         e.loss,
+        e.constraint_loss,
         percent(e.cell_accuracy),
         percent(e.blank_accuracy),
-        percent(e.board_accuracy)
+        percent(e.board_accuracy),
+        e.conflicts_per_board
     );
     let _ = writeln!(text, "\ngivens   boards   solved");
     for (givens, [boards, right]) in &e.boards_by_givens {
