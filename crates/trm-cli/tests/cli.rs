@@ -214,6 +214,26 @@ fn vector_gates_are_told_with_their_range_and_a_run_with_them_is_resumed() {
 }
 
 #[test]
+fn penalties_and_conflicts_are_reported_in_training_and_evaluation() {
+    let folder = folder();
+    let mut arguments = tiny("run", 2);
+    arguments.extend(["constraint_weight=0.5".into(), "constraint_schedule=linear".into()]);
+    succeed(folder.path(), &as_strs(&arguments));
+    let history = std::fs::read_to_string(folder.path().join("run/history.jsonl")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(history.lines().last().unwrap()).unwrap();
+    for key in ["train_constraint_loss", "val_constraint_loss", "val_conflicts_per_board"] {
+        assert!(record[key].as_f64().unwrap() > 0.0, "{key}: {record}");
+    }
+    succeed(folder.path(), &["data", "generate", "-n", "20", "--givens", "60-70", "--out", "a.csv"]);
+    let model = "run/trm_sudoku_production.pt";
+    let table = succeed(folder.path(), &["eval", "--model", model, "--data", "a.csv"]);
+    assert!(table.contains("constraint loss") && table.contains("cells a board"), "{table}");
+    let json = succeed(folder.path(), &["eval", "--model", model, "--data", "a.csv", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(json["conflicts_per_board"].as_f64().unwrap() > 0.0 && json["constraint_loss"].is_number());
+}
+
+#[test]
 fn divergence_stops_with_advice_and_leaves_the_checkpoint() {
     let folder = folder();
     let mut arguments = tiny("diverging", 50);

@@ -11,11 +11,16 @@ const CHUNK: usize = 4096;
 
 /// Loss and accuracies over a set of puzzles, from the bare predictions: givens count as predicted, not as given.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Evaluation {
     /// Number of puzzles.
     pub puzzles: u64,
     /// Mean cross-entropy of a cell.
     pub loss: f64,
+    /// Mean penalty of a board for rows, columns and boxes: see `ops/constraint_loss.rs`.
+    pub constraint_loss: f64,
+    /// Mean number of cells of a predicted board whose digit stands again in their row, column or box.
+    pub conflicts_per_board: f64,
     /// Share of all cells that are right.
     pub cell_accuracy: f64,
     /// Share of the blank cells that are right.
@@ -71,6 +76,8 @@ pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<P
     Evaluation {
         puzzles: total.boards[0],
         loss: total.loss(),
+        constraint_loss: total.constraint_loss(),
+        conflicts_per_board: total.conflicts_per_board(),
         cell_accuracy: total.cell_accuracy(),
         blank_accuracy: total.blank_accuracy(),
         board_accuracy: total.board_accuracy(),

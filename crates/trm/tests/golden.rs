@@ -5,12 +5,12 @@ use safetensors::SafeTensors;
 use trm::config::{
     CheckpointActivations, ConfigLayers, Gates, Mixing, Positions, Precision, Supervision, TrmConfig,
 };
-use trm::model::{Batch, Engine, Model, Params, Recording, Shard, States};
-use trm::ops::{Dropout, cross_entropy};
+use trm::model::{Batch, Engine, Model, Params, Recording, Shard, States, Tally, TrainingStep};
+use trm::ops::Dropout;
 use trm::parallel::Threads;
 use trm::tensor::Tensor;
 use trm::train::optimizer::{AdamW, clip_factor, global_norm};
-use trm::train::schedule::learning_rate;
+use trm::train::schedule::{constraint_weights, learning_rate};
 
 /// `|ours - theirs| / |theirs|` over a whole tensor; PyTorch's side is computed in f64.
 const TOLERANCE: f64 = 1e-5;
@@ -44,6 +44,10 @@ impl Golden {
                 .get("gates")
                 .map_or(Gates::Scalar, |g| serde_json::from_value(g.clone()).unwrap()),
             supervision: serde_json::from_value(settings["supervision"].clone()).unwrap(),
+            constraint_weight: settings.get("constraint_weight").map_or(0.0, |w| w.as_f64().unwrap()),
+            constraint_kinds: settings
+                .get("constraint_kinds")
+                .map_or("row,column,box".into(), |kinds| kinds.as_str().unwrap().into()),
             l_layers: size("L_layers"),
             l_cycles: size("L_cycles"),
             h_cycles: size("H_cycles"),
@@ -94,13 +98,20 @@ fn assert_close(ours: &[f32], theirs: &[f32], what: &str) {
     assert!(error <= TOLERANCE * size, "{what}: relative error {:.2e}", error / size);
 }
 
+/// The loss of the last answer, penalties included, and the gradients.
 fn loss_and_gradients(model: &Model, batch: &Batch, recording: Recording, threads: usize) -> (f64, Params) {
     let mut grads = Params::zeros(model.config());
-    let dropout = Dropout::new(model.config().dropout, 1, 2);
+    let constraint_weights = constraint_weights(model.config(), 0, 1);
+    let step = TrainingStep { dropout: Dropout::new(model.config().dropout, 1, 2), constraint_weights };
     let mut states = States::initial(model.config(), 0, 0..batch.rows() as u64);
     let (mut engine, threads) = (Engine::new(recording), Threads::new(threads));
-    let tally = engine.forward_backward(model, batch, &mut states, &dropout, &mut grads, &threads);
-    (tally.loss(), grads)
+    let tally = engine.forward_backward(model, batch, &mut states, &step, &mut grads, &threads);
+    (loss_of(&tally, constraint_weights), grads)
+}
+
+fn loss_of(tally: &Tally, weights: [f32; 3]) -> f64 {
+    let penalties = tally.constraint_sums.iter().zip(weights).map(|(sum, weight)| sum * f64::from(weight));
+    tally.loss() + penalties.sum::<f64>() / tally.boards[0] as f64
 }
 
 fn agrees_with_pytorch(file: &str) {
@@ -110,7 +121,7 @@ fn agrees_with_pytorch(file: &str) {
 
     let logits = Engine::new(Recording::Nothing).logits(&model, &batch.cells, &threads);
     assert_close(&logits, &golden.numbers("logits"), "logits");
-    let loss = cross_entropy(&logits, 9, &batch.targets) / batch.targets.len() as f64;
+    let loss = loss_of(&Tally::of(&logits, &batch.cells, &batch.targets), constraint_weights(config, 0, 1));
     assert_close(&[loss as f32], &golden.numbers("loss"), "loss");
 
     let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 2);
@@ -180,6 +191,11 @@ fn the_cell_model_with_attention_agrees_with_pytorch() {
 }
 
 #[test]
+fn the_constraint_loss_agrees_with_pytorch() {
+    agrees_with_pytorch("constraint");
+}
+
+#[test]
 fn vector_gates_agree_with_pytorch() {
     agrees_with_pytorch("vector-documented");
     agrees_with_pytorch("vector-original");
@@ -188,11 +204,14 @@ fn vector_gates_agree_with_pytorch() {
 /// A kind of model: what its settings have beside those of [`larger_case`].
 type Kind = &'static str;
 
-const EVERY_KIND: [Kind; 14] = [
+const EVERY_KIND: [Kind; 17] = [
     "update=documented",
     "update=original",
     "update=documented supervision=every output_norm=true",
     "update=documented gates=vector",
+    "update=documented constraint_weight=0.5 constraint_schedule=linear",
+    "update=original supervision=every constraint_weight=2 constraint_kinds=row,box",
+    "state=candidate mixing=unit_mean update=single output_layers=0 supervision=every constraint_weight=1",
     "update=original gates=vector",
     "state=cell mixing=unit_mean update=documented supervision=every output_norm=true state_norm=true",
     "state=candidate mixing=unit_mean update=original",

@@ -98,12 +98,15 @@ pub fn read_puzzles(data: &Path, last: Option<usize>, skip_bad_rows: bool) -> Re
 /// The evaluation as a person reads it.
 pub fn table(e: &Evaluation) -> String {
     let mut text = format!(
-        "puzzles          {}\nloss             {:.4}\ncell accuracy    {}\nblank accuracy   {}\nboard accuracy   {}\n",
+        "puzzles          {}\nloss             {:.4}\nconstraint loss  {:.4}\ncell accuracy    {}\nblank accuracy   {}\n\
+         board accuracy   {}\nconflicts        {:.2} cells a board\n",
         e.puzzles,
         e.loss,
+        e.constraint_loss,
         percent(e.cell_accuracy),
         percent(e.blank_accuracy),
-        percent(e.board_accuracy)
+        percent(e.board_accuracy),
+        e.conflicts_per_board
     );
     let _ = writeln!(text, "\ngivens   boards   solved");
     for (givens, [boards, right]) in &e.boards_by_givens {

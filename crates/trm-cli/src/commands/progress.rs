@@ -184,6 +184,7 @@ impl Observer for Progress {
         let validation = validation_text(
             record.val_loss,
             [record.val_cell_accuracy, record.val_blank_accuracy, record.val_board_accuracy],
+            record.val_conflicts_per_board,
         );
         self.line(&format!(
             "epoch {}/{}: training {:.4} {}; {validation}{}; gates {latent_gate:.2} {output_gate:.2}; {:.0}/s, {}",
@@ -202,9 +203,10 @@ impl Observer for Progress {
     }
 }
 
-/// Validation as a line of progress tells it: loss, and the shares of cells, blanks and boards that were right.
-pub fn validation_text(loss: Option<f64>, shares: [Option<f64>; 3]) -> String {
+/// Validation as a line of progress tells it: loss, the shares of cells, blanks and boards that were right, and conflicts.
+pub fn validation_text(loss: Option<f64>, shares: [Option<f64>; 3], conflicts: Option<f64>) -> String {
     let (Some(loss), [Some(cells), blanks, boards]) = (loss, shares) else { return "no validation".into() };
     let [blanks, boards] = [blanks, boards].map(|share| percent(share.unwrap_or(0.0)));
-    format!("validation {loss:.4} {}, blanks {blanks}, boards {boards}", percent(cells))
+    let conflicts = conflicts.map_or(String::new(), |cells| format!(", conflicts {cells:.1}"));
+    format!("validation {loss:.4} {}, blanks {blanks}, boards {boards}{conflicts}", percent(cells))
 }

@@ -179,6 +179,16 @@ pub enum Supervision {
     Every,
 }
 
+/// How the weight of a penalty goes through a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ConstraintSchedule {
+    /// The same from the first step.
+    Constant,
+    /// From zero in a straight line to its whole at the last step.
+    Linear,
+}
+
 /// What is kept of the forward pass for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,7 +5,8 @@ mod layers;
 mod validate;
 
 pub use choices::{
-    CheckpointActivations, Gates, Mixing, PositionTable, Positions, Precision, State, Supervision, Update,
+    CheckpointActivations, ConstraintSchedule, Gates, Mixing, PositionTable, Positions, Precision, State,
+    Supervision, Update,
 };
 pub use layers::{ConfigError, ConfigLayers};
 
@@ -75,6 +76,12 @@ pub struct TrmConfig {
 
     /// Which answers the loss is taken of.
     pub supervision: Supervision,
+    /// Weight of the penalties for digits whose expected count in a unit is not one; 0 switches them off (SPEC.md).
+    pub constraint_weight: f64,
+    /// The kinds of units that are penalised: some of row, column and box, separated by commas.
+    pub constraint_kinds: String,
+    /// How the weight goes through the run.
+    pub constraint_schedule: ConstraintSchedule,
     /// Supervision segments: optimiser steps for which a puzzle stays in the batch, each starting from the states that the
     /// last one ended in, until its board is right. 1 starts every step with new puzzles (SPEC.md).
     pub segments: usize,
@@ -158,6 +165,9 @@ impl Default for TrmConfig {
             gates: Gates::Scalar,
             gate_init: 0.1,
             supervision: Supervision::Last,
+            constraint_weight: 0.0,
+            constraint_kinds: "row,column,box".into(),
+            constraint_schedule: ConstraintSchedule::Constant,
             segments: 1,
             lr: 1e-4,
             weight_decay: 0.01,
@@ -200,6 +210,16 @@ impl TrmConfig {
             Mixing::UnitMean => self.state.units(),
             _ => &[],
         }
+    }
+
+    /// The names in `constraint_kinds`.
+    fn constraint_names(&self) -> impl Iterator<Item = &str> {
+        self.constraint_kinds.split(',').map(str::trim).filter(|name| !name.is_empty())
+    }
+
+    /// Whether rows, columns and boxes are penalised.
+    pub fn constrains(&self) -> [bool; 3] {
+        ["row", "column", "box"].map(|kind| self.constraint_names().any(|name| name == kind))
     }
 
     /// The learned vectors that are added to the embedding of a cell.

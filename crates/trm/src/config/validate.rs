@@ -67,6 +67,17 @@ impl TrmConfig {
 
     fn validate_training(&self) -> Result<(), ConfigError> {
         range(size(self.segments, 1 << 16), "segments", &self.segments, "1 to 65536")?;
+        range(
+            not_negative(self.constraint_weight),
+            "constraint_weight",
+            &self.constraint_weight,
+            "0 or more",
+        )?;
+        let known = self.constraint_names().filter(|name| matches!(*name, "row" | "column" | "box")).count();
+        let kinds = "some of row, column and box, separated by commas, each once";
+        let ok = (1..=3).contains(&known)
+            && self.constraint_names().count() == self.constrains().iter().filter(|c| **c).count();
+        range(ok, "constraint_kinds", &self.constraint_kinds, kinds)?;
         range(positive(self.lr), "lr", &self.lr, "a number above 0")?;
         range(not_negative(self.weight_decay), "weight_decay", &self.weight_decay, "0 or more")?;
         range(fraction(self.beta1), "beta1", &self.beta1, BELOW_ONE)?;
@@ -177,6 +188,11 @@ mod tests {
             ("batch_size=0", "batch_size"),
             ("input_dim=811", "810"),
             ("update=other", "documented"),
+            ("gates=matrix", "scalar"),
+            ("constraint_weight=-1", "0 or more"),
+            ("constraint_kinds=row,diagonal", "row, column and box"),
+            ("constraint_kinds=row,row", "each once"),
+            ("constraint_kinds=", "row, column and box"),
             ("mixing=attention", "one vector only"),
             ("feedback=true", "state = \"cell\""),
             ("positions=units", "state = \"cell\""),

@@ -1,7 +1,8 @@
 //! A batch of puzzles, and how many of its cells were predicted right.
 
 use super::{CELLS, DIGITS};
-use crate::ops::cross_entropy;
+use crate::ops::{constraint_loss, cross_entropy};
+use crate::sudoku::Grid;
 
 /// Puzzles and what is to be predicted for them.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,10 @@ impl Batch {
 pub struct Tally {
     /// Sum of the cross-entropies of all cells.
     pub loss_sum: f64,
+    /// Sums of the penalties of all boards for rows, columns and boxes.
+    pub constraint_sums: [f64; 3],
+    /// Predicted cells whose digit stands again in their row, column or box.
+    pub conflicts: u64,
     /// Cells, and those predicted right.
     pub cells: [u64; 2],
     /// Blank cells, and those predicted right.
@@ -36,6 +41,16 @@ impl Tally {
     /// Mean cross-entropy of a cell.
     pub fn loss(&self) -> f64 {
         self.loss_sum / self.cells[0].max(1) as f64
+    }
+
+    /// Mean penalty of a board, of all three kinds together, whatever their weights in training.
+    pub fn constraint_loss(&self) -> f64 {
+        self.constraint_sums.iter().sum::<f64>() / self.boards[0].max(1) as f64
+    }
+
+    /// Mean number of cells of a predicted board whose digit stands again in their row, column or box.
+    pub fn conflicts_per_board(&self) -> f64 {
+        self.conflicts as f64 / self.boards[0].max(1) as f64
     }
 
     /// Share of the cells that are right, givens included.
@@ -56,6 +71,8 @@ impl Tally {
     /// Adds the counts of other puzzles.
     pub fn add(&mut self, other: &Self) {
         self.loss_sum += other.loss_sum;
+        self.constraint_sums.iter_mut().zip(other.constraint_sums).for_each(|(mine, theirs)| *mine += theirs);
+        self.conflicts += other.conflicts;
         let pairs = [
             (&mut self.cells, other.cells),
             (&mut self.blanks, other.blanks),
@@ -72,15 +89,23 @@ impl Tally {
     /// # Shapes
     /// `logits` is `[rows, 81, 9]`, `cells` and `targets` are `[rows, 81]`.
     pub fn of(logits: &[f32], cells: &[u8], targets: &[u8]) -> Self {
-        let mut tally = Self { loss_sum: cross_entropy(logits, DIGITS, targets), ..Self::default() };
+        let mut tally = Self {
+            loss_sum: cross_entropy(logits, DIGITS, targets),
+            constraint_sums: constraint_loss(logits),
+            ..Self::default()
+        };
         for ((logits, cells), targets) in logits
             .chunks_exact(CELLS * DIGITS)
             .zip(cells.chunks_exact(CELLS))
             .zip(targets.chunks_exact(CELLS))
         {
             let mut wrong = 0;
-            for ((row, cell), target) in logits.chunks_exact(DIGITS).zip(cells).zip(targets) {
-                let right = u64::from(argmax(row) == usize::from(*target));
+            let mut board = [0; CELLS];
+            for (((row, cell), target), digit) in
+                logits.chunks_exact(DIGITS).zip(cells).zip(targets).zip(&mut board)
+            {
+                *digit = argmax(row) as u8 + 1;
+                let right = u64::from(*digit == target + 1);
                 let blank = u64::from(*cell == 0);
                 wrong += 1 - right;
                 tally.blanks[0] += blank;
@@ -90,6 +115,7 @@ impl Tally {
             tally.cells[1] += CELLS as u64 - wrong;
             tally.boards[0] += 1;
             tally.boards[1] += u64::from(wrong == 0);
+            tally.conflicts += Grid::from_cells(board).map_or(0, |board| board.conflicts().len() as u64);
         }
         tally
     }
@@ -119,4 +145,31 @@ pub fn argmax(row: &[f32]) -> usize {
         }
     }
     best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conflicts_of_a_prediction_are_counted_cell_by_cell() {
+        let solution = b"864371259325849761971265843436192587198657432257483916689734125713528694542916378";
+        let tally = |digits: &[u8]| {
+            let row = |digit: &u8| -> [f32; 9] {
+                std::array::from_fn(|k| if b'1' + k as u8 == *digit { 9.0 } else { 0.0 })
+            };
+            let logits: Vec<f32> = digits.iter().flat_map(row).collect();
+            Tally::of(&logits, &[0; CELLS], &solution.map(|digit| digit - b'1'))
+        };
+        assert_eq!(tally(solution).conflicts, 0);
+        // 8 and 6 swapped: each then stands twice in its new column.
+        let mut swapped = *solution;
+        swapped.swap(0, 1);
+        let mut both = tally(&swapped);
+        assert_eq!((both.conflicts, both.cells), (4, [81, 79]));
+        both.add(&tally(solution));
+        assert_eq!(both.conflicts_per_board(), 2.0);
+        assert!((both.constraint_loss() - tally(&swapped).constraint_loss() / 2.0).abs() < 1e-5);
+        assert!(both.constraint_loss() > 0.02);
+    }
 }

@@ -12,7 +12,7 @@ use super::CELLS;
 use super::batch::{Batch, Tally, right_boards};
 use super::budget::{Budget, Prediction};
 use super::params::Params;
-use super::recursion::Model;
+use super::recursion::{LossScale, Model};
 use super::shard::{Recording, Shard};
 use super::states::{States, StatesMut};
 use super::weight_gradients::{input_gradients, position_gradients, row_sum_gradients, weight_gradients};
@@ -42,8 +42,16 @@ struct Pass<'a> {
     model: &'a Model,
     recording: Recording,
     dropout: &'a Dropout,
-    /// What each cross-entropy counts in the loss.
-    scale: f32,
+    scale: LossScale,
+}
+
+/// What one optimiser step brings with it.
+#[derive(Clone, Debug)]
+pub struct TrainingStep {
+    /// The masks of dropout.
+    pub dropout: Dropout,
+    /// Weights of the penalties for rows, columns and boxes.
+    pub constraint_weights: [f32; 3],
 }
 
 /// How the puzzles of a batch are shared out.
@@ -119,22 +127,25 @@ impl Engine {
         predictions
     }
 
-    /// Adds the gradient of the mean cell-wise cross-entropy to `grads`; returns loss and hits of the forward pass, which
-    /// goes on from `states`.
+    /// Adds the gradient of the loss to `grads`: of the mean cell-wise cross-entropy, and of the mean penalties of a board
+    /// times their weights. Returns loss and hits of the forward pass, which goes on from `states`.
     pub fn forward_backward(
         &mut self,
         model: &Model,
         batch: &Batch,
         states: &mut States,
-        dropout: &Dropout,
+        step: &TrainingStep,
         grads: &mut Params,
         threads: &Threads,
     ) -> Tally {
         let config = model.config();
         let sizes = Sizes::of(config);
         let supervised = (0..config.h_cycles).filter(|h| model.is_supervised(*h)).count();
-        let scale = 1.0 / (supervised * batch.targets.len()) as f32;
-        let pass = Pass { model, recording: self.recording, dropout, scale };
+        let scale = LossScale {
+            cross_entropy: 1.0 / (supervised * batch.targets.len()) as f32,
+            constraints: step.constraint_weights.map(|weight| weight / (supervised * batch.rows()) as f32),
+        };
+        let pass = Pass { model, recording: self.recording, dropout: &step.dropout, scale };
         self.lanes.resize_with(sizes.lanes, Lane::default);
         self.lane_grads.resize_with(sizes.lanes - 1, || Params::zeros(config));
 

@@ -22,7 +22,7 @@ pub use batch::{Batch, Tally, argmax};
 pub use block::BlockTape;
 pub use budget::{Budget, Prediction};
 pub use calibration::{InputStatistics, input_statistics};
-pub use engine::Engine;
+pub use engine::{Engine, TrainingStep};
 pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
 pub use params::{BlockParams, Linear, MixerParams, Norm, Params};
 pub use recursion::Model;

@@ -21,9 +21,9 @@ use super::shard::{NormTape, Recording, Shard};
 use super::stack::Stack;
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, QuantisedWeight, add_positions, add_scaled, cross_entropy_backward, gate_backward,
-    gate_forward, layer_norm_backward, layer_norm_forward, linear_backward_input, linear_forward,
-    one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
+    Dropout, Format, QuantisedWeight, add_positions, add_scaled, constraint_loss_backward,
+    cross_entropy_backward, gate_backward, gate_forward, layer_norm_backward, layer_norm_forward,
+    linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
 };
 use crate::parallel::Threads;
 
@@ -228,14 +228,22 @@ impl Model {
     }
 
     /// Adds what the loss of the answer after outer cycle h, and feedback, give to the gradient of y; leaves d loss / d logits in
-    /// `s.logits` and what W_out was multiplied by in `s.answer`. The loss is `scale` times the sum of the cross-entropies.
-    fn read_out_backward(&self, s: &mut Shard, h: usize, scale: f32) {
+    /// `s.logits` and what W_out was multiplied by in `s.answer`.
+    fn read_out_backward(&self, s: &mut Shard, h: usize, scale: LossScale) {
         if h + 1 < self.config.h_cycles {
             self.read_out_after(s, h);
         }
         // Without supervision nothing of the loss counts: the scale is zero.
-        let scale = if self.is_supervised(h) { scale } else { 0.0 };
-        cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale);
+        let scale = if self.is_supervised(h) { scale } else { LossScale::default() };
+        let is_constrained = !s.d_constraint.is_empty();
+        if is_constrained {
+            s.d_constraint.fill(0.0);
+            constraint_loss_backward(&s.logits, scale.constraints, &mut s.d_constraint);
+        }
+        cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale.cross_entropy);
+        if is_constrained {
+            add_scaled(&mut s.logits, 1.0, &s.d_constraint);
+        }
         if h + 1 < self.config.h_cycles
             && let Some(feedback) = &mut s.feedback
             && let (Some(weight), Some(packed)) = (&self.params.feedback, &self.packed.feedback)
@@ -255,7 +263,7 @@ impl Model {
     }
 
     /// Takes the state gradients from the end of outer cycle h to its start. Cycles go from last to first.
-    pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout, scale: f32) {
+    pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout, scale: LossScale) {
         if self.is_read_out(h) {
             self.read_out_backward(s, h, scale);
         }
@@ -375,6 +383,15 @@ impl Model {
         };
         Place { cycle: h % s.tapes.len(), application }
     }
+}
+
+/// What the loss is made of: these factors times the cross-entropy of every cell and the penalties of every board.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LossScale {
+    /// Of the cross-entropy of a cell.
+    pub cross_entropy: f32,
+    /// Of the penalties of a board for rows, columns and boxes.
+    pub constraints: [f32; 3],
 }
 
 /// Where in the tape, and which dropout masks, a refinement uses.

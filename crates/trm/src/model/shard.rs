@@ -123,6 +123,8 @@ pub struct Shard {
     pub answer_norm: (Vec<f32>, Vec<f32>),
     /// The logits, `[puzzles, 81, 9]`; the backward pass makes it its gradient.
     pub logits: Vec<f32>,
+    /// Gradient of the penalties, of the same shape, if there are any.
+    pub d_constraint: Vec<f32>,
     /// (y, z) at the start of each outer cycle, when recording.
     pub starts: Vec<(Vec<f32>, Vec<f32>)>,
     /// One outer cycle each, as many as [`Recording`] has room for.
@@ -151,6 +153,7 @@ impl Shard {
         let (cycles, applications) = recording.room(config);
         let zeros = |values: usize| vec![0.0; values];
         let training = recording != Recording::Nothing;
+        let is_constrained = config.constraint_weight > 0.0;
         let state = || zeros(rows * d);
         let gradient = || zeros(if training { rows * d } else { 0 });
         let tape = |_| CycleTape {
@@ -176,6 +179,7 @@ impl Shard {
             answer: state(),
             answer_norm: if config.output_norm { (state(), zeros(rows)) } else { Default::default() },
             logits: zeros(puzzles * CELLS * DIGITS),
+            d_constraint: zeros(if training && is_constrained { puzzles * CELLS * DIGITS } else { 0 }),
             starts: (0..starts).map(|_| (state(), state())).collect(),
             tapes: (0..cycles).map(tape).collect(),
             h: state(),
@@ -211,6 +215,7 @@ impl Shard {
         }
         let results = (applications + 1) * d;
         let gradients = 3 * d;
+        let logits = logits * if config.constraint_weight > 0.0 { 2 } else { 1 };
         logits + tokens * (states + cycles * (tape + results) + 2 * d * config.h_cycles + gradients)
     }
 
@@ -245,6 +250,9 @@ impl Shard {
         self.scratch.resize(self.rows * scratch_per_row(config, self.recording != Recording::Nothing), 0.0);
         if self.recording != Recording::Nothing {
             gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
+            if config.constraint_weight > 0.0 {
+                self.d_constraint.resize(self.logits.len(), 0.0);
+            }
             for (y, z) in &mut self.starts {
                 y.resize(values, 0.0);
                 z.resize(values, 0.0);

@@ -6,6 +6,7 @@
 mod attention;
 mod binary_cross_entropy;
 mod cell_attention;
+mod constraint_loss;
 mod cross_entropy;
 mod dropout;
 mod embedding;
@@ -30,6 +31,7 @@ mod units;
 pub use attention::{Heads, Rotary, attention_backward, attention_forward};
 pub use binary_cross_entropy::{binary_cross_entropy, binary_cross_entropy_backward};
 pub use cell_attention::CellAttention;
+pub use constraint_loss::{constraint_loss, constraint_loss_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use dropout::Dropout;
 pub use embedding::{embedding_backward, embedding_forward};

@@ -27,6 +27,15 @@ pub struct EpochRecord {
     pub val_blank_accuracy: Option<f64>,
     /// Share of the validation boards predicted right in every cell.
     pub val_board_accuracy: Option<f64>,
+    /// Mean penalty of a training board for rows, columns and boxes, before any weight, dropout on.
+    #[serde(default)]
+    pub train_constraint_loss: Option<f64>,
+    /// Mean penalty of a validation board.
+    #[serde(default)]
+    pub val_constraint_loss: Option<f64>,
+    /// Mean number of cells of a predicted validation board whose digit stands again in a row, column or box.
+    #[serde(default)]
+    pub val_conflicts_per_board: Option<f64>,
     /// Learning rate of the last step.
     #[serde(deserialize_with = "number_or_null")]
     pub lr: f64,
@@ -111,6 +120,9 @@ mod tests {
             val_cell_accuracy: None,
             val_blank_accuracy: Some(0.7),
             val_board_accuracy: None,
+            train_constraint_loss: Some(0.2),
+            val_constraint_loss: None,
+            val_conflicts_per_board: Some(12.5),
             lr: 1e-4,
             grad_norm_mean: 0.3,
             grad_norm_max: 7e5,

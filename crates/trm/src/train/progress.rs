@@ -1,7 +1,7 @@
 //! Where a run is, and what it has seen.
 
 use super::history::EpochRecord;
-use crate::model::Tally;
+use crate::model::{CELLS, Tally};
 use serde::{Deserialize, Serialize};
 
 /// Gradient norms that are remembered for the report of a divergence.
@@ -18,6 +18,9 @@ pub struct Progress {
     pub loss_sum: f64,
     /// Cells seen in the current epoch, and those predicted right.
     pub cells: [u64; 2],
+    /// Penalty sum of the current epoch, over boards.
+    #[serde(default)]
+    pub constraint_sum: f64,
     /// Sum and maximum of the gradient norms of the current epoch.
     pub grad_norms: [f64; 2],
     /// Last gradient norms, newest last.
@@ -46,6 +49,7 @@ impl Progress {
     pub(super) fn count(&mut self, tally: &Tally, grad_norm: f64, seconds: f64) {
         self.step_in_epoch += 1;
         self.loss_sum += tally.loss_sum;
+        self.constraint_sum += tally.constraint_sums.iter().sum::<f64>();
         self.cells[0] += tally.cells[0];
         self.cells[1] += tally.cells[1];
         self.grad_norms[0] += grad_norm;
@@ -63,11 +67,17 @@ impl Progress {
         self.cells[1] as f64 / self.cells[0].max(1) as f64
     }
 
+    /// Mean penalty of the epoch's boards.
+    pub(super) fn train_constraint_loss(&self) -> f64 {
+        self.constraint_sum * CELLS as f64 / self.cells[0].max(1) as f64
+    }
+
     /// Begins the next epoch.
     pub(super) fn begin_epoch(&mut self) {
         *self = Self {
             step_in_epoch: 0,
             loss_sum: 0.0,
+            constraint_sum: 0.0,
             cells: [0, 0],
             grad_norms: [0.0, 0.0],
             epoch_s: 0.0,

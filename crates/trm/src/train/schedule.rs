@@ -1,6 +1,7 @@
-//! Learning rate: linear warm-up, then cosine annealing to zero.
+//! What changes with the steps of a run: the learning rate (linear warm-up, then cosine annealing to zero) and the weights
+//! of the penalties.
 
-use crate::config::TrmConfig;
+use crate::config::{ConstraintSchedule, TrmConfig};
 use std::f64::consts::PI;
 
 /// Learning rate of step `step` (from 0) of `total` steps.
@@ -18,9 +19,33 @@ pub fn learning_rate(config: &TrmConfig, step: u64, total: u64) -> f64 {
     config.lr * 0.5 * (1.0 + (PI * t.min(1.0)).cos())
 }
 
+/// Weights of the penalties for rows, columns and boxes at step `step` (from 0) of `total` steps.
+///
+/// `constraint_weight`, times `(step + 1) / total` with the linear schedule, for the kinds that are switched on.
+pub fn constraint_weights(config: &TrmConfig, step: u64, total: u64) -> [f32; 3] {
+    let share = match config.constraint_schedule {
+        ConstraintSchedule::Constant => 1.0,
+        ConstraintSchedule::Linear => ((step + 1) as f64 / total.max(1) as f64).min(1.0),
+    };
+    config.constrains().map(|on| if on { (share * config.constraint_weight) as f32 } else { 0.0 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn penalties_are_constant_or_grow_to_their_weight_for_the_kinds_asked_for() {
+        let config = TrmConfig { constraint_weight: 2.0, ..TrmConfig::default() };
+        assert_eq!(constraint_weights(&config, 0, 8), [2.0; 3]);
+        let schedule = ConstraintSchedule::Linear;
+        let boxes =
+            TrmConfig { constraint_kinds: "box, row".into(), constraint_schedule: schedule, ..config };
+        let weights = [0, 3, 7, 9].map(|step| constraint_weights(&boxes, step, 8));
+        assert_eq!(weights.map(|[row, _, boxes]| [row, boxes]), [[0.25; 2], [1.0; 2], [2.0; 2], [2.0; 2]]);
+        assert!(weights.iter().all(|[_, column, _]| *column == 0.0));
+        assert_eq!(constraint_weights(&TrmConfig::default(), 5, 8), [0.0; 3]);
+    }
 
     #[test]
     fn it_rises_then_falls_along_the_cosine() {

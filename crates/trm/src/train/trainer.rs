@@ -5,12 +5,12 @@ use super::draw::Draw;
 use super::history::EpochRecord;
 use super::optimizer::{AdamW, clip_factor, global_norm};
 use super::pruning::{self, Pruned};
-use super::schedule::learning_rate;
+use super::schedule::{constraint_weights, learning_rate};
 use super::{Progress, TrainError, TrainingData};
 use crate::checkpoint::Checkpoint;
 use crate::config::TrmConfig;
 use crate::evaluate::{Evaluation, batch_of, evaluate};
-use crate::model::{Budget, CELLS, Engine, Model, Params, Recording, States};
+use crate::model::{Budget, CELLS, Engine, Model, Params, Recording, States, TrainingStep};
 use crate::ops::Dropout;
 use crate::parallel::Threads;
 use crate::sudoku::Puzzle;
@@ -31,6 +31,8 @@ pub struct StepReport {
     pub step: u64,
     /// Mean cross-entropy of the batch.
     pub loss: f64,
+    /// Mean penalty of a board for rows, columns and boxes, before any weight.
+    pub constraint_loss: f64,
     /// Share of the batch's cells that are right.
     pub cell_accuracy: f64,
     /// Norm of the gradient before clipping.
@@ -179,10 +181,13 @@ impl Trainer {
         let (puzzles, mut states) = self.batch();
         let batch = batch_of(&puzzles);
         let step = self.optimizer.step;
-        let dropout = Dropout::new(self.config.dropout, self.config.seed, step);
+        let this_step = TrainingStep {
+            dropout: Dropout::new(self.config.dropout, self.config.seed, step),
+            constraint_weights: constraint_weights(&self.config, step, self.total_steps()),
+        };
         self.grads.clear();
         let Self { engine, model, grads, threads, .. } = self;
-        let tally = engine.forward_backward(model, &batch, &mut states, &dropout, grads, threads);
+        let tally = engine.forward_backward(model, &batch, &mut states, &this_step, grads, threads);
         let grad_norm = global_norm(&self.grads, &self.threads);
         if !(tally.loss().is_finite() && grad_norm.is_finite()) {
             return Err(self.divergence(tally.loss(), grad_norm));
@@ -205,6 +210,7 @@ impl Trainer {
             steps_per_epoch: self.steps_per_epoch(),
             step: self.optimizer.step,
             loss: tally.loss(),
+            constraint_loss: tally.constraint_loss(),
             cell_accuracy: tally.cell_accuracy(),
             grad_norm,
             lr,
@@ -252,6 +258,9 @@ impl Trainer {
             val_cell_accuracy: validation.map(|v| v.cell_accuracy),
             val_blank_accuracy: validation.map(|v| v.blank_accuracy),
             val_board_accuracy: validation.map(|v| v.board_accuracy),
+            train_constraint_loss: Some(progress.train_constraint_loss()),
+            val_constraint_loss: validation.map(|v| v.constraint_loss),
+            val_conflicts_per_board: validation.map(|v| v.conflicts_per_board),
             lr: learning_rate(&self.config, self.optimizer.step.saturating_sub(1), self.total_steps()),
             grad_norm_mean: progress.grad_norms[0] / progress.step_in_epoch.max(1) as f64,
             grad_norm_max: progress.grad_norms[1],

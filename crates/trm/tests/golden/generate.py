@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the numbers that the Rust models are tested against: documented, original, candidate,
-cell, vector-documented and vector-original.safetensors, and those of paper.py.
+cell, vector-documented, vector-original and constraint.safetensors, and those of paper.py.
 
     python3 -m venv ~/.cache/trm/torch-venv && ~/.cache/trm/torch-venv/bin/pip install torch
     ~/.cache/trm/torch-venv/bin/python crates/trm/tests/golden/generate.py            # writes the files here
@@ -15,7 +15,7 @@ Each file but those of paper.py holds (F32 unless said otherwise; the shapes of 
 
     param.<name>          weights before training, exact in f32
     inputs, targets       U8 [batch, 81]: cells 0 (blank) to 9; digits 0 to 8
-    logits, loss          [batch, 81, 9], [1]: mean cross-entropy over batch x 81 cells
+    logits, loss          [batch, 81, 9], [1]: mean cross-entropy over batch x 81 cells, and penalties if there are any
     grad.<name>           gradient of that loss, not clipped
     grad_norm             [1]: L2 norm of all of it
     losses                [10]: loss before each of ten AdamW steps on this same batch
@@ -98,6 +98,7 @@ SEEDS = {
     "cell": 5,
     "vector-documented": 2,
     "vector-original": 3,
+    "constraint": 2,
 }
 GATES = {"latent_gate": 0.37, "output_gate": 0.61}
 # Largest difference --check accepts, relative to the largest value of the tensor: a few roundings to f32.
@@ -265,6 +266,15 @@ class Model(nn.Module):
         return [self.output_proj(y).view(-1, 81, 9)]
 
 
+def penalty(logits, config):
+    """constraint_weight times the sum over kinds of unit of the mean of (expected count of a digit - 1)^2."""
+    # Axes: batch, band, row in band, stack, column in stack, digit.
+    p = logits.softmax(-1).view(-1, 3, 3, 3, 3, 9)
+    axes = {"row": (3, 4), "column": (1, 2), "box": (2, 4)}
+    kinds = config["constraint_kinds"].split(",")
+    return config["constraint_weight"] * sum(((p.sum(axes[kind]) - 1) ** 2).mean() for kind in kinds)
+
+
 def to_f32(tensor):
     return tensor.detach().to(torch.float32)
 
@@ -315,6 +325,8 @@ def settings(name):
         return {**CONFIG, **CELL, "update": "documented"}
     if name.startswith("vector-"):
         return {**CONFIG, "gates": "vector", "update": name.removeprefix("vector-")}
+    if name == "constraint":
+        return {**CONFIG, "update": "documented", "constraint_weight": 0.7, "constraint_kinds": "column,box"}
     return {**CONFIG, "update": name}
 
 
@@ -343,6 +355,8 @@ def compute(name, seed):
     for step in range(CONFIG["steps"]):
         answers = model(inputs)
         each = [nn.functional.cross_entropy(logits.reshape(-1, 9), targets.reshape(-1)) for logits in answers]
+        if "constraint_weight" in config:
+            each = [loss + penalty(logits, config) for loss, logits in zip(each, answers)]
         # What is differentiated is the mean over the answers, what is reported the loss of the last.
         logits, loss = answers[-1], each[-1]
         optimizer.zero_grad()

@@ -229,6 +229,7 @@ impl Observer for Progress {
         let validation = validation_text(
             record.val_loss,
             [record.val_cell_accuracy, record.val_blank_accuracy, record.val_board_accuracy],
+            record.val_conflicts_per_board,
         );
         self.display.say(&format!(
             "step {}/{}: training {:.4} {}, boards {} after {:.1} segments; {validation}{}; {}",

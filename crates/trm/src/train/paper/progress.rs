@@ -24,6 +24,9 @@ pub struct Record {
     pub val_blank_accuracy: Option<f64>,
     /// Share of the validation boards that are right in every cell.
     pub val_board_accuracy: Option<f64>,
+    /// Mean number of cells of a predicted validation board whose digit stands again in a row, column or box.
+    #[serde(default)]
+    pub val_conflicts_per_board: Option<f64>,
     /// Seconds of training so far, over all sittings.
     pub elapsed_s: f64,
     /// Best validation so far.

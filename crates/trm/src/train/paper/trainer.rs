@@ -335,6 +335,7 @@ impl Trainer {
             val_cell_accuracy: validation.as_ref().map(|v| v.cell_accuracy),
             val_blank_accuracy: validation.as_ref().map(|v| v.blank_accuracy),
             val_board_accuracy: validation.as_ref().map(|v| v.board_accuracy),
+            val_conflicts_per_board: validation.as_ref().map(|v| v.conflicts_per_board),
             elapsed_s: progress.elapsed_s,
             is_best,
         };
