@@ -34,6 +34,10 @@ doc:
 bench *options: build
     python3 bench/compare_pytorch.py {{ options }}
 
+# compare a model's 8-bit inference with ONNX Runtime's on this machine
+bench-onnx model *options: build
+    python3 bench/compare_onnx.py {{ model }} {{ options }}
+
 # write the reference numbers of the tests again
 golden:
     {{ torch_python }} crates/trm/tests/golden/generate.py

@@ -16,6 +16,8 @@ use std::cell::RefCell;
 
 /// Columns of a panel: four registers of sixteen sums.
 pub(crate) const PANEL: usize = 64;
+/// Columns that the portable kernel works on at once.
+const LANES: usize = 16;
 /// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
 const BLOCK: usize = 6;
 /// Largest magnitude of a rounded input.
@@ -315,36 +317,59 @@ impl Tile<'_> {
     fn run_portable(self) {
         vectorize(
             #[inline(always)]
-            || match self.in_word {
-                4 => self.sum::<4>(&[0, 8, 16, 24], 0xff),
-                _ => self.sum::<8>(&[0, 8, 16, 24, 4, 12, 20, 28], 0xf),
+            || match (self.in_word, self.rows) {
+                (4, 1) => self.sum::<1, 4>(&[0, 8, 16, 24], 0xff),
+                (4, _) => self.sum::<BLOCK, 4>(&[0, 8, 16, 24], 0xff),
+                (_, 1) => self.sum::<1, 8>(&[0, 8, 16, 24, 4, 12, 20, 28], 0xf),
+                _ => self.sum::<BLOCK, 8>(&[0, 8, 16, 24, 4, 12, 20, 28], 0xf),
             },
         );
     }
 
-    /// `shifts` and `mask` tell where a word holds its numbers.
+    /// `shifts` and `mask` tell where a word holds its numbers. Works on ROWS rows, of which some may be one row again.
     #[inline(always)]
-    fn sum<const IN_WORD: usize>(self, shifts: &[u32; IN_WORD], mask: u32) {
-        let group_len = self.group_words * IN_WORD;
-        for r in 0..self.rows {
-            let mut total = [0.0f32; PANEL];
+    fn sum<const ROWS: usize, const IN_WORD: usize>(mut self, shifts: &[u32; IN_WORD], mask: u32) {
+        let row_len = self.groups * self.group_words * IN_WORD;
+        let rows: [&[[i8; IN_WORD]]; ROWS] = std::array::from_fn(|r| {
+            self.left[r.min(self.rows - 1) * row_len..][..row_len].as_chunks::<IN_WORD>().0
+        });
+        for first in (0..self.cols).step_by(LANES) {
+            let mut totals = [[0.0f32; LANES]; ROWS];
             for g in 0..self.groups {
-                let left = &self.left[(r * self.groups + g) * group_len..][..group_len];
-                let words = &self.panel[g * self.group_words * PANEL..];
-                let mut sums = [-self.zero * self.left_sums[r * self.groups + g]; PANEL];
-                for (left, words) in left.as_chunks::<IN_WORD>().0.iter().zip(words.as_chunks::<PANEL>().0) {
-                    for (p, shift) in left.iter().zip(shifts) {
-                        for (sum, word) in sums.iter_mut().zip(words) {
-                            *sum += i32::from(*p) * (word >> shift & mask).cast_signed();
+                let mut sums: [[i32; LANES]; ROWS] = std::array::from_fn(|r| {
+                    [-self.zero * self.left_sums[r.min(self.rows - 1) * self.groups + g]; LANES]
+                });
+                for p in g * self.group_words..(g + 1) * self.group_words {
+                    let words: &[u32] = &self.panel[p * PANEL + first..][..LANES];
+                    for (i, shift) in shifts.iter().enumerate() {
+                        let mut numbers = [0; LANES];
+                        for (q, word) in numbers.iter_mut().zip(words) {
+                            *q = (word >> shift & mask).cast_signed();
+                        }
+                        for (sums, row) in sums.iter_mut().zip(&rows) {
+                            let left = i32::from(row[p][i]);
+                            sums.iter_mut().zip(&numbers).for_each(|(sum, q)| *sum += left * q);
                         }
                     }
                 }
-                for ((total, sum), scale) in total.iter_mut().zip(sums).zip(&self.scales[g * PANEL..]) {
-                    *total += sum as f32 * scale;
+                let scales = &self.scales[g * PANEL + first..][..LANES];
+                for (totals, sums) in totals.iter_mut().zip(&sums) {
+                    for ((total, sum), scale) in totals.iter_mut().zip(sums).zip(scales) {
+                        *total += *sum as f32 * scale;
+                    }
                 }
             }
-            let dst = &mut self.dst[r * self.dst_stride..][..self.cols];
-            for (dst, total) in dst.iter_mut().zip(total) {
+            self.store(first, &totals);
+        }
+    }
+
+    /// Writes the totals of sixteen columns, or of those that there are.
+    #[inline(always)]
+    fn store(&mut self, first: usize, totals: &[[f32; LANES]]) {
+        let cols = LANES.min(self.cols - first);
+        for (r, totals) in totals.iter().take(self.rows).enumerate() {
+            let dst = &mut self.dst[r * self.dst_stride + first..][..cols];
+            for (dst, total) in dst.iter_mut().zip(totals) {
                 let before = if self.overwrite == Overwrite::Yes { 0.0 } else { *dst };
                 *dst = before + self.steps[r] * total;
             }
