@@ -42,6 +42,10 @@ compare *options: build
 scaling: build
     target/release/trm bench --scaling --output docs/scaling.md
 
+# compare a model's 8-bit inference with ONNX Runtime's on this machine
+bench-onnx model *options: build
+    python3 bench/compare_onnx.py {{ model }} {{ options }}
+
 # write the reference numbers of the tests again
 golden:
     {{ torch_python }} crates/trm/tests/golden/generate.py

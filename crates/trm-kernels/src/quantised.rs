@@ -10,19 +10,17 @@
 //! `-zero (sum of p)`, which takes the offset out again. Everything is exact but the rounding of inputs and the few f32
 //! operations on each group, whose order is fixed: results have the same bits at every level and in every company.
 
+mod rounded;
+mod tile;
+
 use crate::bf16::PANEL;
-#[cfg(target_arch = "x86_64")]
-use crate::level::{Level, level};
 use crate::{Overwrite, vectorize};
+use rounded::Rounded;
 use std::cell::RefCell;
 use std::ops::Range;
+pub(crate) use tile::Tile;
+use tile::{BLOCK, Kernel};
 
-/// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
-const BLOCK: usize = 6;
-/// The left operand can be read up to a multiple of so many rows: those of a block of AMX.
-const READABLE_ROWS: usize = 32;
-/// Largest magnitude of a rounded input.
-const LARGEST_INPUT: f32 = 127.0;
 /// Groups are whole words of either width.
 pub const GROUP_MULTIPLE: usize = 8;
 /// Longest group whose sum fits 32 bits: `2^17 127^2 < 2^31`.
@@ -134,17 +132,6 @@ impl QuantisedPanels {
     }
 }
 
-/// The left operand of the product in progress.
-#[derive(Default)]
-struct Rounded {
-    /// p, `[rows, row_len]`
-    values: Vec<i8>,
-    /// Sum of p over each group, `[rows, groups]`.
-    sums: Vec<i32>,
-    /// `[rows]`
-    steps: Vec<f32>,
-}
-
 thread_local! {
     static ROUNDED: RefCell<Rounded> = RefCell::default();
 }
@@ -176,7 +163,7 @@ pub fn matmul_quantised(
     }
     ROUNDED.with_borrow_mut(|rounded| {
         rounded.round_rows(a, step, b);
-        multiply(rows, rounded, (b, 0..b.cols), dst, overwrite, kernel(rows, b));
+        multiply(rows, rounded, (b, 0..b.cols), dst, overwrite, Kernel::of(rows, b));
     });
 }
 
@@ -205,52 +192,8 @@ pub fn row_matmul_quantised(
     }
     ROUNDED.with_borrow_mut(|rounded| {
         rounded.round_rows(a, step, b);
-        multiply(1, rounded, (b, first..first + dst.len()), dst, overwrite, kernel(1, b));
+        multiply(1, rounded, (b, first..first + dst.len()), dst, overwrite, Kernel::of(1, b));
     });
-}
-
-impl Rounded {
-    fn round_rows(&mut self, a: &[f32], step: Option<f32>, b: &QuantisedPanels) {
-        let Self { values, sums, steps } = self;
-        let (row_len, group_len) = (b.row_len(), b.group_words * b.bits.in_word());
-        values.clear();
-        values.resize((a.len() / b.inner).next_multiple_of(READABLE_ROWS) * row_len, 0);
-        sums.clear();
-        steps.clear();
-        vectorize(
-            #[inline(always)]
-            || {
-                for (row, values) in a.chunks_exact(b.inner).zip(values.chunks_exact_mut(row_len)) {
-                    let step = step.unwrap_or_else(
-                        #[inline(always)]
-                        || largest_magnitude(row) / LARGEST_INPUT,
-                    );
-                    round_row(row, step, &mut values[..b.inner]);
-                    let group_sum = |group: &[i8]| group.iter().map(|p| i32::from(*p)).sum::<i32>();
-                    sums.extend(values.chunks_exact(group_len).map(group_sum));
-                    steps.push(step);
-                }
-            },
-        );
-    }
-}
-
-/// By the bits, whose order is that of magnitudes: infinity and NaN come last, so that neither goes unnoticed.
-#[inline(always)]
-fn largest_magnitude(row: &[f32]) -> f32 {
-    f32::from_bits(row.iter().fold(0, |most, v| most.max(v.to_bits() & 0x7fff_ffff)))
-}
-
-/// `p = a / step` rounded to the nearest whole number, ties to even, at most 127 in magnitude.
-#[inline(always)]
-fn round_row(row: &[f32], step: f32, values: &mut [i8]) {
-    /// 1.5 * 2^23: numbers of this size are whole, so adding it rounds, and the low bits of the sum are the number.
-    const WHOLE: f32 = 12_582_912.0;
-    let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
-    for (p, v) in values.iter_mut().zip(row) {
-        let v = (v * per_step).clamp(-LARGEST_INPUT, LARGEST_INPUT);
-        *p = (v + WHOLE).to_bits() as i8;
-    }
 }
 
 fn multiply(
@@ -309,243 +252,5 @@ fn take_apart(words: &[u32], bytes: &mut [u32]) {
     );
 }
 
-/// Some rows of a product, by up to 64 columns.
-pub(crate) struct Tile<'a> {
-    pub rows: usize,
-    pub cols: usize,
-    /// Numbers of a column in a word: 4 or 8.
-    pub in_word: usize,
-    /// What is added to weights where they are stored.
-    pub zero: i32,
-    pub groups: usize,
-    pub group_words: usize,
-    /// p, `[rows, groups * group_words * in_word]`
-    pub left: &'a [i8],
-    /// `[rows, groups]`
-    pub left_sums: &'a [i32],
-    /// `[rows]`
-    pub steps: &'a [f32],
-    /// `[groups * group_words, 64]`
-    pub panel: &'a [u32],
-    /// `[groups, 64]`
-    pub scales: &'a [f32],
-    pub dst: &'a mut [f32],
-    pub dst_stride: usize,
-    pub overwrite: Overwrite,
-}
-
-/// What computes a tile of so many rows at most.
-#[derive(Clone, Copy)]
-struct Kernel {
-    run: fn(Tile),
-    most_rows: usize,
-}
-
-const PORTABLE: Kernel = Kernel { run: |tile| tile.run_portable(), most_rows: BLOCK };
-
-/// Tiles of AMX pay where there are rows for them; a few wait for the weights, which four bits then keep small.
-#[cfg(target_arch = "x86_64")]
-fn kernel(rows: usize, b: &QuantisedPanels) -> Kernel {
-    use crate::x86_64::{amx, avx512_vnni};
-    let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
-    match level() {
-        Level::Amx if rows > BLOCK && whole_tiles => {
-            Kernel { run: amx::run_quantised, most_rows: usize::MAX }
-        }
-        level if level >= Level::Avx512Vnni => Kernel { run: avx512_vnni::run, most_rows: BLOCK },
-        _ => PORTABLE,
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn kernel(_rows: usize, _b: &QuantisedPanels) -> Kernel {
-    PORTABLE
-}
-
-impl Tile<'_> {
-    /// The same sums in plain Rust.
-    fn run_portable(self) {
-        vectorize(
-            #[inline(always)]
-            || match self.in_word {
-                4 => self.sum::<4>(&[0, 8, 16, 24], 0xff),
-                _ => self.sum::<8>(&[0, 8, 16, 24, 4, 12, 20, 28], 0xf),
-            },
-        );
-    }
-
-    /// `shifts` and `mask` tell where a word holds its numbers.
-    #[inline(always)]
-    fn sum<const IN_WORD: usize>(self, shifts: &[u32; IN_WORD], mask: u32) {
-        let group_len = self.group_words * IN_WORD;
-        for r in 0..self.rows {
-            let mut total = [0.0f32; PANEL];
-            for g in 0..self.groups {
-                let left = &self.left[(r * self.groups + g) * group_len..][..group_len];
-                let words = &self.panel[g * self.group_words * PANEL..];
-                let mut sums = [-self.zero * self.left_sums[r * self.groups + g]; PANEL];
-                for (left, words) in left.as_chunks::<IN_WORD>().0.iter().zip(words.as_chunks::<PANEL>().0) {
-                    for (p, shift) in left.iter().zip(shifts) {
-                        for (sum, word) in sums.iter_mut().zip(words) {
-                            *sum += i32::from(*p) * (word >> shift & mask).cast_signed();
-                        }
-                    }
-                }
-                for ((total, sum), scale) in total.iter_mut().zip(sums).zip(&self.scales[g * PANEL..]) {
-                    *total += sum as f32 * scale;
-                }
-            }
-            let dst = &mut self.dst[r * self.dst_stride..][..self.cols];
-            for (dst, total) in dst.iter_mut().zip(total) {
-                let before = if self.overwrite == Overwrite::Yes { 0.0 } else { *dst };
-                *dst = before + self.steps[r] * total;
-            }
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::reference::numbers;
-    use crate::{Level, at_level};
-
-    const SIZES: [usize; 10] = [0, 1, 2, 6, 7, 33, 63, 64, 65, 131];
-
-    fn integers(len: usize, seed: u32, largest: i8) -> Vec<i8> {
-        let bound = f32::from(largest) + 0.49;
-        numbers(len, seed).iter().map(|v| (v * bound).round() as i8).collect()
-    }
-
-    /// `p q` of each group by itself, `[rows, cols, groups]`, in 64 bits.
-    fn group_sums(
-        [rows, inner, cols, group]: [usize; 4],
-        p: impl Fn(usize, usize) -> i64,
-        q: &[i8],
-    ) -> Vec<i64> {
-        let groups = inner.div_ceil(group);
-        let mut sums = vec![0; rows * cols * groups];
-        for r in 0..rows {
-            for c in 0..cols {
-                for k in 0..inner {
-                    sums[(r * cols + c) * groups + k / group] += p(r, k) * i64::from(q[c * inner + k]);
-                }
-            }
-        }
-        sums
-    }
-
-    #[test]
-    fn sums_of_all_ragged_sizes_are_exact_at_every_level() {
-        for (bits, group) in [
-            (WeightBits::Eight, usize::MAX),
-            (WeightBits::Eight, 64),
-            (WeightBits::Eight, 128),
-            (WeightBits::Four, usize::MAX),
-            (WeightBits::Four, 32),
-            (WeightBits::Four, 64),
-        ] {
-            for rows in SIZES {
-                for inner in SIZES {
-                    for cols in SIZES {
-                        ragged_size_is_exact(bits, group, [rows, inner, cols]);
-                    }
-                }
-            }
-        }
-    }
-
-    fn ragged_size_is_exact(bits: WeightBits, group: usize, [rows, inner, cols]: [usize; 3]) {
-        let group = group.min(inner.next_multiple_of(8).max(8));
-        let groups = inner.div_ceil(group);
-        let (p, q) = (integers(rows * inner, 1, 127), integers(inner * cols, 2, bits.largest()));
-        let scales = numbers(groups * cols, 3);
-        let before = numbers(rows * cols, 4);
-        // A step that is a power of two makes the inputs exact.
-        let step = 0.125;
-        let a: Vec<f32> = p.iter().map(|p| step * f32::from(*p)).collect();
-        let panels = QuantisedPanels::pack_transposed(bits, [inner, cols], group, &q, &scales);
-        let exact = group_sums([rows, inner, cols, group], |r, k| i64::from(p[r * inner + k]), &q);
-        for overwrite in [Overwrite::Yes, Overwrite::No] {
-            let want: Vec<f32> = (0..rows * cols)
-                .map(|i| {
-                    let mut total = 0.0;
-                    for g in 0..groups {
-                        total += exact[i * groups + g] as f32 * scales[i % cols * groups + g];
-                    }
-                    (if overwrite == Overwrite::Yes { 0.0 } else { before[i] }) + step * total
-                })
-                .collect();
-            let what = format!("{bits:?} [{rows}, {inner}, {cols}] by {group}");
-            for level in Level::available() {
-                let mut dst = before.clone();
-                at_level(level, || matmul_quantised(rows, &a, Some(step), &panels, &mut dst, overwrite));
-                assert_eq!(dst, want, "{what} at {}", level.name());
-            }
-            if inner > 0 {
-                let mut rounded = Rounded::default();
-                rounded.round_rows(&a, Some(step), &panels);
-                let mut dst = before.clone();
-                multiply(rows, &rounded, (&panels, 0..cols), &mut dst, overwrite, PORTABLE);
-                assert_eq!(dst, want, "{what}, portable");
-            }
-        }
-    }
-
-    #[test]
-    fn the_largest_numbers_do_not_overflow() {
-        for (inner, bits) in [(LONGEST_GROUP, WeightBits::Eight), (10_000, WeightBits::Four)] {
-            for sign in [-1, 1] {
-                let q = vec![sign * bits.largest(); inner];
-                let panels = QuantisedPanels::pack_transposed(bits, [inner, 1], inner, &q, &[1.0]);
-                let mut dst = [0.0];
-                matmul_quantised(1, &vec![127.0; inner], Some(1.0), &panels, &mut dst, Overwrite::Yes);
-                let want = inner as i64 * 127 * i64::from(q[0]);
-                assert_eq!(dst[0], want as f32);
-            }
-        }
-    }
-
-    #[test]
-    fn inputs_are_rounded_to_the_nearest_even_and_clipped() {
-        let mut values = [0; 9];
-        round_row(&[0.5, 1.5, -2.5, 0.49, 126.6, 500.0, -1e30, f32::INFINITY, -0.2], 1.0, &mut values);
-        assert_eq!(values, [0, 2, -2, 0, 127, 127, -127, 127, 0]);
-        round_row(&[1.0, f32::NAN], 0.0, &mut values[..2]);
-        assert_eq!(values[0], 0);
-        assert_eq!(largest_magnitude(&[1.0, -7.5, 0.0]), 7.5);
-        assert!(largest_magnitude(&[1.0, -f32::NAN, f32::INFINITY]).is_nan());
-    }
-
-    #[test]
-    fn what_is_not_finite_stays_so() {
-        let panels = QuantisedPanels::pack_transposed(WeightBits::Eight, [3, 1], 8, &[1, 2, 3], &[1.0]);
-        for value in [f32::NAN, f32::INFINITY] {
-            let mut dst = [0.0];
-            matmul_quantised(1, &[1.0, value, 2.0], None, &panels, &mut dst, Overwrite::Yes);
-            assert!(!dst[0].is_finite(), "{value} gave {}", dst[0]);
-        }
-    }
-
-    #[test]
-    fn a_row_has_the_same_bits_in_every_company() {
-        let (inner, cols) = (77, 130);
-        let a = numbers(20 * inner, 1);
-        let q = integers(inner * cols, 2, 7);
-        let scales = numbers(10 * cols, 3);
-        let panels = QuantisedPanels::pack_transposed(WeightBits::Four, [inner, cols], 8, &q, &scales);
-        let mut all = vec![0.0; 20 * cols];
-        matmul_quantised(20, &a, None, &panels, &mut all, Overwrite::Yes);
-        for r in 0..20 {
-            let mut one = vec![0.0; cols];
-            let row = &a[r * inner..(r + 1) * inner];
-            matmul_quantised(1, row, None, &panels, &mut one, Overwrite::Yes);
-            assert_eq!(one, all[r * cols..(r + 1) * cols], "row {r}");
-            let mut parts = vec![0.0; cols];
-            for (i, part) in parts.chunks_mut(PANEL).enumerate() {
-                row_matmul_quantised(row, None, (&panels, i * PANEL), part, Overwrite::Yes);
-            }
-            assert_eq!(parts, one, "row {r} in parts");
-        }
-    }
-}
+mod tests;

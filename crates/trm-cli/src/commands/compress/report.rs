@@ -31,7 +31,8 @@ pub struct Report {
     pub accuracy: Option<Accuracy>,
 }
 
-/// Medians over rounds in which the models took turns.
+/// Medians over rounds in which the models took turns. A puzzle is left once it is solved, so a model that needs more cycles is
+/// slower for it.
 #[derive(Serialize)]
 pub struct Speed {
     /// Puzzles solved at once.

@@ -40,7 +40,8 @@ pub fn run(
     });
     printed?;
     if let Some(png) = &args.plot {
-        let title = format!("Pruning {} in one shot", args.model.display());
+        let name = args.model.file_name().unwrap_or(args.model.as_os_str());
+        let title = format!("Pruning {} in one shot", name.display());
         let summary = format!("accuracy on {} puzzles, without training afterwards", puzzles.len());
         draw_sparsity(&points, &title, &summary, png, &png.with_extension("svg"))
             .map_err(|e| CliError::Failed(format!("{}: {e}", png.display())))?;

@@ -1,0 +1,134 @@
+//! Exact sums, at ragged sizes and at every level.
+
+use super::rounded::{largest_magnitude, round_row};
+use super::*;
+use crate::reference::numbers;
+use crate::{Level, at_level};
+
+const SIZES: [usize; 10] = [0, 1, 2, 6, 7, 33, 63, 64, 65, 131];
+
+fn integers(len: usize, seed: u32, largest: i8) -> Vec<i8> {
+    let bound = f32::from(largest) + 0.49;
+    numbers(len, seed).iter().map(|v| (v * bound).round() as i8).collect()
+}
+
+/// `p q` of each group by itself, `[rows, cols, groups]`, in 64 bits.
+fn group_sums([rows, inner, cols, group]: [usize; 4], p: impl Fn(usize, usize) -> i64, q: &[i8]) -> Vec<i64> {
+    let groups = inner.div_ceil(group);
+    let mut sums = vec![0; rows * cols * groups];
+    for r in 0..rows {
+        for c in 0..cols {
+            for k in 0..inner {
+                sums[(r * cols + c) * groups + k / group] += p(r, k) * i64::from(q[c * inner + k]);
+            }
+        }
+    }
+    sums
+}
+
+#[test]
+fn sums_of_all_ragged_sizes_are_exact_at_every_level() {
+    for (bits, group) in [
+        (WeightBits::Eight, usize::MAX),
+        (WeightBits::Eight, 64),
+        (WeightBits::Eight, 128),
+        (WeightBits::Four, usize::MAX),
+        (WeightBits::Four, 32),
+        (WeightBits::Four, 64),
+    ] {
+        for rows in SIZES {
+            for inner in SIZES {
+                for cols in SIZES {
+                    ragged_size_is_exact(bits, group, [rows, inner, cols]);
+                }
+            }
+        }
+    }
+}
+
+fn ragged_size_is_exact(bits: WeightBits, group: usize, [rows, inner, cols]: [usize; 3]) {
+    let group = group.min(inner.next_multiple_of(8).max(8));
+    let groups = inner.div_ceil(group);
+    let (p, q) = (integers(rows * inner, 1, 127), integers(inner * cols, 2, bits.largest()));
+    let scales = numbers(groups * cols, 3);
+    let before = numbers(rows * cols, 4);
+    // A step that is a power of two makes the inputs exact.
+    let step = 0.125;
+    let a: Vec<f32> = p.iter().map(|p| step * f32::from(*p)).collect();
+    let panels = QuantisedPanels::pack_transposed(bits, [inner, cols], group, &q, &scales);
+    let exact = group_sums([rows, inner, cols, group], |r, k| i64::from(p[r * inner + k]), &q);
+    for overwrite in [Overwrite::Yes, Overwrite::No] {
+        let want: Vec<f32> = (0..rows * cols)
+            .map(|i| {
+                let mut total = 0.0;
+                for g in 0..groups {
+                    total += exact[i * groups + g] as f32 * scales[i % cols * groups + g];
+                }
+                (if overwrite == Overwrite::Yes { 0.0 } else { before[i] }) + step * total
+            })
+            .collect();
+        let what = format!("{bits:?} [{rows}, {inner}, {cols}] by {group}");
+        for level in Level::available() {
+            let mut dst = before.clone();
+            at_level(level, || matmul_quantised(rows, &a, Some(step), &panels, &mut dst, overwrite));
+            assert_eq!(dst, want, "{what} at {}", level.name());
+        }
+    }
+}
+
+#[test]
+fn the_largest_numbers_do_not_overflow() {
+    for (inner, bits) in [(LONGEST_GROUP, WeightBits::Eight), (10_000, WeightBits::Four)] {
+        for sign in [-1, 1] {
+            let q = vec![sign * bits.largest(); inner];
+            let panels = QuantisedPanels::pack_transposed(bits, [inner, 1], inner, &q, &[1.0]);
+            let mut dst = [0.0];
+            matmul_quantised(1, &vec![127.0; inner], Some(1.0), &panels, &mut dst, Overwrite::Yes);
+            let want = inner as i64 * 127 * i64::from(q[0]);
+            assert_eq!(dst[0], want as f32);
+        }
+    }
+}
+
+#[test]
+fn inputs_are_rounded_to_the_nearest_even_and_clipped() {
+    let mut values = [0; 9];
+    round_row(&[0.5, 1.5, -2.5, 0.49, 126.6, 500.0, -1e30, f32::INFINITY, -0.2], 1.0, &mut values);
+    assert_eq!(values, [0, 2, -2, 0, 127, 127, -127, 127, 0]);
+    round_row(&[1.0, f32::NAN], 0.0, &mut values[..2]);
+    assert_eq!(values[0], 0);
+    assert_eq!(largest_magnitude(&[1.0, -7.5, 0.0]), 7.5);
+    assert!(largest_magnitude(&[1.0, -f32::NAN, f32::INFINITY]).is_nan());
+}
+
+#[test]
+fn what_is_not_finite_stays_so() {
+    let panels = QuantisedPanels::pack_transposed(WeightBits::Eight, [3, 1], 8, &[1, 2, 3], &[1.0]);
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut dst = [0.0];
+        matmul_quantised(1, &[1.0, value, 2.0], None, &panels, &mut dst, Overwrite::Yes);
+        assert!(!dst[0].is_finite(), "{value} gave {}", dst[0]);
+    }
+}
+
+#[test]
+fn a_row_has_the_same_bits_in_every_company() {
+    let (inner, cols) = (77, 130);
+    let a = numbers(20 * inner, 1);
+    let q = integers(inner * cols, 2, 7);
+    let scales = numbers(10 * cols, 3);
+    let panels = QuantisedPanels::pack_transposed(WeightBits::Four, [inner, cols], 8, &q, &scales);
+    let mut all = vec![0.0; 20 * cols];
+    matmul_quantised(20, &a, None, &panels, &mut all, Overwrite::Yes);
+    for r in 0..20 {
+        let mut one = vec![0.0; cols];
+        let row = &a[r * inner..(r + 1) * inner];
+        matmul_quantised(1, row, None, &panels, &mut one, Overwrite::Yes);
+        assert_eq!(one, all[r * cols..(r + 1) * cols], "row {r}");
+        let mut parts = vec![0.0; cols];
+        for (i, part) in parts.chunks_mut(PANEL).enumerate() {
+            row_matmul_quantised(row, None, (&panels, i * PANEL), part, Overwrite::Yes);
+        }
+        assert_eq!(parts, one, "row {r} in parts");
+    }
+}

@@ -1,0 +1,133 @@
+//! A tile of a product of whole numbers, and the portable kernel.
+
+use super::QuantisedPanels;
+use crate::bf16::PANEL;
+#[cfg(target_arch = "x86_64")]
+use crate::level::{Level, level};
+use crate::{Overwrite, vectorize};
+
+/// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
+pub(crate) const BLOCK: usize = 6;
+/// Columns that the portable kernel works on at once.
+const LANES: usize = 16;
+
+/// What computes a tile of so many rows at most.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel {
+    pub run: fn(Tile),
+    pub most_rows: usize,
+}
+
+impl Kernel {
+    pub const PORTABLE: Self = Self { run: |tile| tile.run_portable(), most_rows: BLOCK };
+
+    /// The kernel of the level in use. Tiles of AMX pay where there are rows for them; a few wait for the weights, which four
+    /// bits then keep small.
+    #[cfg(target_arch = "x86_64")]
+    pub fn of(rows: usize, b: &QuantisedPanels) -> Self {
+        use crate::x86_64::{amx, avx512_vnni};
+        let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
+        match level() {
+            Level::Amx if rows > BLOCK && whole_tiles => {
+                Self { run: amx::run_quantised, most_rows: usize::MAX }
+            }
+            level if level >= Level::Avx512Vnni => Self { run: avx512_vnni::run, most_rows: BLOCK },
+            _ => Self::PORTABLE,
+        }
+    }
+
+    #[cfg(not(target_arch = "x86_64"))]
+    pub fn of(_rows: usize, _b: &QuantisedPanels) -> Self {
+        Self::PORTABLE
+    }
+}
+
+/// Some rows of a product, by up to 64 columns.
+pub(crate) struct Tile<'a> {
+    pub rows: usize,
+    pub cols: usize,
+    /// Numbers of a column in a word: 4 or 8.
+    pub in_word: usize,
+    /// What is added to weights where they are stored.
+    pub zero: i32,
+    pub groups: usize,
+    pub group_words: usize,
+    /// p, `[rows, groups * group_words * in_word]`
+    pub left: &'a [i8],
+    /// `[rows, groups]`
+    pub left_sums: &'a [i32],
+    /// `[rows]`
+    pub steps: &'a [f32],
+    /// `[groups * group_words, 64]`
+    pub panel: &'a [u32],
+    /// `[groups, 64]`
+    pub scales: &'a [f32],
+    pub dst: &'a mut [f32],
+    pub dst_stride: usize,
+    pub overwrite: Overwrite,
+}
+
+impl Tile<'_> {
+    /// The same sums in plain Rust.
+    pub fn run_portable(self) {
+        vectorize(
+            #[inline(always)]
+            || match (self.in_word, self.rows) {
+                (4, 1) => self.sum::<1, 4>(&[0, 8, 16, 24], 0xff),
+                (4, _) => self.sum::<BLOCK, 4>(&[0, 8, 16, 24], 0xff),
+                (_, 1) => self.sum::<1, 8>(&[0, 8, 16, 24, 4, 12, 20, 28], 0xf),
+                _ => self.sum::<BLOCK, 8>(&[0, 8, 16, 24, 4, 12, 20, 28], 0xf),
+            },
+        );
+    }
+
+    /// `shifts` and `mask` tell where a word holds its numbers. Works on ROWS rows, of which some may be one row again.
+    #[inline(always)]
+    fn sum<const ROWS: usize, const IN_WORD: usize>(mut self, shifts: &[u32; IN_WORD], mask: u32) {
+        let row_len = self.groups * self.group_words * IN_WORD;
+        let rows: [&[[i8; IN_WORD]]; ROWS] = std::array::from_fn(|r| {
+            self.left[r.min(self.rows - 1) * row_len..][..row_len].as_chunks::<IN_WORD>().0
+        });
+        for first in (0..self.cols).step_by(LANES) {
+            let mut totals = [[0.0f32; LANES]; ROWS];
+            for g in 0..self.groups {
+                let mut sums: [[i32; LANES]; ROWS] = std::array::from_fn(|r| {
+                    [-self.zero * self.left_sums[r.min(self.rows - 1) * self.groups + g]; LANES]
+                });
+                for p in g * self.group_words..(g + 1) * self.group_words {
+                    let words: &[u32] = &self.panel[p * PANEL + first..][..LANES];
+                    for (i, shift) in shifts.iter().enumerate() {
+                        let mut numbers = [0; LANES];
+                        for (q, word) in numbers.iter_mut().zip(words) {
+                            *q = (word >> shift & mask).cast_signed();
+                        }
+                        for (sums, row) in sums.iter_mut().zip(&rows) {
+                            let left = i32::from(row[p][i]);
+                            sums.iter_mut().zip(&numbers).for_each(|(sum, q)| *sum += left * q);
+                        }
+                    }
+                }
+                let scales = &self.scales[g * PANEL + first..][..LANES];
+                for (totals, sums) in totals.iter_mut().zip(&sums) {
+                    for ((total, sum), scale) in totals.iter_mut().zip(sums).zip(scales) {
+                        *total += *sum as f32 * scale;
+                    }
+                }
+            }
+            self.store(first, &totals);
+        }
+    }
+
+    /// Writes the totals of sixteen columns, or of those that there are.
+    #[inline(always)]
+    fn store(&mut self, first: usize, totals: &[[f32; LANES]]) {
+        let cols = LANES.min(self.cols - first);
+        for (r, totals) in totals.iter().take(self.rows).enumerate() {
+            let dst = &mut self.dst[r * self.dst_stride + first..][..cols];
+            for (dst, total) in dst.iter_mut().zip(totals) {
+                let before = if self.overwrite == Overwrite::Yes { 0.0 } else { *dst };
+                *dst = before + self.steps[r] * total;
+            }
+        }
+    }
+}
