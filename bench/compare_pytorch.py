@@ -27,6 +27,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,13 +42,12 @@ class PyTorch:
     """A process that keeps one variant of PyTorch warm."""
 
     def __init__(self, args, variant, part, batch_size):
-        self.name = f"PyTorch {variant}"
-        self.process = subprocess.Popen(
-            worker_command(args, variant, part, batch_size), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.name, self.command = f"PyTorch {variant}", worker_command(args, variant, part, batch_size)
 
     def warm_up(self):
-        """Whether it came up; why not is on standard error."""
+        """Starts it; whether it came up. Why not is on standard error."""
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, text=True)
         return self.process.stdout.readline().startswith("ready")
 
     def seconds(self, budget):
@@ -108,11 +108,12 @@ def compare(args, part, batch_size):
     say(f"{part}, batch {batch_size}: starting")
     programs = [PyTorch(args, variant, part, batch_size) for variant in args.pytorch]
     programs += [Trm(args, precision, part, batch_size) for precision in args.trm_precisions]
-    # One after the other, since compiling is work for all cores too.
     running = []
     for program in programs:
+        begin = time.perf_counter()
         if program.warm_up():
             running.append(program)
+            say(f"{program.name} started in {time.perf_counter() - begin:.0f} s")
         else:
             say(f"{program.name} does not run here and is left out")
             program.stop()

@@ -21,7 +21,7 @@ fn puzzles(count: usize) -> Vec<Puzzle> {
     generator.generate_many(count, &Threads::new(0)).expect("there are such puzzles")
 }
 
-#[divan::bench(args = [64, 256])]
+#[divan::bench(args = [64])]
 fn training_step(bencher: Bencher, batch_size: usize) {
     let config = TrmConfig { batch_size, epochs: 1_000_000, patience: 0, ..TrmConfig::default() };
     let data = TrainingData { train: puzzles(batch_size), ..TrainingData::default() };

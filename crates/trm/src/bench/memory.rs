@@ -1,6 +1,6 @@
 //! The most memory that this process had at a time.
 
-/// Largest resident memory since [`forget_peak`], where the system tells (Linux).
+/// Largest resident memory since a measurement began, or of the whole process, where the system tells (Linux).
 pub fn peak_memory_mb() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
