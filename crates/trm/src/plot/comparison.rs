@@ -27,15 +27,17 @@ impl Figure for Comparison<'_> {
     fn draw<B: DrawingBackend>(&self, canvas: &Canvas<B>) -> Result<(), PlotError> {
         let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
         heading(canvas, self.title, &format!("{runs} runs; means over those that differ in the seed alone"))?;
-        let curves = |points: &dyn Fn(&Group) -> Vec<(f64, f64)>, name: &dyn Fn(&Group) -> String| {
+        let curves = |points: &dyn Fn(&Group) -> Vec<(f64, f64)>| {
             let colored = self.groups.iter().zip(COLORS.iter().cycle());
-            colored.map(|(g, color)| Curve::new(name(g), *color, points(g).into_iter())).collect::<Vec<_>>()
+            colored
+                .map(|(g, color)| Curve::new(short_name(g), *color, points(g).into_iter()))
+                .collect::<Vec<_>>()
         };
         // The names stand in the right panel: there is more room.
-        let losses = curves(&|g| g.curve(|r| r.val_loss), &|_| String::new());
+        let losses =
+            curves(&|g| g.curve(|r| r.val_loss)).into_iter().map(Curve::unlabelled).collect::<Vec<_>>();
         let percent = |(epoch, share): (f64, f64)| (epoch, 100.0 * share);
-        let blanks =
-            curves(&|g| g.curve(|r| r.val_blank_accuracy).into_iter().map(percent).collect(), &short_name);
+        let blanks = curves(&|g| g.curve(|r| r.val_blank_accuracy).into_iter().map(percent).collect());
         let last = self.groups.iter().flat_map(|g| g.curve(|r| r.val_blank_accuracy)).map(|(epoch, _)| epoch);
         let epochs = (1.0, last.fold(1.0, f64::max));
         let top = blanks.iter().filter_map(Curve::largest).fold(1.0, f64::max);

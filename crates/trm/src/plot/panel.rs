@@ -16,11 +16,12 @@ const GRID: RGBColor = RGBColor(230, 230, 230);
 /// Colour of the curves of training, which stay in the background.
 pub(super) const TRAINING: RGBColor = RGBColor(150, 150, 150);
 
-/// A curve: its name, colour, and points. Its last value stands beside it, unless it has no name.
+/// A curve: its name, colour, and points. Name and last value stand beside it, unless that is not wanted.
 pub(super) struct Curve {
     name: String,
     color: RGBColor,
     points: Vec<Point>,
+    is_labelled: bool,
 }
 
 impl Curve {
@@ -29,7 +30,12 @@ impl Curve {
             name: name.into(),
             color,
             points: points.filter(|(_, value)| value.abs() < UNDRAWABLE).collect(),
+            is_labelled: true,
         }
+    }
+
+    pub fn unlabelled(self) -> Self {
+        Self { is_labelled: false, ..self }
     }
 
     pub fn largest(&self) -> Option<f64> {
@@ -113,7 +119,7 @@ impl Panel {
         for curve in curves {
             self.draw_curve(canvas, curve)?;
         }
-        let named = curves.iter().filter(|c| !c.name.is_empty());
+        let named = curves.iter().filter(|c| c.is_labelled);
         let labels = named.filter_map(|c| Some((c, c.points.last()?.1))).collect();
         for (curve, value, y) in self.place_labels(labels) {
             let value = number(value, if unit.is_empty() { 3 } else { 1 });
@@ -239,11 +245,7 @@ mod tests {
 
     #[test]
     fn labels_of_curves_that_end_together_do_not_overlap() {
-        let curves = [100.0, 99.9, 99.8, 0.0, 0.1].map(|v| Curve {
-            name: String::new(),
-            color: INK,
-            points: vec![(1.0, v)],
-        });
+        let curves = [100.0, 99.9, 99.8, 0.0, 0.1].map(|v| Curve::new("", INK, [(1.0, v)].into_iter()));
         let panel = Panel::new(0.0, 100.0, Axis::counted("epoch", (1.0, 2.0)), (0.0, 100.0), None);
         let placed = panel.place_labels(curves.iter().map(|c| (c, c.points[0].1)).collect());
         assert!(placed.windows(2).all(|pair| pair[0].2 - pair[1].2 >= LABEL_HEIGHT - 1e-9));
