@@ -1,5 +1,6 @@
 //! Training: optimiser, schedule, the run and its folder.
 
+mod curriculum;
 mod data;
 mod draw;
 pub mod history;

@@ -1,6 +1,7 @@
 //! The state of a training run and its steps: every random choice is a function of (seed, epoch, step), so a run
 //! that was interrupted goes on bit for bit.
 
+use super::curriculum::Stages;
 use super::draw::Draw;
 use super::history::EpochRecord;
 use super::optimizer::{AdamW, clip_factor, global_norm};
@@ -55,6 +56,7 @@ pub struct Trainer {
     evaluator: Engine,
     pub(super) progress: Progress,
     draw: Draw,
+    stages: Option<Stages>,
     /// The puzzles that stay in the batch, and their states.
     pub(super) staying: (Vec<Puzzle>, States),
 }
@@ -87,6 +89,7 @@ impl Trainer {
         let model = Model::new(config.clone(), params, &threads);
         Ok(Self {
             draw: Draw::new(&config, data.train.len()),
+            stages: Stages::new(&config, &data, &threads),
             staying: Default::default(),
             grads: Params::zeros(&config),
             engine: Engine::new(Recording::for_training(&config)),
@@ -163,6 +166,7 @@ impl Trainer {
     /// [`TrainError::Diverged`] if loss or gradient are not finite; the weights are then those before the step.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let started = std::time::Instant::now();
+        self.open_scheduled_stages();
         let (puzzles, mut states) = self.batch();
         let batch = batch_of(&puzzles);
         let step = self.optimizer.step;
@@ -204,6 +208,7 @@ impl Trainer {
     pub fn finish_epoch(&mut self) -> EpochRecord {
         let started = std::time::Instant::now();
         let validation = self.validate();
+        let stage_accuracy = self.stage_accuracy();
         self.progress.elapsed_s += started.elapsed().as_secs_f64();
         self.progress.epoch += 1;
         let accuracy = validation.as_ref().map_or(self.progress.train_cell_accuracy(), |v| v.cell_accuracy);
@@ -211,7 +216,12 @@ impl Trainer {
         if is_best {
             self.progress.best = Some((accuracy, self.progress.epoch));
         }
-        let record = self.record(validation.as_ref(), is_best);
+        let record = EpochRecord { stage_accuracy, ..self.record(validation.as_ref(), is_best) };
+        let stage = self.progress.opened.len();
+        let opens = |stages: &Stages| stage_accuracy.is_some_and(|share| stages.opens_next(stage, share));
+        if self.stages.as_ref().is_some_and(opens) {
+            self.progress.opened.push(self.progress.drawn);
+        }
         self.progress.history.push(record.clone());
         self.progress.begin_epoch();
         record
@@ -221,10 +231,18 @@ impl Trainer {
         if self.data.validation.is_empty() {
             return None;
         }
+        let puzzles = std::mem::take(&mut self.data.validation);
+        let evaluation = self.evaluate(&puzzles);
+        self.data.validation = puzzles;
+        Some(evaluation)
+    }
+
+    /// Evaluates the model that is validated and shipped.
+    fn evaluate(&mut self, puzzles: &[Puzzle]) -> Evaluation {
         let averaged = self.averaged_model();
         let model = averaged.as_ref().unwrap_or(&self.model);
         let budget = Budget::trained(&self.config);
-        Some(evaluate(model, &mut self.evaluator, &self.data.validation, &budget, &self.threads))
+        evaluate(model, &mut self.evaluator, puzzles, &budget, &self.threads)
     }
 
     /// The record of the epoch that ends.
@@ -242,6 +260,8 @@ impl Trainer {
             train_constraint_loss: Some(progress.train_constraint_loss()),
             val_constraint_loss: validation.map(|v| v.constraint_loss),
             val_conflicts_per_board: validation.map(|v| v.conflicts_per_board),
+            stage: self.stages.as_ref().map(|_| progress.opened.len() + 1),
+            stage_accuracy: None,
             lr: learning_rate(&self.config, self.optimizer.step.saturating_sub(1), self.total_steps()),
             grad_norm_mean: progress.grad_norms[0] / progress.step_in_epoch.max(1) as f64,
             grad_norm_max: progress.grad_norms[1],
@@ -272,6 +292,27 @@ impl Trainer {
         Some(evaluate(&model, &mut self.evaluator, &self.data.holdout, &budget, &self.threads))
     }
 
+    /// Opens the stages of the curriculum that the step that comes next is to draw from.
+    fn open_scheduled_stages(&mut self) {
+        let total = self.total_steps();
+        let Some(stages) = &self.stages else { return };
+        let stage = stages.scheduled(self.optimizer.step, total);
+        while self.progress.opened.len() < stage {
+            self.progress.opened.push(self.progress.drawn);
+        }
+    }
+
+    /// Share of the cells right on what the newest stage opened, where that decides whether another one opens.
+    fn stage_accuracy(&mut self) -> Option<f64> {
+        let stages = self.stages.as_ref().filter(|stages| stages.is_by_competence())?;
+        let newest = stages.newest(self.progress.opened.len());
+        let puzzles: Vec<Puzzle> = newest.iter().map(|i| self.data.validation[*i as usize]).collect();
+        if puzzles.is_empty() {
+            return Some(self.progress.train_cell_accuracy());
+        }
+        Some(self.evaluate(&puzzles).cell_accuracy)
+    }
+
     /// The puzzles of the next step and the states they go on from: those that stay, then new ones.
     fn batch(&mut self) -> (Vec<Puzzle>, States) {
         let size = self.config.batch_size;
@@ -290,7 +331,9 @@ impl Trainer {
 
     /// The puzzle of a draw.
     pub(super) fn puzzle(&mut self, number: u64) -> Puzzle {
-        self.draw.puzzle(&self.data.train, number)
+        let stage = self.progress.stage_of(number);
+        let pool = self.stages.as_ref().map(|stages| stages.pool(stage));
+        self.draw.puzzle(&self.data.train, pool, number)
     }
 
     /// After a step: puzzles whose board is not right yet stay, for as many segments as the configuration has.
