@@ -1,5 +1,6 @@
 //! Training: optimiser, schedule, the run and its folder.
 
+mod batch;
 mod curriculum;
 mod data;
 mod draw;

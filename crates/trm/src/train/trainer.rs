@@ -46,7 +46,7 @@ pub struct StepReport {
 #[derive(Debug)]
 pub struct Trainer {
     pub(super) config: TrmConfig,
-    data: TrainingData,
+    pub(super) data: TrainingData,
     threads: Threads,
     pub(super) model: Model,
     pub(super) optimizer: AdamW,
@@ -55,8 +55,8 @@ pub struct Trainer {
     engine: Engine,
     evaluator: Engine,
     pub(super) progress: Progress,
-    draw: Draw,
-    stages: Option<Stages>,
+    pub(super) draw: Draw,
+    pub(super) stages: Option<Stages>,
     /// The puzzles that stay in the batch, and their states.
     pub(super) staying: (Vec<Puzzle>, States),
 }
@@ -292,16 +292,6 @@ impl Trainer {
         Some(evaluate(&model, &mut self.evaluator, &self.data.holdout, &budget, &self.threads))
     }
 
-    /// Opens the stages of the curriculum that the step that comes next is to draw from.
-    fn open_scheduled_stages(&mut self) {
-        let total = self.total_steps();
-        let Some(stages) = &self.stages else { return };
-        let stage = stages.scheduled(self.optimizer.step, total);
-        while self.progress.opened.len() < stage {
-            self.progress.opened.push(self.progress.drawn);
-        }
-    }
-
     /// Share of the cells right on what the newest stage opened, where that decides whether another one opens.
     fn stage_accuracy(&mut self) -> Option<f64> {
         let stages = self.stages.as_ref().filter(|stages| stages.is_by_competence())?;
@@ -311,48 +301,6 @@ impl Trainer {
             return Some(self.progress.train_cell_accuracy());
         }
         Some(self.evaluate(&puzzles).cell_accuracy)
-    }
-
-    /// The puzzles of the next step and the states they go on from: those that stay, then new ones.
-    fn batch(&mut self) -> (Vec<Puzzle>, States) {
-        let size = self.config.batch_size;
-        // Where no puzzle stays, an epoch is one pass over all of them, and its last batch what is left.
-        let left = self.samples_per_epoch().saturating_sub(self.progress.step_in_epoch * size);
-        let size = if self.config.segments == 1 { size.min(left) } else { size };
-        let (mut puzzles, mut states) = std::mem::take(&mut self.staying);
-        let first = self.progress.drawn;
-        let new = first..first + (size - puzzles.len()) as u64;
-        puzzles.extend(new.clone().map(|number| self.puzzle(number)));
-        states.append(States::initial(&self.config, self.config.seed, new.clone()));
-        self.progress.drawn = new.end;
-        self.progress.staying.extend(new.map(|number| (number, 0)));
-        (puzzles, states)
-    }
-
-    /// The puzzle of a draw.
-    pub(super) fn puzzle(&mut self, number: u64) -> Puzzle {
-        let stage = self.progress.stage_of(number);
-        let pool = self.stages.as_ref().map(|stages| stages.pool(stage));
-        self.draw.puzzle(&self.data.train, pool, number)
-    }
-
-    /// After a step: puzzles whose board is not right yet stay, for as many segments as the configuration has.
-    fn keep_unsolved(&mut self, mut puzzles: Vec<Puzzle>, mut states: States) {
-        let segments = self.config.segments;
-        let mut staying = std::mem::take(&mut self.progress.staying);
-        staying.iter_mut().for_each(|(_, behind)| *behind += 1);
-        let stays: Vec<bool> = staying
-            .iter()
-            .zip(&states.solved)
-            .map(|((_, behind), solved)| !solved && *behind < segments)
-            .collect();
-        states.retain(|i| stays[i]);
-        let mut stay = stays.iter();
-        puzzles.retain(|_| *stay.next().unwrap_or(&false));
-        let mut stay = stays.iter();
-        staying.retain(|_| *stay.next().unwrap_or(&false));
-        self.progress.staying = staying;
-        self.staying = (puzzles, states);
     }
 
     fn gates(&self) -> [Spread; 2] {
