@@ -234,6 +234,46 @@ fn penalties_and_conflicts_are_reported_in_training_and_evaluation() {
 }
 
 #[test]
+fn a_curriculum_over_files_and_generated_puzzles_keeps_grades_beside_the_files() {
+    let folder = folder();
+    let path = folder.path();
+    for name in ["a.csv", "b.csv.gz"] {
+        succeed(path, &["data", "generate", "-n", "60", "--givens", "24-60", "--out", name]);
+    }
+    let train = |run: &str| {
+        let arguments = format!(
+            "train --run {run} --set data=a.csv,b.csv.gz generate_samples=40 generate_givens_min=60 \
+             hidden_dim=4 L_layers=1 L_cycles=1 H_cycles=1 batch_size=16 epochs=4 curriculum=easy_to_hard \
+             curriculum_stages=2 curriculum_until=1 generate_givens_max=70"
+        );
+        run_of(path, &arguments)
+    };
+    let told = train("first");
+    assert!(told.contains("stage 1/2") && told.contains("stage 2/2"), "{told}");
+    let grades = std::fs::read_to_string(path.join("a.csv.grades")).unwrap();
+    assert!(
+        grades.starts_with("trm grades 1: 60 puzzles") && path.join("b.csv.gz.grades").exists(),
+        "{grades}"
+    );
+    train("second");
+    assert!(model_bytes(path, "first") == model_bytes(path, "second"), "read back as computed");
+    // Grades decide: with others the run is another.
+    let (header, values) = grades.split_once('\n').unwrap();
+    let turned: Vec<String> = (0..values.lines().count()).map(|i| (1000 - i).to_string()).collect();
+    std::fs::write(path.join("a.csv.grades"), format!("{header}\n{}\n", turned.join("\n"))).unwrap();
+    train("third");
+    assert!(model_bytes(path, "first") != model_bytes(path, "third"));
+}
+
+/// What a command that must succeed tells on standard error.
+fn run_of(folder: &Path, arguments: &str) -> String {
+    let output = run(folder, &arguments.split_whitespace().collect::<Vec<_>>());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{arguments}: {told}");
+    told
+}
+
+#[test]
 fn divergence_stops_with_advice_and_leaves_the_checkpoint() {
     let folder = folder();
     let mut arguments = tiny("diverging", 50);

@@ -38,7 +38,7 @@ fn settings(mlp_t: bool) -> Settings {
 fn data() -> TrainingData {
     let mut puzzles = Generator::new(3, 60..=70).generate_many(70, &Threads::new(2)).unwrap();
     let validation = puzzles.split_off(60);
-    TrainingData { train: puzzles, validation, holdout: Vec::new() }
+    TrainingData { train: puzzles, validation, ..TrainingData::default() }
 }
 
 fn trainer(settings: Settings, threads: usize) -> Trainer {

@@ -181,13 +181,18 @@ impl Observer for Progress {
             bars.epochs.set_position(record.epoch as u64);
         }
         let [latent_gate, output_gate] = record.gates();
+        let stage = record.stage.map_or(String::new(), |stage| {
+            let accuracy =
+                record.stage_accuracy.map_or(String::new(), |share| format!(" {}", percent(share)));
+            format!("; stage {stage}/{}{accuracy}", trainer.config().curriculum_stages)
+        });
         let validation = validation_text(
             record.val_loss,
             [record.val_cell_accuracy, record.val_blank_accuracy, record.val_board_accuracy],
             record.val_conflicts_per_board,
         );
         self.line(&format!(
-            "epoch {}/{}: training {:.4} {}; {validation}{}; gates {latent_gate:.2} {output_gate:.2}; {:.0}/s, {}",
+            "epoch {}/{}: training {:.4} {}; {validation}{}{stage}; gates {latent_gate:.2} {output_gate:.2}; {:.0}/s, {}",
             record.epoch,
             trainer.config().epochs,
             record.train_loss,

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError};
 use trm::compress::Pruning;
-use trm::config::{CheckpointActivations, ConfigLayers, TrmConfig};
-use trm::data::{Dataset, ReadOptions, read_csv};
+use trm::config::{CheckpointActivations, ConfigLayers, Curriculum, CurriculumBy, TrmConfig};
+use trm::data::{Dataset, ReadOptions, cached_grades, difficulties, read_csv};
 use trm::evaluate::Evaluation;
 use trm::model::{MemoryPlan, Model, Params, flops_per_sample, parameter_count};
 use trm::parallel::Threads;
@@ -247,20 +247,44 @@ fn load_data(
         dataset.puzzles = Generator::new(config.seed, givens)
             .generate_many(config.generate_samples, threads)
             .map_err(|e| CliError::Input(e.to_string()))?;
+        add_difficulty(config, &mut dataset, None, threads, display);
     }
     for file in config.data.split(',').map(str::trim).filter(|file| !file.is_empty()) {
         let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
-        dataset.append(read_csv(Path::new(file), &options).map_err(|e| {
+        let mut part = read_csv(Path::new(file), &options).map_err(|e| {
             CliError::Input(format!(
                 "{e}\n  `trm data check` lists every bad row; --skip-bad-rows leaves them out"
             ))
-        })?);
+        })?;
+        add_difficulty(config, &mut part, Some(Path::new(file)), threads, display);
+        dataset.append(part);
     }
     if dataset.skipped_count > 0 {
         display.say(&format!("skipped {} bad rows:", dataset.skipped_count));
         dataset.skipped.iter().take(10).for_each(|error| display.say(&format!("  {error}")));
     }
     Ok(split_data(config, dataset))
+}
+
+/// How hard the puzzles are, for a curriculum; grades of a file are kept beside it.
+fn add_difficulty(
+    config: &TrmConfig,
+    part: &mut Dataset,
+    file: Option<&Path>,
+    threads: &Threads,
+    display: Display,
+) {
+    if config.curriculum == Curriculum::None {
+        return;
+    }
+    part.difficulty = match (config.curriculum_by, file) {
+        (CurriculumBy::Guesses, Some(file)) => {
+            let (grades, note) = cached_grades(file, &part.puzzles, threads);
+            note.iter().for_each(|note| display.say(note));
+            grades
+        }
+        (by, _) => difficulties(&part.puzzles, by, threads),
+    };
 }
 
 /// What is about to happen, and what it will take.

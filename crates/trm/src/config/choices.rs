@@ -189,6 +189,30 @@ pub enum ConstraintSchedule {
     Linear,
 }
 
+/// In which order a run meets puzzles of different difficulty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Curriculum {
+    /// All of them from the start.
+    None,
+    /// Easy ones first; harder ones join them as the run goes on.
+    EasyToHard,
+    /// Hard ones first; easier ones join them as the run goes on.
+    HardFirst,
+    /// Easy ones first; harder ones join them when the accuracy on the newest reaches a threshold.
+    Competence,
+}
+
+/// What makes a puzzle difficult.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CurriculumBy {
+    /// The guesses that the exact solver needs.
+    Guesses,
+    /// Few givens.
+    Givens,
+}
+
 /// What is kept of the forward pass for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

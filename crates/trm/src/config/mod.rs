@@ -5,8 +5,8 @@ mod layers;
 mod validate;
 
 pub use choices::{
-    CheckpointActivations, ConstraintSchedule, Gates, Mixing, PositionTable, Positions, Precision, State,
-    Supervision, Update,
+    CheckpointActivations, ConstraintSchedule, Curriculum, CurriculumBy, Gates, Mixing, PositionTable,
+    Positions, Precision, State, Supervision, Update,
 };
 pub use layers::{ConfigError, ConfigLayers};
 
@@ -131,6 +131,17 @@ pub struct TrmConfig {
     /// Share of the training puzzles in which some blanks, from none to all of them, are filled in from the solution:
     /// every difficulty between the puzzle's own and none, and the boards that a solver meets on its way.
     pub reveal: f64,
+    /// In which order puzzles of different difficulty are met (SPEC.md).
+    pub curriculum: Curriculum,
+    /// What makes a puzzle difficult.
+    pub curriculum_by: CurriculumBy,
+    /// Stages of the curriculum: the last draws from all training puzzles, the first from one part in so many.
+    pub curriculum_stages: usize,
+    /// Share of the run that is divided evenly among the stages, unless competence decides; the last goes on to the end.
+    pub curriculum_until: f64,
+    /// Share of the cells right, of validation puzzles as hard as the newest stage's, at which competence opens the next;
+    /// of the epoch's training cells where there are no such puzzles.
+    pub curriculum_threshold: f64,
     /// Puzzles to generate.
     pub generate_samples: usize,
     /// Fewest givens of a generated puzzle.
@@ -191,6 +202,11 @@ impl Default for TrmConfig {
             augment: false,
             augment_copies: 1,
             reveal: 0.0,
+            curriculum: Curriculum::None,
+            curriculum_by: CurriculumBy::Guesses,
+            curriculum_stages: 5,
+            curriculum_until: 0.5,
+            curriculum_threshold: 0.7,
             generate_samples: 0,
             generate_givens_min: 30,
             generate_givens_max: 40,

@@ -97,6 +97,11 @@ impl TrmConfig {
             &self.sparsity,
             "from 0 to 0.99; with prune = \"2:4\", two of four, 0.5",
         )?;
+        range(size(self.curriculum_stages, 1000), "curriculum_stages", &self.curriculum_stages, "1 to 1000")?;
+        let until = self.curriculum_until;
+        range(positive(until) && until <= 1.0, "curriculum_until", &until, "above 0 up to 1")?;
+        let threshold = self.curriculum_threshold;
+        range((0.0..=1.0).contains(&threshold), "curriculum_threshold", &threshold, "from 0 to 1")?;
         range(self.max_samples > 0, "max_samples", &self.max_samples, "1 or more")?;
         range(fraction(self.val_fraction), "val_fraction", &self.val_fraction, BELOW_ONE)?;
         let (fewest, most) = (self.generate_givens_min, self.generate_givens_max);
@@ -192,6 +197,10 @@ mod tests {
             ("constraint_weight=-1", "0 or more"),
             ("constraint_kinds=row,diagonal", "row, column and box"),
             ("constraint_kinds=row,row", "each once"),
+            ("curriculum=hardest", "easy_to_hard"),
+            ("curriculum_stages=0", "1 to 1000"),
+            ("curriculum_until=0", "above 0"),
+            ("curriculum_threshold=70", "from 0 to 1"),
             ("constraint_kinds=", "row, column and box"),
             ("mixing=attention", "one vector only"),
             ("feedback=true", "state = \"cell\""),

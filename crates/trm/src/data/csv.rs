@@ -32,6 +32,8 @@ pub struct Dataset {
     pub skipped: Vec<RowError>,
     /// Number of bad rows in all.
     pub skipped_count: usize,
+    /// Difficulty of each good row, or nothing where it is not asked for.
+    pub difficulty: Vec<u32>,
 }
 
 impl Dataset {
@@ -40,6 +42,7 @@ impl Dataset {
         self.puzzles.extend(other.puzzles);
         self.skipped.extend(other.skipped);
         self.skipped_count += other.skipped_count;
+        self.difficulty.extend(other.difficulty);
     }
 }
 

@@ -7,15 +7,16 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Sets a share of the puzzles aside for validation, chosen by the seed; at least one if there are two and the share is
-/// not 0. A quiz that stands twice is never on both sides.
-pub fn split(mut puzzles: Vec<Puzzle>, val_fraction: f64, seed: u64) -> (Vec<Puzzle>, Vec<Puzzle>) {
-    puzzles.shuffle(&mut stream(seed, u64::MAX));
-    let wanted = (puzzles.len() as f64 * val_fraction).round() as usize;
-    let wanted = if val_fraction > 0.0 { wanted.max(1).min(puzzles.len().saturating_sub(1)) } else { 0 };
-    let train = puzzles.split_off(wanted);
-    let validation_quizzes: HashSet<_> = puzzles.iter().map(|p| p.quiz).collect();
-    let train = train.into_iter().filter(|p| !validation_quizzes.contains(&p.quiz)).collect();
-    (train, puzzles)
+/// not 0. A quiz that stands twice is never on both sides. Returns the indices of the rest and of that share.
+pub fn split(puzzles: &[Puzzle], val_fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+    let mut order: Vec<usize> = (0..puzzles.len()).collect();
+    order.shuffle(&mut stream(seed, u64::MAX));
+    let wanted = (order.len() as f64 * val_fraction).round() as usize;
+    let wanted = if val_fraction > 0.0 { wanted.max(1).min(order.len().saturating_sub(1)) } else { 0 };
+    let mut train = order.split_off(wanted);
+    let validation_quizzes: HashSet<_> = order.iter().map(|i| puzzles[*i].quiz).collect();
+    train.retain(|i| !validation_quizzes.contains(&puzzles[*i].quiz));
+    (train, order)
 }
 
 /// The order in which an epoch goes through the puzzles: a function of the seed and the epoch.
@@ -101,13 +102,14 @@ mod tests {
     #[test]
     fn a_split_is_seeded_complete_and_keeps_twins_together() {
         let mut puzzles = Generator::new(1, 40..=50).generate_many(100, &Threads::new(1)).unwrap();
-        let (train, validation) = split(puzzles.clone(), 0.1, 3);
+        let (train, validation) = split(&puzzles, 0.1, 3);
         assert_eq!((train.len(), validation.len()), (90, 10));
-        assert_eq!(split(puzzles.clone(), 0.1, 3), (train, validation.clone()));
-        assert_ne!(split(puzzles.clone(), 0.1, 4).1, validation);
+        assert!((0..100).all(|i| train.contains(&i) != validation.contains(&i)));
+        assert_eq!(split(&puzzles, 0.1, 3), (train, validation.clone()));
+        assert_ne!(split(&puzzles, 0.1, 4).1, validation);
         puzzles.extend(puzzles.clone());
-        let (train, validation) = split(puzzles, 0.1, 3);
-        assert!(train.iter().all(|t| validation.iter().all(|v| v.quiz != t.quiz)));
+        let (train, validation) = split(&puzzles, 0.1, 3);
+        assert!(train.iter().all(|t| validation.iter().all(|v| puzzles[*v].quiz != puzzles[*t].quiz)));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 mod csv;
 mod dataset;
+mod difficulty;
 
 pub use csv::{DataError, Dataset, ReadOptions, RowError, read_csv, write_csv, write_rows};
 pub use dataset::{EpochOrder, Stats, duplicates, split};
+pub use difficulty::{cached_grades, difficulties, grades_path};

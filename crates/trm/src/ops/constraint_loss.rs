@@ -9,6 +9,7 @@
 
 use super::{softmax_backward, softmax_rows};
 use crate::sudoku::Units;
+use crate::timing::{Phase, phase};
 
 const DIGITS: usize = 9;
 const LOGITS: usize = 81 * DIGITS;
@@ -23,6 +24,7 @@ const COUNTS: f32 = 81.0;
 /// # Source
 /// SPEC.md, "Extensions and Research Directions": constraint-aware losses (row/column/subgrid penalties).
 pub fn constraint_loss(logits: &[f32]) -> [f64; 3] {
+    let _timed = phase(Phase::Loss);
     let mut sums = [0.0; 3];
     for board in logits.chunks_exact(LOGITS) {
         let mut p: [f32; LOGITS] = board.try_into().expect("a board of logits");
@@ -42,6 +44,7 @@ pub fn constraint_loss(logits: &[f32]) -> [f64; 3] {
 /// # Shapes
 /// `logits` and `d_logits` are `[boards, 81, 9]`.
 pub fn constraint_loss_backward(logits: &[f32], weights: [f32; 3], d_logits: &mut [f32]) {
+    let _timed = phase(Phase::Loss);
     for (board, d_board) in logits.chunks_exact(LOGITS).zip(d_logits.chunks_exact_mut(LOGITS)) {
         let mut p: [f32; LOGITS] = board.try_into().expect("a board of logits");
         softmax_rows(&mut p, DIGITS);

@@ -46,21 +46,29 @@ impl Figure for History<'_> {
             curve("blanks", VERMILION, &|r| share(r.val_blank_accuracy)),
             curve("boards", GREEN, &|r| share(r.val_board_accuracy)),
         ];
+        let stages = stage_marks(records);
         let epochs = (records[0].epoch as f64, records[records.len() - 1].epoch as f64);
         let best = best.map(|r| r.epoch as f64);
-        Panel::new(70.0, 450.0, Axis::counted("epoch", epochs), loss_range(&losses), best).draw(
-            canvas,
-            "Cross-entropy loss",
-            &losses,
-            "",
-        )?;
-        Panel::new(650.0, 1030.0, Axis::counted("epoch", epochs), (0.0, 100.0), best).draw(
+        Panel::new(70.0, 450.0, Axis::counted("epoch", epochs), loss_range(&losses), best)
+            .marked(&stages)
+            .draw(canvas, "Cross-entropy loss", &losses, "")?;
+        Panel::new(650.0, 1030.0, Axis::counted("epoch", epochs), (0.0, 100.0), best).marked(&stages).draw(
             canvas,
             "Accuracy",
             &accuracies,
             " %",
         )
     }
+}
+
+/// Where stages of a curriculum begin: the first epochs that ended in them, and the numbers of the stages.
+fn stage_marks(records: &[EpochRecord]) -> Vec<(f64, String)> {
+    let begins = |pair: &&[EpochRecord]| pair[0].stage < pair[1].stage && pair[0].stage.is_some();
+    let mark = |pair: &[EpochRecord]| Some((pair[1].epoch as f64, format!("stage {}", pair[1].stage?)));
+    let mut marks: Vec<_> = records.windows(2).filter(begins).filter_map(mark).collect();
+    // The word stands once: there is little room.
+    marks.iter_mut().skip(1).for_each(|(_, label)| *label = label.replace("stage ", ""));
+    marks
 }
 
 fn summary(records: &[EpochRecord], best: Option<&EpochRecord>) -> String {
@@ -105,6 +113,8 @@ mod tests {
             train_constraint_loss: None,
             val_constraint_loss: None,
             val_conflicts_per_board: None,
+            stage: None,
+            stage_accuracy: None,
             lr: 1e-4,
             grad_norm_mean: 1.0,
             grad_norm_max: 2.0,
@@ -160,6 +170,15 @@ mod tests {
         records[2].latent_gate_range = Some([-0.25, 0.5]);
         let svg = drawn("gates", &records);
         assert!(svg.contains("latent 0.100 (-0.250 to 0.500), output 0.100"), "{svg}");
+    }
+
+    #[test]
+    fn stages_of_a_curriculum_are_marked_where_they_begin() {
+        let mut records = history(30);
+        records.iter_mut().for_each(|r| r.stage = Some(1 + (r.epoch / 4).min(4)));
+        let svg = drawn("stages", &records);
+        assert!(svg.contains("\nstage 2\n") && svg.contains("\n5\n"), "{svg}");
+        assert!(!drawn("some", &history(30)).contains("stage"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ const UNDRAWABLE: f64 = 1e100;
 const LABEL_HEIGHT: f64 = 18.0;
 
 const GRID: RGBColor = RGBColor(230, 230, 230);
+const MARK: RGBColor = RGBColor(205, 205, 205);
 /// Colour of the curves of training, which stay in the background.
 pub(super) const TRAINING: RGBColor = RGBColor(150, 150, 150);
 
@@ -83,6 +84,8 @@ pub(super) struct Panel {
     axis: Axis,
     values: (f64, f64),
     best: Option<f64>,
+    /// Places on the axis where something begins, and its name.
+    marks: Vec<(f64, String)>,
 }
 
 impl Panel {
@@ -90,7 +93,12 @@ impl Panel {
     const BOTTOM: f64 = 468.0;
 
     pub fn new(left: f64, right: f64, axis: Axis, values: (f64, f64), best: Option<f64>) -> Self {
-        Self { left, right, axis, values, best }
+        Self { left, right, axis, values, best, marks: Vec::new() }
+    }
+
+    /// The same with a line where something begins.
+    pub fn marked(self, marks: &[(f64, String)]) -> Self {
+        Self { marks: marks.to_vec(), ..self }
     }
 
     fn x(&self, x: f64) -> f64 {
@@ -115,6 +123,7 @@ impl Panel {
         let font = Font { size: 16.0, bold: true, color: INK };
         canvas.text((self.left - 40.0, Self::TOP - 42.0), HPos::Left, caption, font)?;
         self.draw_axes(canvas, unit)?;
+        self.draw_marks(canvas)?;
         self.draw_best_line(canvas)?;
         for curve in curves {
             self.draw_curve(canvas, curve)?;
@@ -152,6 +161,16 @@ impl Panel {
         }
         let middle = (self.left + self.right) / 2.0;
         canvas.text((middle, Self::BOTTOM + 42.0), HPos::Center, self.axis.name, font)
+    }
+
+    fn draw_marks<B: DrawingBackend>(&self, canvas: &Canvas<B>) -> Result<(), PlotError> {
+        let font = Font { size: 11.0, bold: false, color: FAINT_INK };
+        for (at, name) in &self.marks {
+            let x = self.x(*at);
+            canvas.line(&[(x, Self::TOP), (x, Self::BOTTOM)], MARK, 1.0)?;
+            canvas.text((x + 4.0, Self::BOTTOM - 8.0), HPos::Left, name, font)?;
+        }
+        Ok(())
     }
 
     fn draw_best_line<B: DrawingBackend>(&self, canvas: &Canvas<B>) -> Result<(), PlotError> {

@@ -13,6 +13,10 @@ pub struct TrainingData {
     pub validation: Vec<Puzzle>,
     /// What nothing is decided by: evaluated once at the end.
     pub holdout: Vec<Puzzle>,
+    /// Difficulty of each training puzzle for a curriculum; a run that needs it computes it where it is missing.
+    pub train_difficulty: Vec<u32>,
+    /// Difficulty of each validation puzzle.
+    pub validation_difficulty: Vec<u32>,
 }
 
 impl TrainingData {
@@ -27,6 +31,15 @@ pub fn split_data(config: &TrmConfig, dataset: Dataset) -> TrainingData {
     let mut puzzles = dataset.puzzles;
     let holdout = puzzles.split_off(puzzles.len() - config.holdout_rows.min(puzzles.len()));
     puzzles.truncate(config.max_samples);
-    let (train, validation) = crate::data::split(puzzles, config.val_fraction, config.seed);
-    TrainingData { train, validation, holdout }
+    let (train, validation) = crate::data::split(&puzzles, config.val_fraction, config.seed);
+    // Without difficulties there are none to pick from.
+    let difficulty = |of: &[usize]| of.iter().filter_map(|i| dataset.difficulty.get(*i).copied()).collect();
+    let pick = |of: &[usize]| of.iter().map(|i| puzzles[*i]).collect();
+    TrainingData {
+        train: pick(&train),
+        validation: pick(&validation),
+        holdout,
+        train_difficulty: difficulty(&train),
+        validation_difficulty: difficulty(&validation),
+    }
 }

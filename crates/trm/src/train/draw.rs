@@ -36,13 +36,17 @@ impl Draw {
         self.samples
     }
 
-    /// The puzzle of draw `number`, among `train`.
-    pub fn puzzle(&mut self, train: &[Puzzle], number: u64) -> Puzzle {
+    /// The puzzle of draw `number`, among those of `train` in the pool if there is one.
+    pub fn puzzle(&mut self, train: &[Puzzle], pool: Option<&[u32]>, number: u64) -> Puzzle {
         let (pass, position) = (number / self.samples as u64, number % self.samples as u64);
         if self.order.0 != pass {
             self.order = (pass, EpochOrder::new(self.samples, self.seed, pass));
         }
-        let mut puzzle = train[self.order.1.index(position as usize) % train.len()];
+        let index = self.order.1.index(position as usize);
+        let mut puzzle = match pool {
+            Some(pool) => train[pool[index % pool.len()] as usize],
+            None => train[index % train.len()],
+        };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(pass << 32 | position);
         if self.augment {

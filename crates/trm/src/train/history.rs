@@ -36,6 +36,12 @@ pub struct EpochRecord {
     /// Mean number of cells of a predicted validation board whose digit stands again in a row, column or box.
     #[serde(default)]
     pub val_conflicts_per_board: Option<f64>,
+    /// Stage of the curriculum at the end of the epoch, from 1, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<usize>,
+    /// Share of the cells right on what this stage opened, if that decides about the next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage_accuracy: Option<f64>,
     /// Learning rate of the last step.
     #[serde(deserialize_with = "number_or_null")]
     pub lr: f64,
@@ -123,6 +129,8 @@ mod tests {
             train_constraint_loss: Some(0.2),
             val_constraint_loss: None,
             val_conflicts_per_board: Some(12.5),
+            stage: (epoch > 2).then_some(epoch),
+            stage_accuracy: None,
             lr: 1e-4,
             grad_norm_mean: 0.3,
             grad_norm_max: 7e5,

@@ -1,6 +1,8 @@
 //! Training: optimiser, schedule, the run and its folder.
 
+mod batch;
 pub mod compare;
+mod curriculum;
 mod data;
 mod draw;
 pub mod history;

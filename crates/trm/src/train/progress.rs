@@ -39,6 +39,9 @@ pub struct Progress {
     /// Puzzles that were drawn for the batch so far.
     #[serde(default)]
     pub drawn: u64,
+    /// The first draw of each stage of the curriculum but the first.
+    #[serde(default)]
+    pub opened: Vec<u64>,
     /// Puzzles that stay in the batch: number of the draw, and supervision segments behind it.
     #[serde(default)]
     pub staying: Vec<(u64, usize)>,
@@ -70,6 +73,11 @@ impl Progress {
     /// Mean penalty of the epoch's boards.
     pub(super) fn train_constraint_loss(&self) -> f64 {
         self.constraint_sum * CELLS as f64 / self.cells[0].max(1) as f64
+    }
+
+    /// Stage of the curriculum, from 0, that draw `number` belongs to.
+    pub(super) fn stage_of(&self, number: u64) -> usize {
+        self.opened.iter().filter(|first| **first <= number).count()
     }
 
     /// Begins the next epoch.

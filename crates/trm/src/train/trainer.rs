@@ -1,6 +1,7 @@
 //! The state of a training run and its steps: every random choice is a function of (seed, epoch, step), so a run
 //! that was interrupted goes on bit for bit.
 
+use super::curriculum::Stages;
 use super::draw::Draw;
 use super::history::EpochRecord;
 use super::optimizer::{AdamW, clip_factor, global_norm};
@@ -15,7 +16,6 @@ use crate::ops::Dropout;
 use crate::parallel::Threads;
 use crate::sudoku::Puzzle;
 use crate::tensor::Spread;
-use crate::timing::{Phase, phase};
 use serde::Serialize;
 
 /// What one step did.
@@ -47,7 +47,7 @@ pub struct StepReport {
 #[derive(Debug)]
 pub struct Trainer {
     pub(super) config: TrmConfig,
-    data: TrainingData,
+    pub(super) data: TrainingData,
     threads: Threads,
     pub(super) model: Model,
     pub(super) optimizer: AdamW,
@@ -56,7 +56,8 @@ pub struct Trainer {
     engine: Engine,
     evaluator: Engine,
     pub(super) progress: Progress,
-    draw: Draw,
+    pub(super) draw: Draw,
+    pub(super) stages: Option<Stages>,
     /// The puzzles that stay in the batch, and their states.
     pub(super) staying: (Vec<Puzzle>, States),
 }
@@ -102,6 +103,7 @@ impl Trainer {
         let model = Model::new(config.clone(), params, &threads);
         Ok(Self {
             draw: Draw::new(&config, data.train.len()),
+            stages: Stages::new(&config, &data, &threads),
             staying: Default::default(),
             grads: Params::zeros(&config),
             engine: Engine::new(Recording::for_training(&config)),
@@ -178,6 +180,7 @@ impl Trainer {
     /// [`TrainError::Diverged`] if loss or gradient are not finite; the weights are then those before the step.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let started = std::time::Instant::now();
+        self.open_scheduled_stages();
         let (puzzles, mut states) = self.batch();
         let batch = batch_of(&puzzles);
         let step = self.optimizer.step;
@@ -222,6 +225,7 @@ impl Trainer {
     pub fn finish_epoch(&mut self) -> EpochRecord {
         let started = std::time::Instant::now();
         let validation = self.validate();
+        let stage_accuracy = self.stage_accuracy();
         self.progress.elapsed_s += started.elapsed().as_secs_f64();
         self.progress.epoch += 1;
         let accuracy = validation.as_ref().map_or(self.progress.train_cell_accuracy(), |v| v.cell_accuracy);
@@ -230,7 +234,12 @@ impl Trainer {
         if is_best {
             self.progress.best = Some((accuracy, self.progress.epoch));
         }
-        let record = self.record(validation.as_ref(), is_best);
+        let record = EpochRecord { stage_accuracy, ..self.record(validation.as_ref(), is_best) };
+        let stage = self.progress.opened.len();
+        let opens = |stages: &Stages| stage_accuracy.is_some_and(|share| stages.opens_next(stage, share));
+        if self.stages.as_ref().is_some_and(opens) {
+            self.progress.opened.push(self.progress.drawn);
+        }
         self.progress.history.push(record.clone());
         self.progress.begin_epoch();
         record
@@ -240,10 +249,18 @@ impl Trainer {
         if self.data.validation.is_empty() {
             return None;
         }
+        let puzzles = std::mem::take(&mut self.data.validation);
+        let evaluation = self.evaluate(&puzzles);
+        self.data.validation = puzzles;
+        Some(evaluation)
+    }
+
+    /// Evaluates the model that is validated and shipped.
+    fn evaluate(&mut self, puzzles: &[Puzzle]) -> Evaluation {
         let averaged = self.averaged_model();
         let model = averaged.as_ref().unwrap_or(&self.model);
         let budget = Budget::trained(&self.config);
-        Some(evaluate(model, &mut self.evaluator, &self.data.validation, &budget, &self.threads))
+        evaluate(model, &mut self.evaluator, puzzles, &budget, &self.threads)
     }
 
     /// The record of the epoch that ends.
@@ -261,6 +278,8 @@ impl Trainer {
             train_constraint_loss: Some(progress.train_constraint_loss()),
             val_constraint_loss: validation.map(|v| v.constraint_loss),
             val_conflicts_per_board: validation.map(|v| v.conflicts_per_board),
+            stage: self.stages.as_ref().map(|_| progress.opened.len() + 1),
+            stage_accuracy: None,
             lr: learning_rate(&self.config, self.optimizer.step.saturating_sub(1), self.total_steps()),
             grad_norm_mean: progress.grad_norms[0] / progress.step_in_epoch.max(1) as f64,
             grad_norm_max: progress.grad_norms[1],
@@ -291,45 +310,15 @@ impl Trainer {
         Some(evaluate(&model, &mut self.evaluator, &self.data.holdout, &budget, &self.threads))
     }
 
-    /// The puzzles of the next step and the states they go on from: those that stay, then new ones.
-    fn batch(&mut self) -> (Vec<Puzzle>, States) {
-        let _timed = phase(Phase::Data);
-        let size = self.config.batch_size;
-        // Where no puzzle stays, an epoch is one pass over all of them, and its last batch what is left.
-        let left = self.samples_per_epoch().saturating_sub(self.progress.step_in_epoch * size);
-        let size = if self.config.segments == 1 { size.min(left) } else { size };
-        let (mut puzzles, mut states) = std::mem::take(&mut self.staying);
-        let first = self.progress.drawn;
-        let new = first..first + (size - puzzles.len()) as u64;
-        puzzles.extend(new.clone().map(|number| self.puzzle(number)));
-        states.append(States::initial(&self.config, self.config.seed, new.clone()));
-        self.progress.drawn = new.end;
-        self.progress.staying.extend(new.map(|number| (number, 0)));
-        (puzzles, states)
-    }
-
-    /// The puzzle of a draw.
-    pub(super) fn puzzle(&mut self, number: u64) -> Puzzle {
-        self.draw.puzzle(&self.data.train, number)
-    }
-
-    /// After a step: puzzles whose board is not right yet stay, for as many segments as the configuration has.
-    fn keep_unsolved(&mut self, mut puzzles: Vec<Puzzle>, mut states: States) {
-        let segments = self.config.segments;
-        let mut staying = std::mem::take(&mut self.progress.staying);
-        staying.iter_mut().for_each(|(_, behind)| *behind += 1);
-        let stays: Vec<bool> = staying
-            .iter()
-            .zip(&states.solved)
-            .map(|((_, behind), solved)| !solved && *behind < segments)
-            .collect();
-        states.retain(|i| stays[i]);
-        let mut stay = stays.iter();
-        puzzles.retain(|_| *stay.next().unwrap_or(&false));
-        let mut stay = stays.iter();
-        staying.retain(|_| *stay.next().unwrap_or(&false));
-        self.progress.staying = staying;
-        self.staying = (puzzles, states);
+    /// Share of the cells right on what the newest stage opened, where that decides whether another one opens.
+    fn stage_accuracy(&mut self) -> Option<f64> {
+        let stages = self.stages.as_ref().filter(|stages| stages.is_by_competence())?;
+        let newest = stages.newest(self.progress.opened.len());
+        let puzzles: Vec<Puzzle> = newest.iter().map(|i| self.data.validation[*i as usize]).collect();
+        if puzzles.is_empty() {
+            return Some(self.progress.train_cell_accuracy());
+        }
+        Some(self.evaluate(&puzzles).cell_accuracy)
     }
 
     fn gates(&self) -> [Spread; 2] {
