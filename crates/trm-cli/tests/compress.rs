@@ -86,6 +86,24 @@ fn a_model_is_quantised_pruned_measured_and_used() {
 }
 
 #[test]
+fn a_quantised_model_gives_the_same_answers_at_every_level() {
+    let folder = trained();
+    let path = folder.path();
+    for options in ["--int8", "--int4 --group 16"] {
+        succeed(path, &format!("compress model.pt small.safetensors {options} --repeats 0"));
+        let losses = ["portable", "avx2", "avx512", "avx512-vnni", "avx512-bf16"].map(|level| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_trm"));
+            let eval =
+                ["eval", "--model", "small.safetensors", "--data", "data.csv", "--last", "20", "--json"];
+            let output = command.current_dir(path).env("TRM_LEVEL", level).args(eval).output().unwrap();
+            json(&String::from_utf8(output.stdout).unwrap())["loss"].as_f64().unwrap()
+        });
+        // The read-out is an f32 product, whose sums may be formed in another order.
+        assert!(losses.iter().all(|loss| (loss - losses[0]).abs() < 1e-5), "{options}: {losses:?}");
+    }
+}
+
+#[test]
 fn the_shipped_kind_of_model_is_compressed_too() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();

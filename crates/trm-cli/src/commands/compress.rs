@@ -22,19 +22,22 @@ const CALIBRATION_PUZZLES: usize = 256;
 /// Options of `trm compress`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-Prunes, then quantises, and tells what that does to size, speed and accuracy, before and after side by side.
---int8 rounds weights to 8 bits with a scale for each output, --int4 to 4 bits with a scale for each group of inputs; inputs
-of products are rounded to 8 bits row by row, sums are whole numbers. Gates, norms, biases and the input projection stay f32.
-The file is .safetensors; every command that runs a model reads it, but it cannot be trained.
+Prunes, then quantises, and tells what that does to size, speed and accuracy, before and after.
 
---prune unstructured clears the weights of least magnitude in each matrix of the blocks, 2:4 two of four neighbouring inputs;
-both make the file smaller, not the model faster. --prune structured removes the weakest units of the blocks' inner layers, so
-that the matrices are smaller. Accuracy comes back with training: see --prune of trm train.
+--int8 rounds weights to 8 bits with a scale for each output, --int4 to 4 bits with a scale for
+each group of inputs. Inputs of products are rounded to 8 bits too, and sums are whole numbers.
+Gates, norms, biases and the input projection stay f32. The file is .safetensors; every command
+that runs a model reads it, but it cannot be trained.
+
+--prune unstructured clears the weights of least magnitude in each matrix of the blocks, 2:4 two of
+four neighbouring inputs; both make a .safetensors file smaller, not the model faster. --prune
+structured removes the weakest units of the blocks' inner layers, so that matrices are smaller.
+Accuracy comes back with training: see --init and --prune of trm train.
 
 Examples:
   trm compress model.pt small.safetensors --int8
   trm compress model.pt small.safetensors --int4 --calibrate train.csv --data test.csv
-  trm compress model.pt small.safetensors --prune structured --sparsity 0.5 --int8 --data sudoku.csv --last 1000
+  trm compress model.pt small.safetensors --prune structured --sparsity 0.5 --int8
   trm compress model.pt --sweep --data sudoku.csv --last 1000 --plot sparsity.png")]
 pub struct CompressArgs {
     /// Model file: .pt or .safetensors

@@ -39,8 +39,8 @@ batch_size, epochs, and those of this program: update, gate_init, augment, ema, 
 The file config.toml of a run lists them all. The presets paper-mlp and paper-att train the paper's model, whose settings
 stand in the tables [model] and [training].
 
---prune clears weights while the others learn to do without; the best epoch is chosen among those after the last were cleared.
-With structured, trm compress --prune structured at the same sparsity then takes the cleared units out.
+--prune clears weights while the others learn to do without; the best epoch is chosen among those after the last were
+cleared. With structured, trm compress --prune structured at the same sparsity then takes the cleared units out.
 
 Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.
 

@@ -165,7 +165,7 @@ fn weight(
 ) -> Result<QuantisedWeight, ReadError> {
     let [out, inputs] = *shape else { return Err(format!("tensor {name} is no matrix").into()) };
     let group = match bits {
-        WeightBits::Eight => inputs,
+        WeightBits::Eight => inputs.min(LONGEST_GROUP),
         WeightBits::Four => record.group,
     };
     let whole = bits == WeightBits::Eight || group.is_multiple_of(GROUP_MULTIPLE);

@@ -58,6 +58,9 @@ impl Packed {
     }
 
     /// Packs all weights, some of them quantised: one entry for each of [`Params::matrices`].
+    ///
+    /// The read-out's are, as f32, what its whole numbers stand for: it is a small part of the work, and rounding the answer
+    /// state to 8 bits was most of what quantising cost.
     pub fn quantised(
         params: &Params,
         format: Format,
@@ -65,8 +68,16 @@ impl Packed {
         threads: &Threads,
     ) -> Self {
         let mut packed = Self::empty(params, format);
-        let work = packed.matrices_mut().into_iter().zip(params.matrices()).zip(quantised).collect();
-        threads.for_each(work, |((target, weight), quantised)| match quantised {
+        packed.output_proj = PackedWeight::new(Format::F32);
+        let read_out = quantised.len() - 1;
+        let work = packed
+            .matrices_mut()
+            .into_iter()
+            .zip(params.matrices())
+            .zip(quantised.iter().enumerate())
+            .collect();
+        threads.for_each(work, |((target, weight), (i, quantised))| match quantised {
+            Some(quantised) if i == read_out => target.pack(shape(weight), &quantised.dequantised().data),
             Some(quantised) => *target = quantised.packed(),
             None => target.pack(shape(weight), &weight.data),
         });
