@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BASELINE = ["hidden_dim=512", "L_layers=3", "L_cycles=3", "H_cycles=2", "gate_init=0.3", "lr=5e-4", "warmup_steps=200"]
-BUDGET = ["holdout_rows=1000", "augment=true", "epochs=8", "patience=0"]
+BUDGET = ["holdout_rows=1000", "augment=true", "epochs=6", "patience=0"]
 DIRECTIONS = {
     "baseline": [],
     "vector-gates": ["gates=vector"],
@@ -25,6 +25,7 @@ DIRECTIONS = {
     "easy-to-hard": ["curriculum=easy_to_hard", "curriculum_by=givens"],
     "hard-first": ["curriculum=hard_first", "curriculum_by=givens"],
     "competence": ["curriculum=competence", "curriculum_by=givens"],
+    "pruned": ["prune=structured", "sparsity=0.5"],
 }
 
 

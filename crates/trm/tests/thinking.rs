@@ -89,6 +89,19 @@ fn no_puzzle_stays_longer_than_its_segments() {
     }
 }
 
+#[test]
+fn without_halting_a_puzzle_stays_for_all_its_segments() {
+    let config = TrmConfig { halting: false, ..config() };
+    let mut trainer = Trainer::new(config, data(), Threads::new(2)).unwrap();
+    for step in 1..=60 {
+        trainer.step().unwrap();
+        let behind = step % 4;
+        let staying = if behind == 0 { 0 } else { 12 };
+        assert_eq!(trainer.progress().staying.len(), staying, "step {step}");
+        assert!(trainer.progress().staying.iter().all(|(_, segments)| *segments == behind));
+    }
+}
+
 /// A model that solves easy puzzles after more than one cycle, or not at all.
 fn trained() -> Model {
     let mut trainer = Trainer::new(config(), data(), Threads::new(2)).unwrap();

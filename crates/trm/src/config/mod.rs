@@ -85,6 +85,8 @@ pub struct TrmConfig {
     /// Supervision segments: optimiser steps for which a puzzle stays in the batch, each starting from the states that the
     /// last one ended in, until its board is right. 1 starts every step with new puzzles (SPEC.md).
     pub segments: usize,
+    /// Whether a puzzle leaves the batch once its board is right, before its segments are over.
+    pub halting: bool,
     /// Highest learning rate.
     pub lr: f64,
     /// Decoupled weight decay of AdamW, on weight matrices only.
@@ -131,6 +133,9 @@ pub struct TrmConfig {
     /// Share of the training puzzles in which some blanks, from none to all of them, are filled in from the solution:
     /// every difficulty between the puzzle's own and none, and the boards that a solver meets on its way.
     pub reveal: f64,
+    /// Share of the training puzzles that are generated when they are drawn, each a new one: an endless stream beside those
+    /// of files. Their givens are those of generated puzzles.
+    pub fresh: f64,
     /// In which order puzzles of different difficulty are met (SPEC.md).
     pub curriculum: Curriculum,
     /// What makes a puzzle difficult.
@@ -180,6 +185,7 @@ impl Default for TrmConfig {
             constraint_kinds: "row,column,box".into(),
             constraint_schedule: ConstraintSchedule::Constant,
             segments: 1,
+            halting: true,
             lr: 1e-4,
             weight_decay: 0.01,
             beta1: 0.9,
@@ -202,6 +208,7 @@ impl Default for TrmConfig {
             augment: false,
             augment_copies: 1,
             reveal: 0.0,
+            fresh: 0.0,
             curriculum: Curriculum::None,
             curriculum_by: CurriculumBy::Guesses,
             curriculum_stages: 5,

@@ -91,6 +91,7 @@ impl TrmConfig {
     fn validate_data(&self) -> Result<(), ConfigError> {
         range(size(self.augment_copies, 1 << 24), "augment_copies", &self.augment_copies, "1 to 16777216")?;
         range((0.0..=1.0).contains(&self.reveal), "reveal", &self.reveal, "from 0 to 1")?;
+        range((0.0..=1.0).contains(&self.fresh), "fresh", &self.fresh, "from 0 to 1")?;
         range(
             self.prune.has(self.sparsity),
             "sparsity",

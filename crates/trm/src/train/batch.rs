@@ -40,15 +40,16 @@ impl Trainer {
         self.draw.puzzle(&self.data.train, pool, number)
     }
 
-    /// After a step: puzzles whose board is not right yet stay, for as many segments as the configuration has.
+    /// After a step: puzzles whose board is not right yet, or all of them without halting, stay for as many segments as the
+    /// configuration has.
     pub(super) fn keep_unsolved(&mut self, mut puzzles: Vec<Puzzle>, mut states: States) {
-        let segments = self.config.segments;
+        let (segments, halting) = (self.config.segments, self.config.halting);
         let mut staying = std::mem::take(&mut self.progress.staying);
         staying.iter_mut().for_each(|(_, behind)| *behind += 1);
         let stays: Vec<bool> = staying
             .iter()
             .zip(&states.solved)
-            .map(|((_, behind), solved)| !solved && *behind < segments)
+            .map(|((_, behind), solved)| !(halting && *solved) && *behind < segments)
             .collect();
         states.retain(|i| stays[i]);
         let mut stay = stays.iter();

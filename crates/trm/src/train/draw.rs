@@ -2,7 +2,7 @@
 
 use crate::config::TrmConfig;
 use crate::data::EpochOrder;
-use crate::sudoku::{Grid, Puzzle, Symmetry};
+use crate::sudoku::{Generator, Grid, Puzzle, Symmetry};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -12,6 +12,8 @@ pub(super) struct Draw {
     seed: u64,
     augment: bool,
     reveal: f64,
+    /// Share of fresh puzzles, and who makes them.
+    fresh: (f64, Generator),
     /// Draws in a pass.
     samples: usize,
     /// The pass that is being drawn from, and its order.
@@ -26,6 +28,7 @@ impl Draw {
             seed: config.seed,
             augment: config.augment,
             reveal: config.reveal,
+            fresh: (config.fresh, fresh_puzzles(config)),
             samples,
             order: (0, EpochOrder::new(samples, config.seed, 0)),
         }
@@ -49,6 +52,10 @@ impl Draw {
         };
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(pass << 32 | position);
+        if self.fresh.0 > 0.0 && rng.random_bool(self.fresh.0) {
+            // A wish that no board fulfils leaves the puzzle that was drawn.
+            puzzle = self.fresh.1.generate(number).unwrap_or(puzzle);
+        }
         if self.augment {
             let symmetry = Symmetry::random(&mut rng);
             puzzle =
@@ -61,6 +68,12 @@ impl Draw {
     }
 }
 
+/// Puzzles that are not among those generated before the run.
+fn fresh_puzzles(config: &TrmConfig) -> Generator {
+    const APART: u64 = 0x0066_7265_7368;
+    Generator::new(config.seed ^ APART, config.generate_givens_min..=config.generate_givens_max)
+}
+
 /// The quiz with each blank filled in with one probability, itself drawn evenly from 0 to 1.
 fn reveal_some(puzzle: &Puzzle, rng: &mut ChaCha8Rng) -> Grid {
     let share = rng.random_range(0.0..1.0);
@@ -71,4 +84,31 @@ fn reveal_some(puzzle: &Puzzle, rng: &mut ChaCha8Rng) -> Grid {
         }
     }
     Grid::from_cells(cells).expect("digits of two grids")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn fresh_puzzles_never_come_again_and_are_mixed_with_the_others() {
+        let config = TrmConfig {
+            fresh: 0.5,
+            generate_givens_min: 40,
+            generate_givens_max: 50,
+            ..TrmConfig::default()
+        };
+        let train: Vec<Puzzle> = (0..10).map(|i| Generator::new(1, 60..=70).generate(i).unwrap()).collect();
+        let mut draw = Draw::new(&config, train.len());
+        let drawn: Vec<Puzzle> = (0..200).map(|number| draw.puzzle(&train, None, number)).collect();
+        let fresh: HashSet<_> =
+            drawn.iter().filter(|p| p.quiz.givens() <= 50).map(|p| *p.quiz.cells()).collect();
+        let known = drawn.iter().filter(|p| train.contains(p)).count();
+        assert_eq!(fresh.len() + known, 200);
+        assert!((70..130).contains(&known), "{known} of 200");
+        assert!(drawn.iter().all(|p| p.solution.is_solved() && p.solution.agrees_with(&p.quiz)));
+        // The same draw is the same puzzle, in any order: a resumed run goes on with it.
+        assert_eq!(draw.puzzle(&train, None, 77), drawn[77]);
+    }
 }
