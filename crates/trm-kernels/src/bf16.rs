@@ -88,17 +88,21 @@ impl Panels {
         }
     }
 
+    /// Pairs of rows in a panel.
+    pub(crate) fn panel_pairs(&self) -> usize {
+        self.inner.div_ceil(2).next_multiple_of(TILE_PAIRS)
+    }
+}
+
+/// What kernels with tiles of their own read.
+#[cfg(target_arch = "x86_64")]
+impl Panels {
     pub(crate) fn inner(&self) -> usize {
         self.inner
     }
 
     pub(crate) fn cols(&self) -> usize {
         self.cols
-    }
-
-    /// Pairs of rows in a panel.
-    pub(crate) fn panel_pairs(&self) -> usize {
-        self.inner.div_ceil(2).next_multiple_of(TILE_PAIRS)
     }
 
     /// `[panel_pairs, 64]`

@@ -58,7 +58,7 @@ impl Figure for Comparison<'_> {
 
 /// As much of a group's name as there is room for.
 fn short_name(group: &Group) -> String {
-    const ROOM: usize = 36;
+    const ROOM: usize = 28;
     let name = group.name();
     match name.char_indices().nth(ROOM) {
         Some((end, _)) => format!("{}...", &name[..end]),

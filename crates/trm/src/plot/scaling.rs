@@ -55,6 +55,7 @@ mod tests {
         let (png, svg) = (folder.join("scaling.png"), folder.join("scaling.svg"));
         let point = |batch_size: usize| Point {
             label: batch_size.to_string(),
+            threads: 2,
             speed: Speed {
                 batch_size,
                 samples_per_s: 100.0,
