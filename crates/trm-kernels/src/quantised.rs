@@ -155,16 +155,7 @@ pub fn matmul_quantised(
 ) {
     assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
     assert_eq!(dst.len(), rows * b.cols, "dst is [rows, cols]");
-    if b.inner == 0 {
-        if overwrite == Overwrite::Yes {
-            dst.fill(0.0);
-        }
-        return;
-    }
-    ROUNDED.with_borrow_mut(|rounded| {
-        rounded.round_rows(a, step, b);
-        multiply(rows, rounded, (b, 0..b.cols), dst, overwrite, Kernel::of(rows, b));
-    });
+    product(rows, a, step, (b, 0..b.cols), dst, overwrite);
 }
 
 /// Columns `first .. first + dst.len()` of the product of a single row, or added to `dst`: what threads share of it. Every
@@ -184,6 +175,18 @@ pub fn row_matmul_quantised(
 ) {
     assert_eq!(a.len(), b.inner, "a is [1, inner]");
     assert!(first.is_multiple_of(PANEL) && first + dst.len() <= b.cols, "whole panels inside b");
+    product(1, a, step, (b, first..first + dst.len()), dst, overwrite);
+}
+
+/// Some columns of the product, from a whole panel on.
+fn product(
+    rows: usize,
+    a: &[f32],
+    step: Option<f32>,
+    (b, columns): (&QuantisedPanels, Range<usize>),
+    dst: &mut [f32],
+    overwrite: Overwrite,
+) {
     if b.inner == 0 {
         if overwrite == Overwrite::Yes {
             dst.fill(0.0);
@@ -192,7 +195,7 @@ pub fn row_matmul_quantised(
     }
     ROUNDED.with_borrow_mut(|rounded| {
         rounded.round_rows(a, step, b);
-        multiply(1, rounded, (b, first..first + dst.len()), dst, overwrite, Kernel::of(1, b));
+        multiply(rows, rounded, (b, columns), dst, overwrite, Kernel::of(rows, b));
     });
 }
 
