@@ -194,8 +194,9 @@ fn product(
         return;
     }
     ROUNDED.with_borrow_mut(|rounded| {
-        rounded.round_rows(a, step, b);
-        multiply(rows, rounded, (b, columns), dst, overwrite, Kernel::of(rows, b));
+        let kernel = Kernel::of(rows, b);
+        rounded.round_rows(a, step, b, kernel.reads_rows);
+        multiply(rows, rounded, (b, columns), dst, overwrite, kernel);
     });
 }
 

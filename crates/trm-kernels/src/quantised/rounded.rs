@@ -3,8 +3,6 @@
 use super::QuantisedPanels;
 use crate::vectorize;
 
-/// The left operand can be read up to a multiple of so many rows: those of a block of AMX.
-const READABLE_ROWS: usize = 32;
 /// Largest magnitude of a rounded input.
 const LARGEST_INPUT: f32 = 127.0;
 
@@ -20,12 +18,13 @@ pub(super) struct Rounded {
 }
 
 impl Rounded {
-    /// Rounds rows to multiples of `step`, or of a 127th of the largest magnitude of each, for products with b.
-    pub fn round_rows(&mut self, a: &[f32], step: Option<f32>, b: &QuantisedPanels) {
+    /// Rounds rows to multiples of `step`, or of a 127th of the largest magnitude of each, for products with b. Rows up to a
+    /// multiple of `reads_rows` can be read.
+    pub fn round_rows(&mut self, a: &[f32], step: Option<f32>, b: &QuantisedPanels, reads_rows: usize) {
         let Self { values, sums, steps } = self;
         let (row_len, group_len) = (b.row_len(), b.group_words * b.bits.in_word());
         values.clear();
-        values.resize((a.len() / b.inner).next_multiple_of(READABLE_ROWS) * row_len, 0);
+        values.resize((a.len() / b.inner).next_multiple_of(reads_rows) * row_len, 0);
         sums.clear();
         steps.clear();
         vectorize(

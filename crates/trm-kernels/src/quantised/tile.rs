@@ -16,10 +16,12 @@ const LANES: usize = 16;
 pub(super) struct Kernel {
     pub run: fn(Tile),
     pub most_rows: usize,
+    /// It reads the left operand up to a multiple of so many rows.
+    pub reads_rows: usize,
 }
 
 impl Kernel {
-    pub const PORTABLE: Self = Self { run: |tile| tile.run_portable(), most_rows: BLOCK };
+    pub const PORTABLE: Self = Self { run: |tile| tile.run_portable(), most_rows: BLOCK, reads_rows: 1 };
 
     /// The kernel of the level in use. Tiles of AMX pay where there are rows for them; a few wait for the weights, which four
     /// bits then keep small.
@@ -29,9 +31,11 @@ impl Kernel {
         let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
         match level() {
             Level::Amx if rows > BLOCK && whole_tiles => {
-                Self { run: amx::run_quantised, most_rows: usize::MAX }
+                Self { run: amx::run_quantised, most_rows: usize::MAX, reads_rows: amx::ROWS }
             }
-            level if level >= Level::Avx512Vnni => Self { run: avx512_vnni::run, most_rows: BLOCK },
+            level if level >= Level::Avx512Vnni => {
+                Self { run: avx512_vnni::run, most_rows: BLOCK, reads_rows: 1 }
+            }
             _ => Self::PORTABLE,
         }
     }

@@ -7,6 +7,8 @@ use crate::{Overwrite, vectorize};
 
 /// A group of weights has a multiple of so many words: whole tiles.
 pub(crate) const GROUP_WORDS: usize = TILE;
+/// The left operand is read up to a multiple of so many rows.
+pub(crate) const ROWS: usize = BLOCK;
 
 /// Computes the columns of one panel for any number of rows: the same sums, scaled in the same order, as the other kernels.
 /// `left` can be read up to a whole block of 32 rows. Call it at level AMX only.
