@@ -13,7 +13,7 @@
 mod rounded;
 mod tile;
 
-use crate::bf16::PANEL;
+use crate::bf16::{PANEL, TILE, Words};
 use crate::{Overwrite, vectorize};
 use rounded::Rounded;
 use std::cell::RefCell;
@@ -60,8 +60,9 @@ impl WeightBits {
 
 /// An integer matrix `[inner, cols]` with its scales, laid out for products from the left.
 ///
-/// Panel j holds columns `64 j ..`; in it, word `64 p + c` holds four rows `4p ..` of column c a byte each, or eight rows
-/// `8p ..`: the low halves of its bytes the first four, the high halves the others. Missing rows and columns are zeros.
+/// It is made of strips of 16 columns, four to a panel: word `16 p + c` of a strip holds four rows `4p ..` of column c a byte
+/// each, or eight rows `8p ..`: the low halves of its bytes the first four, the high halves the others. Missing rows and
+/// columns are zeros.
 #[derive(Clone, Debug)]
 pub struct QuantisedPanels {
     bits: WeightBits,
@@ -70,7 +71,7 @@ pub struct QuantisedPanels {
     groups: usize,
     /// Words of one column in a group.
     group_words: usize,
-    words: Vec<u32>,
+    words: Words,
     /// `[panels, groups, 64]`
     scales: Vec<f32>,
 }
@@ -98,10 +99,12 @@ impl QuantisedPanels {
         let panels = cols.div_ceil(PANEL);
         let zero = bits.zero() as u32;
         let fill: u32 = (0..32).step_by(32 / bits.in_word()).map(|shift| zero << shift).sum();
-        let mut words = vec![fill; panels * column_words * PANEL];
+        let mut words = Words::default();
+        words.resize(panels * column_words * PANEL, fill);
         let mut panel_scales = vec![0.0; panels * groups * PANEL];
         for (c, column) in transpose.chunks_exact(inner.max(1)).enumerate() {
             let (panel, lane) = (c / PANEL, c % PANEL);
+            let strip = &mut words[c / TILE * column_words * TILE..];
             for (p, numbers) in column.chunks(bits.in_word()).enumerate() {
                 let mut word = fill;
                 for (i, q) in numbers.iter().enumerate() {
@@ -112,7 +115,7 @@ impl QuantisedPanels {
                     // Adding q to the zero that stands there never carries: the sum is positive and fits.
                     word = word.wrapping_add_signed(i32::from(*q) << shift);
                 }
-                words[(panel * column_words + p) * PANEL + lane] = word;
+                strip[p * TILE + c % TILE] = word;
             }
             for (g, scale) in scales[c * groups..(c + 1) * groups].iter().enumerate() {
                 panel_scales[(panel * groups + g) * PANEL + lane] = *scale;
@@ -195,7 +198,7 @@ fn product(
     }
     ROUNDED.with_borrow_mut(|rounded| {
         let kernel = Kernel::of(rows, b);
-        rounded.round_rows(a, step, b, kernel.reads_rows);
+        rounded.round_rows(a, step, b, kernel.reads_strips);
         multiply(rows, rounded, (b, columns), dst, overwrite, kernel);
     });
 }
@@ -210,7 +213,8 @@ fn multiply(
 ) {
     // Halves of bytes are taken apart once for all rows, where there are several blocks of them.
     let takes_apart = b.bits == WeightBits::Four && rows > BLOCK;
-    let mut bytes = vec![0; if takes_apart { 2 * b.groups * b.group_words * PANEL } else { 0 }];
+    let mut bytes = Words::default();
+    bytes.resize(if takes_apart { 2 * b.groups * b.group_words * PANEL } else { 0 }, 0);
     let (in_word, group_words) =
         if takes_apart { (4, 2 * b.group_words) } else { (b.bits.in_word(), b.group_words) };
     let panels = b.words.chunks_exact(b.groups * b.group_words * PANEL);
@@ -227,7 +231,8 @@ fn multiply(
                 zero: b.bits.zero(),
                 groups: b.groups,
                 group_words,
-                left: &a.values[first * b.row_len()..],
+                left: a.values.get(first * b.row_len()..).unwrap_or_default(),
+                left_strips: &a.strips,
                 left_sums: &a.sums[first * b.groups..],
                 steps: &a.steps[first..],
                 panel: if takes_apart { &bytes } else { panel },
@@ -246,9 +251,9 @@ fn take_apart(words: &[u32], bytes: &mut [u32]) {
     vectorize(
         #[inline(always)]
         || {
-            let pairs = bytes.as_chunks_mut::<{ 2 * PANEL }>().0;
-            for (words, bytes) in words.as_chunks::<PANEL>().0.iter().zip(pairs) {
-                let (low, high) = bytes.split_at_mut(PANEL);
+            let pairs = bytes.as_chunks_mut::<{ 2 * TILE }>().0;
+            for (words, bytes) in words.as_chunks::<TILE>().0.iter().zip(pairs) {
+                let (low, high) = bytes.split_at_mut(TILE);
                 low.iter_mut().zip(words).for_each(|(low, word)| *low = word & HALVES);
                 high.iter_mut().zip(words).for_each(|(high, word)| *high = word >> 4 & HALVES);
             }

@@ -5,10 +5,10 @@
 //! so separate additions, as here, and fused ones, as in `x86_64/fma.rs`, round alike and give the same bits.
 
 use crate::Overwrite;
-use crate::bf16::{BLOCK, PANEL, Tile};
+use crate::bf16::{BLOCK, TILE, Tile};
 
-/// Columns whose sums are formed side by side: some registers of every CPU.
-const COLUMNS: usize = 16;
+/// Columns whose sums are formed side by side: a strip, some registers of every CPU.
+const COLUMNS: usize = TILE;
 
 /// Computes a tile in plain Rust, in loops that compilers widen.
 pub(crate) fn run(mut tile: Tile) {
@@ -33,8 +33,8 @@ fn sums<const ROWS: usize>(tile: &mut Tile, first: usize) {
             sums[..cols].copy_from_slice(&tile.dst[r * tile.dst_stride + first..][..cols]);
         }
     }
-    for (p, words) in tile.panel.as_chunks::<PANEL>().0[..tile.pairs].iter().enumerate() {
-        let words: &[u32; COLUMNS] = words[first..].first_chunk().expect("16 divides 64");
+    let strip = &tile.panel[first / COLUMNS * tile.strip..];
+    for (p, words) in strip.as_chunks::<COLUMNS>().0[..tile.pairs].iter().enumerate() {
         for (r, sums) in sums.iter_mut().enumerate() {
             let a = tile.left.words[r * tile.left.row_stride + p * tile.left.pair_stride];
             for (sum, b) in sums.iter_mut().zip(words) {

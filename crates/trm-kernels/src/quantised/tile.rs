@@ -1,27 +1,28 @@
 //! A tile of a product of whole numbers, and the portable kernel.
 
 use super::QuantisedPanels;
-use crate::bf16::PANEL;
+use crate::bf16::{PANEL, TILE};
 #[cfg(target_arch = "x86_64")]
 use crate::level::{Level, level};
 use crate::{Overwrite, vectorize};
 
 /// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
 pub(crate) const BLOCK: usize = 6;
-/// Columns that the portable kernel works on at once.
-const LANES: usize = 16;
+/// Columns that the portable kernel works on at once: a strip.
+const LANES: usize = TILE;
 
 /// What computes a tile of so many rows at most.
 #[derive(Clone, Copy)]
 pub(super) struct Kernel {
     pub run: fn(Tile),
     pub most_rows: usize,
-    /// It reads the left operand up to a multiple of so many rows.
-    pub reads_rows: usize,
+    /// It reads the left operand in strips.
+    pub reads_strips: bool,
 }
 
 impl Kernel {
-    pub const PORTABLE: Self = Self { run: |tile| tile.run_portable(), most_rows: BLOCK, reads_rows: 1 };
+    pub const PORTABLE: Self =
+        Self { run: |tile| tile.run_portable(), most_rows: BLOCK, reads_strips: false };
 
     /// The kernel of the level in use. Tiles of AMX pay where there are rows for them; a few wait for the weights, which four
     /// bits then keep small.
@@ -31,10 +32,10 @@ impl Kernel {
         let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
         match level() {
             Level::Amx if rows > BLOCK && whole_tiles => {
-                Self { run: amx::run_quantised, most_rows: usize::MAX, reads_rows: amx::ROWS }
+                Self { run: amx::run_quantised, most_rows: usize::MAX, reads_strips: true }
             }
             level if level >= Level::Avx512Vnni => {
-                Self { run: avx512_vnni::run, most_rows: BLOCK, reads_rows: 1 }
+                Self { run: avx512_vnni::run, most_rows: BLOCK, reads_strips: false }
             }
             _ => Self::PORTABLE,
         }
@@ -56,13 +57,15 @@ pub(crate) struct Tile<'a> {
     pub zero: i32,
     pub groups: usize,
     pub group_words: usize,
-    /// p, `[rows, groups * group_words * in_word]`
+    /// p, `[rows, groups * group_words * in_word]`, unless the kernel reads strips
     pub left: &'a [i8],
+    /// The same in strips of 16 rows, up to a whole block of 32, if it does
+    pub left_strips: &'a [u32],
     /// `[rows, groups]`
     pub left_sums: &'a [i32],
     /// `[rows]`
     pub steps: &'a [f32],
-    /// `[groups * group_words, 64]`
+    /// Four strips: `[4, groups * group_words, 16]`
     pub panel: &'a [u32],
     /// `[groups, 64]`
     pub scales: &'a [f32],
@@ -92,14 +95,15 @@ impl Tile<'_> {
         let rows: [&[[i8; IN_WORD]]; ROWS] = std::array::from_fn(|r| {
             self.left[r.min(self.rows - 1) * row_len..][..row_len].as_chunks::<IN_WORD>().0
         });
-        for first in (0..self.cols).step_by(LANES) {
+        let strips = self.panel.chunks_exact(self.groups * self.group_words * LANES);
+        for (strip, first) in strips.zip((0..self.cols).step_by(LANES)) {
             let mut totals = [[0.0f32; LANES]; ROWS];
             for g in 0..self.groups {
                 let mut sums: [[i32; LANES]; ROWS] = std::array::from_fn(|r| {
                     [-self.zero * self.left_sums[r.min(self.rows - 1) * self.groups + g]; LANES]
                 });
                 for p in g * self.group_words..(g + 1) * self.group_words {
-                    let words: &[u32] = &self.panel[p * PANEL + first..][..LANES];
+                    let words = &strip[p * LANES..][..LANES];
                     for (i, shift) in shifts.iter().enumerate() {
                         let mut numbers = [0; LANES];
                         for (q, word) in numbers.iter_mut().zip(words) {

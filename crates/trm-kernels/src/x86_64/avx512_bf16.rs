@@ -13,7 +13,7 @@ const LANES: usize = 16;
 pub(crate) fn run(tile: Tile) {
     assert!((1..=BLOCK).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
     let Tile { rows, cols, pairs, left, panel, .. } = &tile;
-    assert!(panel.len() >= pairs * PANEL);
+    assert!(panel.len() >= (cols.div_ceil(LANES) - 1) * tile.strip + pairs * LANES);
     assert!(tile.dst.len() >= (rows - 1) * tile.dst_stride + cols);
     assert!(*pairs > 0 && left.words.len() > (rows - 1) * left.row_stride + (pairs - 1) * left.pair_stride);
     // SAFETY: the level says that the CPU has AVX-512 F and BF16; the assertions above are what `tile` asks for.
@@ -45,11 +45,11 @@ unsafe fn rows_of<const WIDTH: usize>(tile: Tile) {
 }
 
 /// # Safety
-/// The CPU has AVX-512 F and BF16. `panel` has `pairs * 64` words; `left` has a word for each of ROWS rows and `pairs`
+/// The CPU has AVX-512 F and BF16. `panel` has `pairs * 16` words in each of WIDTH strips; `left` has a word for each of ROWS rows and `pairs`
 /// pairs at its strides; `dst` has `cols` numbers, at most 16 WIDTH, in each of ROWS rows at its stride.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
-    let Tile { cols, pairs, left, panel, dst, dst_stride, overwrite, .. } = tile;
+    let Tile { cols, pairs, left, panel, strip, dst, dst_stride, overwrite, .. } = tile;
     let mask = |i: usize| -> __mmask16 {
         let columns = cols.saturating_sub(i * LANES).min(LANES);
         ((1u32 << columns) - 1) as u16
@@ -69,8 +69,8 @@ unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
     for p in 0..pairs {
         let mut b = [_mm512_setzero_si512(); WIDTH];
         for (i, b) in b.iter_mut().enumerate() {
-            // SAFETY: word p * 64 + 63 is the last of pair p, and p < pairs.
-            *b = unsafe { _mm512_loadu_si512(panel_at.add(p * PANEL + i * LANES).cast()) };
+            // SAFETY: word p * 16 + 15 of a strip is the last of pair p, and p < pairs.
+            *b = unsafe { _mm512_loadu_si512(panel_at.add(i * strip + p * LANES).cast()) };
         }
         for (r, sums) in sums.iter_mut().enumerate() {
             // SAFETY: r < ROWS and p < pairs: the word is one of `left`'s.

@@ -62,8 +62,10 @@ unsafe fn sums<const ROWS: usize, const WIDTH: usize, const IN_WORD: usize>(tile
         for p in g * group_words..(g + 1) * group_words {
             let mut words = [_mm512_setzero_si512(); WIDTH];
             for (i, words) in words.iter_mut().enumerate() {
-                // SAFETY: word p * 64 + 63 is the last of place p, and p < groups * group_words.
-                *words = unsafe { _mm512_loadu_si512(panel_at.add(p * PANEL + i * LANES).cast()) };
+                // SAFETY: word p * 16 + 15 of a strip is the last of place p, and p < groups * group_words.
+                *words = unsafe {
+                    _mm512_loadu_si512(panel_at.add((i * groups * group_words + p) * LANES).cast())
+                };
             }
             for half in 0..IN_WORD / 4 {
                 let bytes = words.map(|words| match (IN_WORD, half) {

@@ -3,4 +3,5 @@
 pub mod amx;
 pub mod avx512_bf16;
 pub mod avx512_vnni;
+pub mod bf16_tiles;
 pub mod fma;

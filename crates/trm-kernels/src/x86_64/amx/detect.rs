@@ -1,8 +1,8 @@
 //! Whether there are tiles that may be used.
 
-use super::tiles::{BLOCK, Left, Sums, TILE, Tiles};
+use super::tiles::{BLOCK, Strips, Sums, Tiles};
 use crate::Overwrite;
-use crate::bf16::PANEL;
+use crate::bf16::{TILE, TILE_WORDS};
 
 /// Whether CPU and operating system let this process use the tiles, and they multiply as they should.
 ///
@@ -55,16 +55,19 @@ fn multiplies_right() -> bool {
     let number = |i: usize, modulus: usize| (i % modulus) as f32 - 3.0;
     let (a, b) = (|r: usize, k: usize| number(5 * r + k, 7), |k: usize, c: usize| number(3 * k + c, 11));
     let word = |pair: [f32; 2]| pair[0].to_bits() >> 16 | pair[1].to_bits() & 0xffff_0000;
-    let (mut left, mut right) = ([0; BLOCK * PAIRS], [0; PAIRS * PANEL]);
-    for (i, left) in left.iter_mut().enumerate() {
-        *left = word([0, 1].map(|half| a(i / PAIRS, 2 * (i % PAIRS) + half)));
-    }
-    for (i, right) in right.iter_mut().enumerate() {
-        *right = word([0, 1].map(|half| b(2 * (i / PANEL) + half, i % PANEL)));
+    let (mut left, mut right) = ([0; BLOCK * PAIRS], [0; BLOCK * PAIRS]);
+    for i in 0..BLOCK * PAIRS {
+        let (strip, tile) = (i / TILE_WORDS / STEPS, i / TILE_WORDS % STEPS);
+        let (row, column) = (i % TILE_WORDS / TILE, i % TILE);
+        left[i] = word([0, 1].map(|half| a(strip * TILE + row, 2 * (tile * TILE + column) + half)));
+        right[i] = word([0, 1].map(|half| b(2 * (tile * TILE + row) + half, strip * TILE + column)));
     }
     let mut dst = [0.0; BLOCK * BLOCK];
-    let (left, sums) = (Left::new(&left, PAIRS), Sums { dst: &mut dst, stride: BLOCK });
-    Tiles::configure().block(STEPS, left, &right, sums, [BLOCK; 2], Overwrite::Yes);
+    let (operands, sums) = (
+        [&left[..], &right].map(|words| Strips { words, stride: PAIRS * TILE }),
+        Sums { dst: &mut dst, stride: BLOCK },
+    );
+    Tiles::of_blocks().block(STEPS, operands, sums, [BLOCK; 2], Overwrite::Yes);
     let want = |r, c| (0..2 * PAIRS).map(|k| a(r, k) * b(k, c)).sum::<f32>();
     dst.iter().enumerate().all(|(i, dst)| *dst == want(i / BLOCK, i % BLOCK))
 }

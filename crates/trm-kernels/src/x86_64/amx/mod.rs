@@ -6,10 +6,9 @@ mod detect;
 mod emulator;
 mod quantised;
 mod tiles;
-mod transpose;
 
 pub(crate) use bf16::{matmul, matmul_lhs_transposed};
-pub(crate) use quantised::{GROUP_WORDS, ROWS, run as run_quantised};
+pub(crate) use quantised::{GROUP_WORDS, run as run_quantised};
 pub(crate) use tiles::spin;
 
 /// Whether this process may use the tiles; in tests it always may, in emulation where there are none.

@@ -1,20 +1,18 @@
 //! AMX-INT8: `tdpbsud` multiplies a tile of 16 rows of 64 signed bytes by one of 64 rows of 16 unsigned ones.
 
-use super::tiles::{BLOCK, Left, Sums, TILE, Tiles};
-use crate::bf16::PANEL;
+use super::tiles::{BLOCK, Strips, Sums, Tiles};
+use crate::bf16::{PANEL, TILE};
 use crate::quantised::Tile;
 use crate::{Overwrite, vectorize};
 
 /// A group of weights has a multiple of so many words: whole tiles.
 pub(crate) const GROUP_WORDS: usize = TILE;
-/// The left operand is read up to a multiple of so many rows.
-pub(crate) const ROWS: usize = BLOCK;
 
 /// Computes the columns of one panel for any number of rows: the same sums, scaled in the same order, as the other kernels.
-/// `left` can be read up to a whole block of 32 rows. Call it at level AMX only.
+/// Call it at level AMX only.
 pub(crate) fn run(tile: Tile) {
     assert!(tile.in_word == 4 && tile.group_words.is_multiple_of(GROUP_WORDS));
-    let tiles = Tiles::configure();
+    let tiles = Tiles::of_blocks();
     for first_col in (0..tile.cols).step_by(BLOCK) {
         for first_row in (0..tile.rows).step_by(BLOCK) {
             let totals = block_of(&tiles, &tile, first_row, first_col);
@@ -33,14 +31,15 @@ pub(crate) fn run(tile: Tile) {
 /// The scaled sums over all groups, of 32 rows and columns.
 fn block_of(tiles: &Tiles, tile: &Tile, first_row: usize, first_col: usize) -> [f32; BLOCK * BLOCK] {
     let Tile { groups, group_words, zero, .. } = *tile;
-    let left = Left::of_bytes(tile.left, groups * group_words);
+    let stride = groups * group_words * TILE;
+    let [left, right] = [tile.left_strips, tile.panel].map(|words| Strips { words, stride });
+    let (left, right) = (left.from(first_row / TILE, 0), right.from(first_col / TILE, 0));
     let mut totals = [0.0; BLOCK * BLOCK];
     for g in 0..groups {
         let mut sums = [0i32; BLOCK * BLOCK];
-        let right = &tile.panel[g * group_words * PANEL + first_col..];
         let dst = Sums { dst: &mut sums, stride: BLOCK };
-        let left = left.from(first_row, g * group_words);
-        tiles.block(group_words / TILE, left, right, dst, [BLOCK; 2], Overwrite::Yes);
+        let operands = [left, right].map(|strips| strips.from(0, g * group_words / TILE));
+        tiles.block(group_words / TILE, operands, dst, [BLOCK; 2], Overwrite::Yes);
         let scales = &tile.scales[g * PANEL + first_col..][..BLOCK];
         let rows = totals.chunks_exact_mut(BLOCK).zip(sums.chunks_exact(BLOCK));
         vectorize(

@@ -1,48 +1,37 @@
-//! Tiles of 16 rows of 64 bytes, and what is done with them: a block of 32 by 32 sums.
+//! Tiles of 16 rows of 64 bytes, and what is done with them: a block of 32 by 32 sums, or a few rows by 64 columns.
 //!
 //! Four tiles of sums make a block, fed by two tiles of the left operand and two of the right: one load for each
 //! multiplication. Tiles are named in inline assembly, since Rust has no stable intrinsics for them.
 
 use crate::Overwrite;
-use crate::bf16::PANEL;
+use crate::bf16::{PANEL, TILE, TILE_WORDS};
 use std::arch::asm;
-use std::marker::PhantomData;
 
-/// Rows of a tile, and the words in each of its rows.
-pub(super) const TILE: usize = 16;
 /// Rows and columns of a block of sums.
 pub(super) const BLOCK: usize = 2 * TILE;
 /// Bytes of a word, and of a sum.
 const WORD: usize = 4;
 
-/// The left operand: rows of words, some words apart, each two bfloat16 numbers or four bytes. Where the operand has no
-/// numbers, up to whole tiles of a row, there are zeros; rows up to a whole block can be read.
+/// Strips of an operand (see `bf16/strips.rs`), from a tile on: a word is two bfloat16 numbers or four bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Left<'a> {
-    at: *const u8,
-    words: usize,
-    stride: usize,
-    operand: PhantomData<&'a u32>,
+pub(super) struct Strips<'a> {
+    pub words: &'a [u32],
+    /// Words of a strip.
+    pub stride: usize,
 }
 
-impl<'a> Left<'a> {
-    pub fn new(words: &'a [u32], stride: usize) -> Self {
-        Self { at: words.as_ptr().cast(), words: words.len(), stride, operand: PhantomData }
+impl<'a> Strips<'a> {
+    /// From a strip and a tile of it on.
+    pub fn from(self, strip: usize, tile: usize) -> Self {
+        Self { words: &self.words[strip * self.stride + tile * TILE_WORDS..], ..self }
     }
 
-    /// Of bytes, four to a word; the stride is in words too.
-    pub fn of_bytes(bytes: &'a [i8], stride: usize) -> Self {
-        Self { at: bytes.as_ptr().cast(), words: bytes.len() / WORD, stride, operand: PhantomData }
-    }
-
-    /// From a row and a word of it on.
+    /// Where a strip starts.
     ///
     /// # Panics
-    /// If there is no such word.
-    pub fn from(self, row: usize, word: usize) -> Self {
-        let first = row * self.stride + word;
-        assert!(first <= self.words, "the word is one of the operand's");
-        Self { at: self.at.wrapping_add(first * WORD), words: self.words - first, ..self }
+    /// If it has fewer than `tiles` tiles from there on.
+    fn at(self, strip: usize, tiles: usize) -> *const u32 {
+        self.words[strip * self.stride..][..tiles * TILE_WORDS].as_ptr()
     }
 }
 
@@ -57,13 +46,12 @@ pub(super) trait Sum: Copy + Default {
     /// Adds the products of `steps` tiles of the inner dimension to a block of sums, or overwrites them.
     ///
     /// # Safety
-    /// Tiles are configured, 16 rows of 64 bytes each. 32 rows of `16 steps` words can be read at `left`, `left_stride` bytes
-    /// apart, and `16 steps` rows of 32 words at `right`, 64 words apart; 32 rows of 32 sums can be read and written at `dst`,
-    /// `stride` bytes apart.
+    /// Tiles are configured, 16 rows of 64 bytes each. At each of `left` and `right`, `steps` tiles can be read, one after the
+    /// other; 32 rows of 32 sums can be read and written at `dst`, `stride` bytes apart. `steps` is not zero.
     unsafe fn add_block(
         steps: usize,
-        left: (*const u8, usize),
-        right: *const u32,
+        left: [*const u32; 2],
+        right: [*const u32; 2],
         dst: (*mut Self, usize),
         overwrite: Overwrite,
     );
@@ -74,8 +62,8 @@ macro_rules! sum_by {
         impl Sum for $sum {
             unsafe fn add_block(
                 steps: usize,
-                (left, left_stride): (*const u8, usize),
-                right: *const u32,
+                left: [*const u32; 2],
+                right: [*const u32; 2],
                 (dst, stride): (*mut Self, usize),
                 overwrite: Overwrite,
             ) {
@@ -95,17 +83,18 @@ macro_rules! sum_by {
                         "tilezero tmm2",
                         "tilezero tmm3",
                         "3:",
-                        "tileloadd tmm4, [{left} + {left_stride}]",
-                        "tileloadd tmm6, [{right} + {right_stride}]",
-                        "tileloadd tmm5, [{left_lower} + {left_stride}]",
+                        "tileloadd tmm4, [{left0} + {row}]",
+                        "tileloadd tmm6, [{right0} + {row}]",
                         concat!($multiply, " tmm0, tmm4, tmm6"),
-                        "tileloadd tmm7, [{right} + {right_stride} + 64]",
+                        "tileloadd tmm5, [{left1} + {row}]",
                         concat!($multiply, " tmm2, tmm5, tmm6"),
+                        "tileloadd tmm7, [{right1} + {row}]",
                         concat!($multiply, " tmm1, tmm4, tmm7"),
                         concat!($multiply, " tmm3, tmm5, tmm7"),
-                        "add {left}, 64",
-                        "add {left_lower}, 64",
-                        "add {right}, 4096",
+                        "add {left0}, 1024",
+                        "add {left1}, 1024",
+                        "add {right0}, 1024",
+                        "add {right1}, 1024",
                         "dec {steps}",
                         "jnz 3b",
                         "tilestored [{upper} + {stride}], tmm0",
@@ -116,11 +105,11 @@ macro_rules! sum_by {
                         upper = in(reg) dst,
                         lower = in(reg) dst.cast::<u8>().wrapping_add(TILE * stride),
                         stride = in(reg) stride,
-                        left = inout(reg) left => _,
-                        left_lower = inout(reg) left.wrapping_add(TILE * left_stride) => _,
-                        left_stride = in(reg) left_stride,
-                        right = inout(reg) right => _,
-                        right_stride = in(reg) PANEL * WORD,
+                        left0 = inout(reg) left[0] => _,
+                        left1 = inout(reg) left[1] => _,
+                        right0 = inout(reg) right[0] => _,
+                        right1 = inout(reg) right[1] => _,
+                        row = in(reg) TILE * WORD,
                         steps = inout(reg) steps => _,
                         options(nostack),
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -135,11 +124,91 @@ macro_rules! sum_by {
 sum_by!("tdpbf16ps", f32);
 sum_by!("tdpbsud", i32);
 
-/// The tiles of this thread, all of 16 rows of 64 bytes; given back when it goes.
-pub(super) struct Tiles(());
+/// Adds the products of `steps` tiles of the inner dimension to a few rows of 64 sums, or overwrites them. The right operand
+/// is read as fast as memory gives it.
+///
+/// # Safety
+/// Tiles are configured, those of sums and the fifth of as many rows as there are, the others of 16. At `left` and each of
+/// `right`, `steps` tiles can be read, one after the other; that many rows of 64 sums can be read and written at `dst`,
+/// `stride` bytes apart. `steps` is not zero.
+unsafe fn add_few(
+    steps: usize,
+    left: *const u32,
+    right: [*const u32; 4],
+    (dst, stride): (*mut f32, usize),
+    overwrite: Overwrite,
+) {
+    // SAFETY: by the caller's promise nothing is read or written but what may be.
+    unsafe {
+        asm!(
+            "test {overwrite:e}, {overwrite:e}",
+            "jnz 2f",
+            "tileloadd tmm0, [{dst} + {stride}]",
+            "tileloadd tmm1, [{dst} + {stride} + 64]",
+            "tileloadd tmm2, [{dst} + {stride} + 128]",
+            "tileloadd tmm3, [{dst} + {stride} + 192]",
+            "jmp 3f",
+            "2:",
+            "tilezero tmm0",
+            "tilezero tmm1",
+            "tilezero tmm2",
+            "tilezero tmm3",
+            "3:",
+            "tileloadd tmm4, [{left} + {row}]",
+            "tileloadd tmm5, [{right0} + {row}]",
+            "tdpbf16ps tmm0, tmm4, tmm5",
+            "tileloadd tmm6, [{right1} + {row}]",
+            "tdpbf16ps tmm1, tmm4, tmm6",
+            "tileloadd tmm7, [{right2} + {row}]",
+            "tdpbf16ps tmm2, tmm4, tmm7",
+            "tileloadd tmm5, [{right3} + {row}]",
+            "tdpbf16ps tmm3, tmm4, tmm5",
+            "add {left}, 1024",
+            "add {right0}, 1024",
+            "add {right1}, 1024",
+            "add {right2}, 1024",
+            "add {right3}, 1024",
+            "dec {steps}",
+            "jnz 3b",
+            "tilestored [{dst} + {stride}], tmm0",
+            "tilestored [{dst} + {stride} + 64], tmm1",
+            "tilestored [{dst} + {stride} + 128], tmm2",
+            "tilestored [{dst} + {stride} + 192], tmm3",
+            overwrite = in(reg) u32::from(overwrite == Overwrite::Yes),
+            dst = in(reg) dst,
+            stride = in(reg) stride,
+            left = inout(reg) left => _,
+            right0 = inout(reg) right[0] => _,
+            right1 = inout(reg) right[1] => _,
+            right2 = inout(reg) right[2] => _,
+            right3 = inout(reg) right[3] => _,
+            row = in(reg) TILE * WORD,
+            steps = inout(reg) steps => _,
+            options(nostack),
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+        );
+    }
+}
+
+/// The tiles of this thread, of 64 bytes a row; given back when it goes.
+pub(super) struct Tiles {
+    /// Rows of those of sums, and of the fifth; the others have 16.
+    rows: usize,
+}
 
 impl Tiles {
-    pub fn configure() -> Self {
+    /// Of 16 rows each.
+    pub fn of_blocks() -> Self {
+        Self::configure(TILE)
+    }
+
+    /// For products of so many rows, 1 to 16.
+    pub fn of_few(rows: usize) -> Self {
+        Self::configure(rows)
+    }
+
+    fn configure(rows: usize) -> Self {
         /// As LDTILECFG reads it: palette 1, bytes of a row at 16, rows at 48.
         #[repr(C, align(64))]
         struct Shape {
@@ -149,13 +218,17 @@ impl Tiles {
             row_bytes: [u16; 16],
             rows: [u8; 16],
         }
-        let all = |n: u8| std::array::from_fn(|i| if i < 8 { n } else { 0 });
+        assert!((1..=TILE).contains(&rows));
         let shape = Shape {
             palette: 1,
             start_row: 0,
             reserved: [0; 14],
-            row_bytes: all(64).map(u16::from),
-            rows: all(TILE as u8),
+            row_bytes: std::array::from_fn(|i| if i < 8 { 64 } else { 0 }),
+            rows: std::array::from_fn(|i| match i {
+                0..5 => rows as u8,
+                5..8 => TILE as u8,
+                _ => 0,
+            }),
         };
         // SAFETY: the CPU has tiles; it reads the 64 bytes of `shape`.
         unsafe {
@@ -163,61 +236,108 @@ impl Tiles {
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _);
         }
-        Self(())
+        Self { rows }
     }
 
     /// Adds the products of `steps` tiles of the inner dimension to `[rows, cols]` of 32 by 32 sums, or overwrites them.
     ///
     /// # Shapes
-    /// `left` is `[32, 16 steps]` words, `right` is `[16 steps, 32]` words in rows of 64, `sums` is `[rows, cols]`.
+    /// Two strips of each operand, `sums` is `[rows, cols]`.
     ///
     /// # Panics
-    /// If an operand is too short.
+    /// If an operand is too short, or these are tiles of a few rows.
     pub fn block<T: Sum>(
         &self,
         steps: usize,
-        left: Left,
-        right: &[u32],
+        [left, right]: [Strips; 2],
         sums: Sums<T>,
         [rows, cols]: [usize; 2],
         overwrite: Overwrite,
     ) {
         if [rows, cols] == [BLOCK; 2] {
-            return self.whole_block(steps, left, right, sums, overwrite);
+            return self.whole_block(steps, [left, right], sums, overwrite);
         }
         let mut whole = [T::default(); BLOCK * BLOCK];
-        if overwrite == Overwrite::No {
-            for (whole, row) in whole.chunks_exact_mut(BLOCK).zip(sums.dst.chunks(sums.stride)).take(rows) {
-                whole[..cols].copy_from_slice(&row[..cols]);
-            }
-        }
         let all = Sums { dst: &mut whole, stride: BLOCK };
-        self.whole_block(steps, left, right, all, Overwrite::No);
-        for (whole, row) in whole.chunks_exact(BLOCK).zip(sums.dst.chunks_mut(sums.stride)).take(rows) {
-            row[..cols].copy_from_slice(&whole[..cols]);
-        }
+        within(sums, all, [rows, cols], overwrite, |all| {
+            self.whole_block(steps, [left, right], all, overwrite);
+        });
     }
 
     fn whole_block<T: Sum>(
         &self,
         steps: usize,
-        left: Left,
-        right: &[u32],
+        [left, right]: [Strips; 2],
         sums: Sums<T>,
         overwrite: Overwrite,
     ) {
-        assert!(steps > 0 && left.words >= (BLOCK - 1) * left.stride + steps * TILE);
-        assert!(right.len() >= (steps * TILE - 1) * PANEL + BLOCK);
+        assert!(steps > 0 && self.rows == TILE);
         assert!(sums.dst.len() >= (BLOCK - 1) * sums.stride + BLOCK);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
-        // SAFETY: the tiles are configured; the assertions are what it asks for.
-        unsafe { T::add_block(steps, (left.at, left.stride * WORD), right.as_ptr(), dst, overwrite) }
+        let [left, right] = [left, right].map(|strips| [0, 1].map(|strip| strips.at(strip, steps)));
+        // SAFETY: the tiles are configured; the assertions, and those of `Strips::at`, are what it asks for.
+        unsafe { T::add_block(steps, left, right, dst, overwrite) }
+    }
+
+    /// Adds the products of `steps` tiles of the inner dimension to so many rows of up to 64 sums, or overwrites them.
+    ///
+    /// # Shapes
+    /// A strip of the left operand, four of the right.
+    ///
+    /// # Panics
+    /// If an operand is too short.
+    pub fn few(
+        &self,
+        steps: usize,
+        [left, right]: [Strips; 2],
+        sums: Sums<f32>,
+        cols: usize,
+        overwrite: Overwrite,
+    ) {
+        if cols == PANEL {
+            return self.whole_few(steps, [left, right], sums, overwrite);
+        }
+        let mut whole = [0.0; TILE * PANEL];
+        let all = Sums { dst: &mut whole, stride: PANEL };
+        within(sums, all, [self.rows, cols], overwrite, |all| {
+            self.whole_few(steps, [left, right], all, overwrite);
+        });
+    }
+
+    fn whole_few(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<f32>, overwrite: Overwrite) {
+        assert!(steps > 0 && sums.dst.len() >= (self.rows - 1) * sums.stride + PANEL);
+        let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
+        let right = [0, 1, 2, 3].map(|strip| right.at(strip, steps));
+        // SAFETY: the tiles are configured; the assertions, and those of `Strips::at`, are what it asks for.
+        unsafe { add_few(steps, left.at(0, steps), right, dst, overwrite) }
+    }
+}
+
+/// Lets `add` work on whole rows and columns, of which `sums` has some.
+fn within<T: Sum>(
+    sums: Sums<T>,
+    whole: Sums<T>,
+    [rows, cols]: [usize; 2],
+    overwrite: Overwrite,
+    add: impl FnOnce(Sums<T>),
+) {
+    if overwrite == Overwrite::No {
+        for (whole, row) in
+            whole.dst.chunks_exact_mut(whole.stride).zip(sums.dst.chunks(sums.stride)).take(rows)
+        {
+            whole[..cols].copy_from_slice(&row[..cols]);
+        }
+    }
+    add(Sums { dst: &mut *whole.dst, stride: whole.stride });
+    for (whole, row) in whole.dst.chunks_exact(whole.stride).zip(sums.dst.chunks_mut(sums.stride)).take(rows)
+    {
+        row[..cols].copy_from_slice(&whole[..cols]);
     }
 }
 
 /// Multiplies tiles in registers for some rounds; returns the floating-point operations made. Call it at level AMX only.
 pub(crate) fn spin(rounds: u64) -> u64 {
-    let tiles = Tiles::configure();
+    let tiles = Tiles::of_blocks();
     for _ in 0..rounds {
         // SAFETY: the tiles are configured; no memory is used.
         unsafe {

@@ -4,113 +4,21 @@
 //! The right operand is packed once into [`Panels`] and used many times. Every element of a product is one sum in the
 //! order of the inner dimension, whatever the number of rows, so results do not depend on how rows are shared out.
 
+mod panels;
+mod strips;
+
 use crate::level::{Level, level};
 use crate::{Overwrite, vectorize, widened};
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Columns of a panel: four registers of sixteen f32 sums.
-pub const PANEL: usize = 64;
+pub use panels::{PANEL, Panels};
+#[cfg(target_arch = "x86_64")]
+pub(crate) use strips::{Inner, Side, TILE_WORDS, TilePacker, pack_strips};
+pub(crate) use strips::{TILE, Words};
+
 /// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
 pub(crate) const BLOCK: usize = 6;
-/// A panel has a multiple of so many pairs of rows: those of a tile of AMX.
-const TILE_PAIRS: usize = 16;
-
-/// A matrix `[inner, cols]` in bfloat16, laid out for products from the left.
-///
-/// Panel j holds columns `64 j ..`; in it, word `64 p + c` holds rows `2p` (low half) and `2p + 1` of column c. Missing
-/// columns, and rows up to a multiple of 32, are zeros.
-#[derive(Clone, Debug, Default)]
-pub struct Panels {
-    inner: usize,
-    cols: usize,
-    words: Vec<u32>,
-}
-
-impl Panels {
-    /// Packs a row-major `[inner, cols]` matrix.
-    ///
-    /// # Panics
-    /// If the slice has another length.
-    pub fn pack(&mut self, [inner, cols]: [usize; 2], matrix: &[f32]) {
-        assert_eq!(matrix.len(), inner * cols, "matrix is [inner, cols]");
-        self.resize([inner, cols]);
-        let (pairs, panel_pairs) = (inner.div_ceil(2), self.panel_pairs());
-        let words = &mut self.words;
-        vectorize(
-            #[inline(always)]
-            || {
-                for p in 0..pairs {
-                    let low = &matrix[2 * p * cols..(2 * p + 1) * cols];
-                    let high =
-                        if 2 * p + 1 < inner { &matrix[(2 * p + 1) * cols..(2 * p + 2) * cols] } else { &[] };
-                    for (panel, low) in low.chunks(PANEL).enumerate() {
-                        let target = &mut words[(panel * panel_pairs + p) * PANEL..][..low.len()];
-                        let high = if high.is_empty() { high } else { &high[panel * PANEL..][..low.len()] };
-                        interleave(low, high, target);
-                    }
-                }
-            },
-        );
-    }
-
-    /// Packs the transpose of a row-major `[cols, inner]` matrix.
-    ///
-    /// # Panics
-    /// If the slice has another length.
-    pub fn pack_transposed(&mut self, [inner, cols]: [usize; 2], transpose: &[f32]) {
-        assert_eq!(transpose.len(), inner * cols, "transpose is [cols, inner]");
-        self.resize([inner, cols]);
-        let (pairs, panel_pairs) = (inner.div_ceil(2), self.panel_pairs());
-        // A few columns at a time, so that whole cache lines are written.
-        const TILE: usize = 16;
-        let mut tile = vec![0; TILE * pairs];
-        for (first, rows) in transpose.chunks(TILE * inner.max(1)).enumerate() {
-            let width = rows.len() / inner.max(1);
-            for (row, words) in rows.chunks_exact(inner).zip(tile.chunks_exact_mut(pairs)) {
-                to_pairs(row, words);
-            }
-            let (panel, offset) = (first * TILE / PANEL, first * TILE % PANEL);
-            for p in 0..pairs {
-                let target = &mut self.words[(panel * panel_pairs + p) * PANEL + offset..][..width];
-                for (c, word) in target.iter_mut().enumerate() {
-                    *word = tile[c * pairs + p];
-                }
-            }
-        }
-    }
-
-    fn resize(&mut self, [inner, cols]: [usize; 2]) {
-        if (self.inner, self.cols) != (inner, cols) {
-            (self.inner, self.cols) = (inner, cols);
-            self.words.clear();
-            self.words.resize(self.panel_pairs() * cols.next_multiple_of(PANEL), 0);
-        }
-    }
-
-    /// Pairs of rows in a panel.
-    pub(crate) fn panel_pairs(&self) -> usize {
-        self.inner.div_ceil(2).next_multiple_of(TILE_PAIRS)
-    }
-}
-
-/// What kernels with tiles of their own read.
-#[cfg(target_arch = "x86_64")]
-impl Panels {
-    pub(crate) fn inner(&self) -> usize {
-        self.inner
-    }
-
-    pub(crate) fn cols(&self) -> usize {
-        self.cols
-    }
-
-    /// `[panel_pairs, 64]`
-    pub(crate) fn panel(&self, j: usize) -> &[u32] {
-        let words = self.panel_pairs() * PANEL;
-        &self.words[j * words..(j + 1) * words]
-    }
-}
 
 /// Two numbers rounded to bfloat16, the first in the low half.
 #[inline(always)]
@@ -167,7 +75,7 @@ pub(crate) fn rows_to_pairs(inner: usize, a: &[f32], words: &mut [u32], row_stri
 
 thread_local! {
     /// The left operand of the product in progress.
-    static LEFT: RefCell<Vec<u32>> = const { RefCell::new(Vec::new()) };
+    static LEFT: RefCell<Words> = RefCell::default();
 }
 
 /// `dst = a b` or `dst += a b`, both operands rounded to bfloat16.
@@ -178,16 +86,16 @@ thread_local! {
 /// # Panics
 /// If a slice has another length.
 pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
-    assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
+    assert_eq!(a.len(), rows * b.inner(), "a is [rows, inner]");
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Amx {
-        return crate::x86_64::amx::matmul(rows, a, (b, 0..b.cols), dst, overwrite);
+        return crate::x86_64::amx::matmul(rows, a, (b, 0..b.cols()), dst, overwrite);
     }
-    let pairs = b.inner.div_ceil(2);
+    let pairs = b.inner().div_ceil(2);
     with_left(rows * pairs, |left| {
-        rows_to_pairs(b.inner, a, left, pairs);
+        rows_to_pairs(b.inner(), a, left, pairs);
         let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
-        multiply(rows, left, b, 0..b.cols, dst, overwrite);
+        multiply(rows, left, b, 0..b.cols(), dst, overwrite);
     });
 }
 
@@ -200,13 +108,13 @@ pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrit
 /// # Panics
 /// If `a` has another length, `first` is no multiple of [`PANEL`], or the columns do not lie inside b.
 pub fn row_matmul_bf16(a: &[f32], b: &Panels, first: usize, dst: &mut [f32], overwrite: Overwrite) {
-    assert_eq!(a.len(), b.inner, "a is [1, inner]");
-    assert!(first.is_multiple_of(PANEL) && first + dst.len() <= b.cols, "whole panels inside b");
+    assert_eq!(a.len(), b.inner(), "a is [1, inner]");
+    assert!(first.is_multiple_of(PANEL) && first + dst.len() <= b.cols(), "whole panels inside b");
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Amx {
         return crate::x86_64::amx::matmul(1, a, (b, first..first + dst.len()), dst, overwrite);
     }
-    let pairs = b.inner.div_ceil(2);
+    let pairs = b.inner().div_ceil(2);
     with_left(pairs, |left| {
         to_pairs(a, left);
         let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
@@ -231,12 +139,12 @@ pub fn matmul_bf16_lhs_transposed(
     overwrite: Overwrite,
 ) {
     assert!(first + rows <= a_cols, "the columns lie inside a");
-    assert_eq!(a.len(), b.inner * a_cols, "a is [inner, a_cols]");
+    assert_eq!(a.len(), b.inner() * a_cols, "a is [inner, a_cols]");
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Amx {
         return crate::x86_64::amx::matmul_lhs_transposed(rows, a, [a_cols, first], b, dst, overwrite);
     }
-    let pairs = b.inner.div_ceil(2);
+    let pairs = b.inner().div_ceil(2);
     with_left(rows.next_multiple_of(BLOCK) * pairs, |left| {
         let mut words = vec![0; rows.next_multiple_of(BLOCK)];
         vectorize(
@@ -244,7 +152,7 @@ pub fn matmul_bf16_lhs_transposed(
             || {
                 for p in 0..pairs {
                     let low = &a[2 * p * a_cols + first..][..rows];
-                    let has_high = 2 * p + 1 < b.inner;
+                    let has_high = 2 * p + 1 < b.inner();
                     let high = if has_high { &a[(2 * p + 1) * a_cols + first..][..rows] } else { &[] };
                     interleave(low, high, &mut words[..rows]);
                     for (block, words) in words.as_chunks::<BLOCK>().0.iter().enumerate() {
@@ -255,7 +163,7 @@ pub fn matmul_bf16_lhs_transposed(
             },
         );
         let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: 1, pair_stride: BLOCK };
-        multiply(rows, left, b, 0..b.cols, dst, overwrite);
+        multiply(rows, left, b, 0..b.cols(), dst, overwrite);
     });
 }
 
@@ -288,7 +196,7 @@ fn multiply(
     overwrite: Overwrite,
 ) {
     assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
-    let pairs = b.inner.div_ceil(2);
+    let pairs = b.inner().div_ceil(2);
     if pairs == 0 {
         if overwrite == Overwrite::Yes {
             dst.fill(0.0);
@@ -296,8 +204,9 @@ fn multiply(
         return;
     }
     let run = kernel(level());
-    let panels = b.words[columns.start * b.panel_pairs()..].chunks_exact(b.panel_pairs() * PANEL);
-    for (panel, first_col) in panels.zip((0..columns.len()).step_by(PANEL)) {
+    let strip = b.strip_pairs() * TILE;
+    for first_col in (0..columns.len()).step_by(PANEL) {
+        let panel = b.from(columns.start + first_col);
         let cols = PANEL.min(columns.len() - first_col);
         for first in (0..rows).step_by(BLOCK) {
             run(Tile {
@@ -306,6 +215,7 @@ fn multiply(
                 pairs,
                 left: Left { words: &left.words[first / BLOCK * left.block_stride..], ..left },
                 panel,
+                strip,
                 dst: &mut dst[first * columns.len() + first_col..],
                 dst_stride: columns.len(),
                 overwrite,
@@ -331,7 +241,10 @@ pub(crate) struct Tile<'a> {
     pub cols: usize,
     pub pairs: usize,
     pub left: Left<'a>,
+    /// Four strips.
     pub panel: &'a [u32],
+    /// Words of a strip.
+    pub strip: usize,
     pub dst: &'a mut [f32],
     pub dst_stride: usize,
     pub overwrite: Overwrite,
@@ -340,7 +253,6 @@ pub(crate) struct Tile<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{numbers, transpose};
     use half::bf16;
 
     #[test]
@@ -349,16 +261,5 @@ mod tests {
             assert_eq!(round(value) >> 16, u32::from(bf16::from_f32(value).to_bits()), "{value}");
         }
         assert!(f32::from_bits(round(f32::NAN) & 0xffff_0000).is_nan());
-    }
-
-    #[test]
-    fn both_ways_of_packing_give_the_same_panels() {
-        for (inner, cols) in [(0, 5), (1, 1), (2, 63), (7, 64), (33, 131)] {
-            let matrix = numbers(inner * cols, 2);
-            let (mut panels, mut transposed) = (Panels::default(), Panels::default());
-            panels.pack([inner, cols], &matrix);
-            transposed.pack_transposed([inner, cols], &transpose(inner, cols, &matrix));
-            assert_eq!(panels.words, transposed.words, "[{inner}, {cols}]");
-        }
     }
 }
