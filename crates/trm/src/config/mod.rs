@@ -73,6 +73,9 @@ pub struct TrmConfig {
     pub gates: Gates,
     /// First value of both gates, everywhere.
     pub gate_init: f64,
+    /// The first weights are those of the same function told in weights of this size, so that steps of one learning rate change
+    /// them more or less ([`crate::Params::init`]).
+    pub init_scale: f64,
 
     /// Which answers the loss is taken of.
     pub supervision: Supervision,
@@ -180,6 +183,7 @@ impl Default for TrmConfig {
             output_norm: false,
             gates: Gates::Scalar,
             gate_init: 0.1,
+            init_scale: 1.0,
             supervision: Supervision::Last,
             constraint_weight: 0.0,
             constraint_kinds: "row,column,box".into(),

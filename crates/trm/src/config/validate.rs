@@ -62,7 +62,14 @@ impl TrmConfig {
         let probability = "a probability from 0 up to, not including, 1";
         range(fraction(self.dropout), "dropout", &self.dropout, probability)?;
         range(not_negative(self.init_noise), "init_noise", &self.init_noise, "0 or more")?;
-        range(self.gate_init.is_finite(), "gate_init", &self.gate_init, "a finite number")
+        range(self.gate_init.is_finite(), "gate_init", &self.gate_init, "a finite number")?;
+        let undone = self.state_norm || self.output_norm;
+        range(
+            if undone { self.init_scale == 1.0 } else { positive(self.init_scale) },
+            "init_scale",
+            &self.init_scale,
+            if undone { "1 with state_norm or output_norm, which undo it" } else { "a number above 0" },
+        )
     }
 
     fn validate_training(&self) -> Result<(), ConfigError> {

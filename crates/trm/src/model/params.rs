@@ -189,7 +189,7 @@ impl Params {
     }
 
     /// First values: gates at `gate_init`, norms the identity, weights and biases of a linear map uniform within
-    /// `1 / sqrt(in)`, PyTorch's default. Drawn from `config.seed`.
+    /// `1 / sqrt(in)`, PyTorch's default; all of them rescaled by `init_scale`. Drawn from `config.seed`.
     pub fn init(config: &TrmConfig) -> Self {
         let mut params = Self::zeros(config);
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
@@ -225,7 +225,35 @@ impl Params {
         cell_inputs.for_each(|table| draw(table, config.state.channels()));
         params.latent_gate.data.fill(config.gate_init as f32);
         params.output_gate.data.fill(config.gate_init as f32);
+        params.rescale(config.init_scale as f32);
         params
+    }
+
+    /// Other weights for the same function, but for the epsilon of LayerNorm: what makes the states is multiplied by `scale`
+    /// and W_out divided by it; LayerNorm's gain, which is free of the size of its input, is divided by `scale` and what reads
+    /// it multiplied. A step of AdamW then changes all but W_out and the gains `1 / scale` times as much, relative to
+    /// their size.
+    fn rescale(&mut self, scale: f32) {
+        let multiply = |tensor: &mut Tensor| tensor.data.iter_mut().for_each(|value| *value *= scale);
+        let divide = |tensor: &mut Tensor| tensor.data.iter_mut().for_each(|value| *value /= scale);
+        let writes_state = |linear: &mut Linear| {
+            multiply(&mut linear.weight);
+            multiply(&mut linear.bias);
+        };
+        writes_state(&mut self.input_proj);
+        self.positions.iter_mut().chain(&mut self.feedback).for_each(multiply);
+        for block in self.latent_layers.iter_mut().chain(&mut self.output_layers) {
+            if let Some(mixer) = &mut block.mixer {
+                divide(&mut mixer.norm.weight);
+                multiply(&mut mixer.enter.weight);
+                writes_state(&mut mixer.leave);
+            }
+            divide(&mut block.norm.weight);
+            multiply(&mut block.expand.weight);
+            block.mix.iter_mut().for_each(multiply);
+            writes_state(&mut block.contract);
+        }
+        divide(&mut self.output_proj.weight);
     }
 
     /// Every tensor, in the order of [`Self::layout`].
