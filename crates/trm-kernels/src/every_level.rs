@@ -2,10 +2,11 @@
 
 use crate::reference::{assert_close, matmul as exact_matmul, numbers, transpose};
 use crate::{
-    Level, Overwrite, Panels, at_level, math, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
-    matmul_lhs_transposed, row_matmul, row_matmul_bf16, vectorize,
+    F32Panels, Level, Overwrite, PackedRows, Panels, at_level, math, matmul, matmul_bf16,
+    matmul_lhs_transposed, matmul_packed, matmul_panels, row_matmul_bf16, vectorize, weight_gradient_bf16,
 };
 use half::bf16;
+use std::ops::Range;
 
 /// Rows, inner dimension and columns take these in every combination: none, one, and around what the kernels compute at
 /// once, 6 rows by 16 or 64 columns, pairs of the inner dimension; primes are whole multiples of nothing.
@@ -66,12 +67,28 @@ fn f32_products_agree_with_plain_loops() {
         case.check("a^T b", |dst, overwrite| {
             matmul_lhs_transposed(shape, &a_t, [rows, 0], b, dst, overwrite);
         });
-        if rows == 1 {
-            case.check("a row in parts", |dst, overwrite| {
-                for (i, dst) in dst.chunks_mut(20).enumerate() {
-                    row_matmul(a, (b, cols), 20 * i, dst, overwrite);
-                }
+        let mut panels = F32Panels::default();
+        panels.pack([inner, cols], b);
+        case.check("a b in panels", |dst, overwrite| {
+            matmul_panels(rows, a, (&panels, 0..cols), dst, overwrite)
+        });
+        case.check("columns of a b", |dst, overwrite| {
+            by_columns(dst, cols, |columns, block| {
+                matmul_panels(rows, a, (&panels, columns), block, overwrite)
             });
+        });
+    }
+}
+
+/// Lets `product` compute 64 columns at a time.
+fn by_columns(dst: &mut [f32], cols: usize, product: impl Fn(Range<usize>, &mut [f32])) {
+    for first in (0..cols).step_by(64) {
+        let columns = first..(first + 64).min(cols);
+        let part = |row: &[f32]| row[columns.clone()].to_vec();
+        let mut block: Vec<f32> = dst.chunks(cols).flat_map(part).collect();
+        product(columns.clone(), &mut block);
+        for (row, block) in dst.chunks_mut(cols).zip(block.chunks(columns.len())) {
+            row[columns.clone()].copy_from_slice(block);
         }
     }
 }
@@ -83,9 +100,12 @@ fn bfloat16_products_agree_with_plain_loops() {
         let mut panels = Panels::default();
         panels.pack([inner, cols], b);
         case.check("bfloat16 a b", |dst, overwrite| matmul_bf16(rows, a, &panels, dst, overwrite));
-        let a_t = transpose(rows, inner, a);
-        case.check("bfloat16 a^T b", |dst, overwrite| {
-            matmul_bf16_lhs_transposed(rows, &a_t, [rows, 0], &panels, dst, overwrite);
+        case.check("columns of bfloat16 a b", |dst, overwrite| {
+            let mut packed = PackedRows::default();
+            packed.pack([rows, inner], a);
+            by_columns(dst, cols, |columns, block| {
+                matmul_packed(&packed, (&panels, columns), block, overwrite)
+            });
         });
         if rows == 1 {
             case.check("a bfloat16 row in parts", |dst, overwrite| {
@@ -93,6 +113,51 @@ fn bfloat16_products_agree_with_plain_loops() {
                     row_matmul_bf16(a, &panels, 64 * i, dst, overwrite);
                 }
             });
+        }
+    }
+}
+
+#[test]
+fn bfloat16_weight_gradients_agree_with_plain_loops() {
+    // Some shards of different numbers of rows, and outputs from the second tile on.
+    const FIRST: usize = 32;
+    for shards in [&[1, 40][..], &[64], &[300, 33, 500]] {
+        for [outputs, inputs] in [[1, 1], [33, 70], [64, 64], [70, 17]] {
+            let rows: usize = shards.iter().sum();
+            let rounded = |len, seed| -> Vec<f32> {
+                numbers(len, seed).iter().map(|v| bf16::from_f32(*v).to_f32()).collect()
+            };
+            let (d, x) = (rounded(rows * (FIRST + outputs), 1), rounded(rows * inputs, 2));
+            let before = numbers(outputs * inputs, 3);
+            let d_t = transpose(rows, FIRST + outputs, &d);
+            let want = exact_matmul(outputs, rows, inputs, &d_t[FIRST * rows..], &x);
+            let want: Vec<f64> = want.iter().zip(&before).map(|(w, b)| w + f64::from(*b)).collect();
+            for level in Level::available() {
+                let mut dst = [before.clone(), before.clone()];
+                at_level(level, || {
+                    let mut first = 0;
+                    let packed = shards.iter().map(|rows| {
+                        let part = |values: &[f32], width: usize| {
+                            let mut packed = PackedRows::default();
+                            packed.pack([*rows, width], &values[first * width..(first + rows) * width]);
+                            packed
+                        };
+                        let packed = (part(&d, FIRST + outputs), part(&x, inputs));
+                        first += rows;
+                        packed
+                    });
+                    let packed: Vec<_> = packed.collect();
+                    let pairs: Vec<_> = packed.iter().map(|(d, x)| (d, x)).collect();
+                    let outputs = FIRST..FIRST + outputs;
+                    weight_gradient_bf16(&pairs, outputs.clone(), &mut dst[0]);
+                    pairs
+                        .iter()
+                        .for_each(|pair| weight_gradient_bf16(&[*pair], outputs.clone(), &mut dst[1]));
+                });
+                let what = format!("{shards:?}, [{outputs}, {inputs}] at {}", level.name());
+                assert_close(&dst[0], &want, &what);
+                assert!(dst[0] == dst[1], "one call and many, {what}");
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`vectorize`]: compiles a loop once per instruction set and runs the best one ([`level`] says which, [`at_level`] runs
 //!   a lower one).
-//! - [`matmul`]: f32 matrix products, by the `gemm` crate.
+//! - [`matmul`], [`matmul_panels`]: f32 matrix products, by the `gemm` crate.
 //! - [`matmul_bf16`]: products of bfloat16 numbers with f32 sums.
 //! - [`matmul_quantised`]: products of 8-bit or 4-bit weights and 8-bit inputs with 32-bit sums.
 //! - [`math`]: branch-free exp and Gaussian integrals that such loops can use.
@@ -12,8 +12,10 @@
 mod bf16;
 #[cfg(test)]
 mod every_level;
+mod f32_panels;
 mod gemm_kernels;
 mod level;
+mod lines;
 pub mod math;
 mod matmul;
 pub mod peak;
@@ -23,9 +25,13 @@ mod widened;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
-pub use bf16::{PANEL, Panels, matmul_bf16, matmul_bf16_lhs_transposed, row_matmul_bf16};
+pub use bf16::{
+    PANEL, PackedRows, Panels, matmul_bf16, matmul_packed, row_matmul_bf16, weight_gradient_bf16,
+};
+pub use f32_panels::{F32Panels, matmul_panels};
 pub use level::{Level, LevelError, at_level, choose_level, level, vectorize};
-pub use matmul::{Overwrite, matmul, matmul_lhs_transposed, row_matmul};
+pub use lines::AlignedMemory;
+pub use matmul::{Overwrite, matmul, matmul_lhs_transposed};
 pub use quantised::{
     GROUP_MULTIPLE, LONGEST_GROUP, QuantisedPanels, WeightBits, matmul_quantised, row_matmul_quantised,
 };

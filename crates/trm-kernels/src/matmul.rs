@@ -1,8 +1,7 @@
 //! f32 matrix products on row-major slices, by the `gemm` crate on the calling thread.
 //!
-//! Both forms are laid out so that `gemm` reads the operand with the long rows in place instead of packing it:
-//! on few rows, packing a weight matrix costs more than multiplying by it. Callers keep a transposed copy of the
-//! weights where they need the other form.
+//! Both forms are laid out so that `gemm` reads the operand with the long rows in place instead of packing it. What is
+//! multiplied by more than once is better packed in [`F32Panels`](crate::F32Panels).
 
 use crate::gemm_kernels::{Strided, gemm};
 
@@ -49,27 +48,6 @@ pub fn matmul_lhs_transposed(
     product([rows, inner, cols], a, [1, a_cols], b, dst, overwrite);
 }
 
-/// Columns `first .. first + dst.len()` of `a b` for a single row a, or added to `dst`: what threads share of a product
-/// that has no rows to be shared.
-///
-/// # Shapes
-/// `a` is `[1, inner]`; `b` is `[inner, cols]`, given with `cols`.
-///
-/// # Panics
-/// If a slice has another length, or the columns do not lie inside b.
-pub fn row_matmul(
-    a: &[f32],
-    (b, cols): (&[f32], usize),
-    first: usize,
-    dst: &mut [f32],
-    overwrite: Overwrite,
-) {
-    assert_eq!(b.len(), a.len() * cols, "b is [inner, cols]");
-    assert!(first + dst.len() <= cols, "the columns lie inside b");
-    let b = if b.is_empty() { b } else { &b[first..] };
-    strided([1, a.len(), dst.len()], a, [a.len(), 1], (b, cols), dst, overwrite);
-}
-
 fn product(
     [rows, inner, cols]: [usize; 3],
     a: &[f32],
@@ -80,16 +58,24 @@ fn product(
 ) {
     assert_eq!(b.len(), inner * cols, "b is [inner, cols]");
     assert_eq!(dst.len(), rows * cols, "dst is [rows, cols]");
-    strided([rows, inner, cols], a, a_strides, (b, cols), dst, overwrite);
+    strided([rows, inner, cols], (a, a_strides), Rhs { values: b, stride: cols }, (dst, cols), overwrite);
 }
 
-/// The product of an `a` with any strides and a `b` whose rows lie `b_stride` apart; the callers have checked lengths.
-fn strided(
+/// A right operand, whose rows lie `stride` numbers apart.
+pub(crate) struct Rhs<'a> {
+    pub values: &'a [f32],
+    pub stride: usize,
+}
+
+/// The product of an `a` with strides between its rows and between its columns.
+///
+/// # Panics
+/// If an operand ends before the last of its numbers.
+pub(crate) fn strided(
     [rows, inner, cols]: [usize; 3],
-    a: &[f32],
-    [a_row_stride, a_inner_stride]: [usize; 2],
-    (b, b_stride): (&[f32], usize),
-    dst: &mut [f32],
+    (a, [a_row_stride, a_inner_stride]): (&[f32], [usize; 2]),
+    b: Rhs,
+    (dst, dst_stride): (&mut [f32], usize),
     overwrite: Overwrite,
 ) {
     if rows == 0 || cols == 0 {
@@ -97,15 +83,18 @@ fn strided(
     }
     if inner == 0 {
         if overwrite == Overwrite::Yes {
-            dst.fill(0.0);
+            dst.chunks_mut(dst_stride).take(rows).for_each(|row| row[..cols].fill(0.0));
         }
         return;
     }
+    assert!(a.len() > (rows - 1) * a_row_stride + (inner - 1) * a_inner_stride);
+    assert!(b.values.len() >= (inner - 1) * b.stride + cols);
+    assert!(dst_stride >= cols && dst.len() >= (rows - 1) * dst_stride + cols);
     // gemm wants the destination by columns: dst^T [cols, rows] = b^T [cols, inner] a^T [inner, rows].
-    let dst = Strided { first: dst.as_mut_ptr(), col_stride: cols, row_stride: 1 };
-    let lhs = Strided { first: b.as_ptr(), col_stride: b_stride, row_stride: 1 };
+    let dst = Strided { first: dst.as_mut_ptr(), col_stride: dst_stride, row_stride: 1 };
+    let lhs = Strided { first: b.values.as_ptr(), col_stride: b.stride, row_stride: 1 };
     let rhs = Strided { first: a.as_ptr(), col_stride: a_row_stride, row_stride: a_inner_stride };
-    // SAFETY: the assertions in the callers prove that every index that gemm forms from these sizes and strides lies
-    // inside its slice, and `dst` is borrowed exclusively.
+    // SAFETY: the assertions prove that every index that gemm forms from these sizes and strides lies inside its slice, and
+    // `dst` is borrowed exclusively.
     unsafe { gemm([cols, rows, inner], dst, overwrite == Overwrite::No, lhs, rhs) }
 }

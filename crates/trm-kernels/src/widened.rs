@@ -5,7 +5,7 @@
 //! so separate additions, as here, and fused ones, as in `x86_64/fma.rs`, round alike and give the same bits.
 
 use crate::Overwrite;
-use crate::bf16::{BLOCK, TILE, Tile};
+use crate::bf16::{BLOCK, TILE, Tile, left_word, unpair};
 
 /// Columns whose sums are formed side by side: a strip, some registers of every CPU.
 const COLUMNS: usize = TILE;
@@ -33,29 +33,19 @@ fn sums<const ROWS: usize>(tile: &mut Tile, first: usize) {
             sums[..cols].copy_from_slice(&tile.dst[r * tile.dst_stride + first..][..cols]);
         }
     }
-    let strip = &tile.panel[first / COLUMNS * tile.strip..];
+    let strip = tile.panel.from(first / COLUMNS, 0).words;
     for (p, words) in strip.as_chunks::<COLUMNS>().0[..tile.pairs].iter().enumerate() {
         for (r, sums) in sums.iter_mut().enumerate() {
-            let a = tile.left.words[r * tile.left.row_stride + p * tile.left.pair_stride];
+            let [low, high] = unpair(tile.left[left_word(r, p)]);
             for (sum, b) in sums.iter_mut().zip(words) {
-                *sum += high(a) * high(*b);
+                *sum += high * unpair(*b)[1];
             }
             for (sum, b) in sums.iter_mut().zip(words) {
-                *sum += low(a) * low(*b);
+                *sum += low * unpair(*b)[0];
             }
         }
     }
     for (r, sums) in sums.iter().enumerate() {
         tile.dst[r * tile.dst_stride + first..][..cols].copy_from_slice(&sums[..cols]);
     }
-}
-
-#[inline(always)]
-fn high(word: u32) -> f32 {
-    f32::from_bits(word & 0xffff_0000)
-}
-
-#[inline(always)]
-fn low(word: u32) -> f32 {
-    f32::from_bits(word << 16)
 }

@@ -30,7 +30,7 @@ pub enum Phase {
     Input,
     /// Cross-entropy and its gradient.
     Loss,
-    /// Weights laid out for products, once for each step.
+    /// Weights, once for each step, and rows laid out for products.
     Packing,
     /// Norm of the gradient, clipping and AdamW.
     Optimizer,

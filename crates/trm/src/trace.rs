@@ -32,7 +32,7 @@ pub struct CycleTrace {
 /// Solves one puzzle and reads the answer off after every outer cycle.
 pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
     let config = model.config();
-    let mut shard = Shard::new(config, 1, Recording::Nothing);
+    let mut shard = Shard::new(config, model.rows_format(), 1, Recording::Nothing);
     shard.load(config, puzzle.cells(), 0);
     States::initial(config, config.seed, [0]).parts_mut(1).for_each(|states| states.load(&mut shard));
     model.embed(&mut shard);

@@ -377,7 +377,7 @@ fn gates_at_zero_make_the_recursion_the_identity() {
     let mut params = Params::init(&config);
     params.output_proj.bias.data.iter_mut().enumerate().for_each(|(i, b)| *b = i as f32);
     let model = Model::new(config.clone(), params.clone(), &threads);
-    let mut shard = Shard::new(&config, 1, Recording::Nothing);
+    let mut shard = Shard::new(&config, model.rows_format(), 1, Recording::Nothing);
     shard.load(&config, &[3; 81], 0);
     model.forward(&mut shard, &Dropout::OFF);
     assert!(shard.y.iter().chain(&shard.z).all(|v| *v == 0.0), "y and z stay where they began");

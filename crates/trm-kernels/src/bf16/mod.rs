@@ -1,29 +1,37 @@
 //! Matrix products of bfloat16 numbers with f32 sums: half the memory traffic and twice the speed of f32 on CPUs that
 //! multiply bfloat16 natively, at 8 bits of mantissa.
 //!
-//! The right operand is packed once into [`Panels`] and used many times. Every element of a product is one sum in the
-//! order of the inner dimension, whatever the number of rows, so results do not depend on how rows are shared out.
+//! Operands are packed once and used many times: [`Panels`] on the right, [`PackedRows`] on the left. Every element of a
+//! product is one sum in the order of the inner dimension, whatever the number of rows, so results do not depend on how rows
+//! are shared out.
 
 mod panels;
+mod rows;
 mod strips;
 
 use crate::level::{Level, level};
-use crate::{Overwrite, vectorize, widened};
+use crate::{Overwrite, widened};
+pub use panels::{PANEL, Panels};
+pub use rows::PackedRows;
 use std::cell::RefCell;
 use std::ops::Range;
-
-pub use panels::{PANEL, Panels};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use strips::{Inner, Side, TILE_WORDS, TilePacker, pack_strips};
-pub(crate) use strips::{TILE, Words};
+pub(crate) use strips::{Packing, TILE_NUMBERS, TilePacker, TileWords};
+pub(crate) use strips::{Strips, TILE, TILE_WORDS, Words};
 
-/// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
+/// Rows that are multiplied at once where there are no tiles: 24 registers of sums, 4 of the panel, 1 of the left operand.
 pub(crate) const BLOCK: usize = 6;
 
 /// Two numbers rounded to bfloat16, the first in the low half.
 #[inline(always)]
 fn pair(low: f32, high: f32) -> u32 {
     round(low) >> 16 | round(high) & 0xffff_0000
+}
+
+/// The numbers of a pair.
+#[inline(always)]
+pub(crate) fn unpair(word: u32) -> [f32; 2] {
+    [f32::from_bits(word << 16), f32::from_bits(word & 0xffff_0000)]
 }
 
 /// Rounds to the nearest bfloat16, ties to even, which is left in the high half; NaN stays NaN.
@@ -34,48 +42,9 @@ fn round(value: f32) -> u32 {
     if value.is_nan() { bits | 0x0040_0000 } else { rounded }
 }
 
-/// Rounds two rows and packs their columns; an empty second row counts as zeros.
-#[inline(always)]
-pub(crate) fn interleave(low: &[f32], high: &[f32], words: &mut [u32]) {
-    if high.is_empty() {
-        words.iter_mut().zip(low).for_each(|(word, low)| *word = pair(*low, 0.0));
-    } else {
-        for ((word, low), high) in words.iter_mut().zip(low).zip(high) {
-            *word = pair(*low, *high);
-        }
-    }
-}
-
-/// Rounds a row and packs it by twos; an odd last number gets a zero beside it.
-fn to_pairs(row: &[f32], words: &mut [u32]) {
-    vectorize(
-        #[inline(always)]
-        || {
-            let (twos, rest) = row.as_chunks::<2>();
-            for (word, [low, high]) in words.iter_mut().zip(twos) {
-                *word = pair(*low, *high);
-            }
-            if let ([last], Some(word)) = (rest, words.last_mut()) {
-                *word = pair(*last, 0.0);
-            }
-        },
-    );
-}
-
-/// Rounds rows of `inner` numbers and packs them by twos, `row_stride` words apart with zeros between.
-pub(crate) fn rows_to_pairs(inner: usize, a: &[f32], words: &mut [u32], row_stride: usize) {
-    if inner > 0 {
-        for (row, words) in a.chunks_exact(inner).zip(words.chunks_exact_mut(row_stride)) {
-            let (pairs, rest) = words.split_at_mut(inner.div_ceil(2));
-            to_pairs(row, pairs);
-            rest.fill(0);
-        }
-    }
-}
-
 thread_local! {
-    /// The left operand of the product in progress.
-    static LEFT: RefCell<Words> = RefCell::default();
+    /// The left operand of a product that packs it.
+    static LEFT: RefCell<PackedRows> = RefCell::default();
 }
 
 /// `dst = a b` or `dst += a b`, both operands rounded to bfloat16.
@@ -86,16 +55,9 @@ thread_local! {
 /// # Panics
 /// If a slice has another length.
 pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
-    assert_eq!(a.len(), rows * b.inner(), "a is [rows, inner]");
-    #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Amx {
-        return crate::x86_64::amx::matmul(rows, a, (b, 0..b.cols()), dst, overwrite);
-    }
-    let pairs = b.inner().div_ceil(2);
-    with_left(rows * pairs, |left| {
-        rows_to_pairs(b.inner(), a, left, pairs);
-        let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
-        multiply(rows, left, b, 0..b.cols(), dst, overwrite);
+    LEFT.with_borrow_mut(|left| {
+        left.pack([rows, b.inner()], a);
+        matmul_packed(left, (b, 0..b.cols()), dst, overwrite);
     });
 }
 
@@ -108,118 +70,175 @@ pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrit
 /// # Panics
 /// If `a` has another length, `first` is no multiple of [`PANEL`], or the columns do not lie inside b.
 pub fn row_matmul_bf16(a: &[f32], b: &Panels, first: usize, dst: &mut [f32], overwrite: Overwrite) {
-    assert_eq!(a.len(), b.inner(), "a is [1, inner]");
-    assert!(first.is_multiple_of(PANEL) && first + dst.len() <= b.cols(), "whole panels inside b");
-    #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Amx {
-        return crate::x86_64::amx::matmul(1, a, (b, first..first + dst.len()), dst, overwrite);
-    }
-    let pairs = b.inner().div_ceil(2);
-    with_left(pairs, |left| {
-        to_pairs(a, left);
-        let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: pairs, pair_stride: 1 };
-        multiply(1, left, b, first..first + dst.len(), dst, overwrite);
+    LEFT.with_borrow_mut(|left| {
+        left.pack([1, b.inner()], a);
+        matmul_packed(left, (b, first..first + dst.len()), dst, overwrite);
     });
 }
 
-/// `dst = a^T b` or `dst += a^T b`, both operands rounded to bfloat16: the gradient of a weight matrix.
+/// Some columns of `a b`, from a whole panel on, or added to `dst`. Every element has the bits that [`matmul_bf16`] gives it.
 ///
 /// # Shapes
-/// `a` is `[inner, a_cols]`, of which columns `first .. first + rows` are used; `b` is `[inner, cols]`, `dst` is
-/// `[rows, cols]`.
+/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, columns]`.
 ///
 /// # Panics
-/// If a slice has another length.
-pub fn matmul_bf16_lhs_transposed(
-    rows: usize,
-    a: &[f32],
-    [a_cols, first]: [usize; 2],
-    b: &Panels,
+/// If the shapes do not fit, the first column is no multiple of [`PANEL`], or the columns do not lie inside b.
+pub fn matmul_packed(
+    a: &PackedRows,
+    (b, columns): (&Panels, Range<usize>),
     dst: &mut [f32],
     overwrite: Overwrite,
 ) {
-    assert!(first + rows <= a_cols, "the columns lie inside a");
-    assert_eq!(a.len(), b.inner() * a_cols, "a is [inner, a_cols]");
-    #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Amx {
-        return crate::x86_64::amx::matmul_lhs_transposed(rows, a, [a_cols, first], b, dst, overwrite);
+    assert_eq!(a.inner(), b.inner(), "a is [rows, inner], b is [inner, cols]");
+    assert_eq!(dst.len(), a.rows() * columns.len(), "dst is [rows, columns]");
+    assert!(
+        columns.start.is_multiple_of(PANEL) && columns.end <= b.cols(),
+        "columns of b from a whole panel on"
+    );
+    multiply(Product {
+        rows: a.rows(),
+        cols: columns.len(),
+        pairs: b.inner().div_ceil(2),
+        left: a.strips(),
+        right: b.from(columns.start),
+        dst,
+        dst_stride: columns.len(),
+        overwrite,
+    });
+}
+
+/// `d_weight += d^T x`, summed over the pairs of d and x: the gradient of a weight matrix. Sums go on where the last pair's
+/// ended, so that it makes no difference how many calls add them.
+///
+/// # Shapes
+/// Each d is `[rows, out]`, of which the columns `outputs` are used, each x is `[rows, inputs]`; rows may differ from pair to
+/// pair. `d_weight` is `[outputs, inputs]`.
+///
+/// # Panics
+/// If the shapes do not fit, or the first output is no multiple of 32.
+pub fn weight_gradient_bf16(
+    pairs: &[(&PackedRows, &PackedRows)],
+    outputs: Range<usize>,
+    d_weight: &mut [f32],
+) {
+    /// Tiles of the inner dimension in one pass.
+    const PASS: usize = 8;
+    thread_local! {
+        /// d^T and x of a pass, the latter a panel at a time.
+        static OPERANDS: RefCell<[Words; 2]> = RefCell::default();
     }
-    let pairs = b.inner().div_ceil(2);
-    with_left(rows.next_multiple_of(BLOCK) * pairs, |left| {
-        let mut words = vec![0; rows.next_multiple_of(BLOCK)];
-        vectorize(
-            #[inline(always)]
-            || {
-                for p in 0..pairs {
-                    let low = &a[2 * p * a_cols + first..][..rows];
-                    let has_high = 2 * p + 1 < b.inner();
-                    let high = if has_high { &a[(2 * p + 1) * a_cols + first..][..rows] } else { &[] };
-                    interleave(low, high, &mut words[..rows]);
-                    for (block, words) in words.as_chunks::<BLOCK>().0.iter().enumerate() {
-                        let place = left[(block * pairs + p) * BLOCK..].first_chunk_mut();
-                        *place.expect("room for whole blocks") = *words;
-                    }
-                }
-            },
+    let Some((_, x)) = pairs.first() else { return };
+    let inputs = x.inner();
+    assert_eq!(d_weight.len(), outputs.len() * inputs, "d_weight is [outputs, inputs]");
+    assert!(outputs.start.is_multiple_of(strips::TILE_NUMBERS), "outputs from a whole tile on");
+    for (d, x) in pairs {
+        assert!(
+            d.rows() == x.rows() && x.inner() == inputs && outputs.end <= d.inner(),
+            "d and x have the same rows"
         );
-        let left = Left { words: left, block_stride: BLOCK * pairs, row_stride: 1, pair_stride: BLOCK };
-        multiply(rows, left, b, 0..b.cols(), dst, overwrite);
-    });
-}
-
-pub(crate) fn with_left(words: usize, run: impl FnOnce(&mut [u32])) {
-    LEFT.with_borrow_mut(|buffer| {
-        if buffer.len() < words {
-            buffer.resize(words, 0);
+    }
+    let steps: Vec<_> =
+        pairs.iter().flat_map(|pair| (0..pair.0.double_strips()).map(move |k| (pair, k))).collect();
+    OPERANDS.with_borrow_mut(|[left, right]| {
+        for steps in steps.chunks(PASS) {
+            let stride = steps.len() * TILE_WORDS;
+            left.resize(outputs.len().next_multiple_of(2 * TILE) / TILE * stride, 0);
+            right.resize(PANEL / TILE * stride, 0);
+            for (step, ((d, _), k)) in steps.iter().enumerate() {
+                turn_tiles::<true>(d, *k, outputs.clone(), (left, step, stride));
+            }
+            for first in (0..inputs).step_by(PANEL) {
+                let columns = first..(first + PANEL).min(inputs);
+                for (step, ((_, x), k)) in steps.iter().enumerate() {
+                    turn_tiles::<false>(x, *k, columns.clone(), (right, step, stride));
+                }
+                multiply(Product {
+                    rows: outputs.len(),
+                    cols: columns.len(),
+                    pairs: stride / TILE,
+                    left: Strips { words: left, stride },
+                    right: Strips { words: right, stride },
+                    dst: &mut d_weight[first..],
+                    dst_stride: inputs,
+                    overwrite: Overwrite::No,
+                });
+            }
         }
-        run(&mut buffer[..words]);
     });
 }
 
-/// Where the left operand's pairs stand: word `block * block_stride + r * row_stride + p * pair_stride` holds numbers
-/// `2p` and `2p + 1` of row `6 block + r`.
-#[derive(Clone, Copy)]
-pub(crate) struct Left<'a> {
-    pub words: &'a [u32],
-    pub block_stride: usize,
-    pub row_stride: usize,
-    pub pair_stride: usize,
+/// Turns 32 rows of some columns into a step of the inner dimension.
+fn turn_tiles<const LEFT: bool>(
+    rows: &PackedRows,
+    double_strip: usize,
+    columns: Range<usize>,
+    (words, step, stride): (&mut [u32], usize, usize),
+) {
+    let first = columns.start / strips::TILE_NUMBERS;
+    for (i, words) in
+        words.chunks_exact_mut(2 * stride).take(columns.len().div_ceil(strips::TILE_NUMBERS)).enumerate()
+    {
+        let (upper, lower) = words.split_at_mut(stride);
+        let targets =
+            [upper, lower].map(|strip| strip[step * TILE_WORDS..].first_chunk_mut().expect("whole tiles"));
+        strips::turn::<LEFT>(rows.double_tile(double_strip, first + i), targets);
+    }
 }
 
-/// The product's columns `columns`, which start with a panel.
-fn multiply(
-    rows: usize,
-    left: Left,
-    b: &Panels,
-    columns: Range<usize>,
-    dst: &mut [f32],
-    overwrite: Overwrite,
-) {
-    assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
-    let pairs = b.inner().div_ceil(2);
+/// `dst = left right` or `dst += left right`.
+pub(crate) struct Product<'a> {
+    pub rows: usize,
+    pub cols: usize,
+    /// Pairs of the inner dimension; up to whole tiles there are zeros.
+    pub pairs: usize,
+    /// Strips of all rows, up to a whole block of 32 or to the last of 16.
+    pub left: Strips<'a>,
+    /// Strips of all columns, up to whole panels.
+    pub right: Strips<'a>,
+    /// `[rows, cols]`, rows `dst_stride` numbers apart.
+    pub dst: &'a mut [f32],
+    pub dst_stride: usize,
+    pub overwrite: Overwrite,
+}
+
+fn multiply(product: Product) {
+    let Product { rows, cols, pairs, left, right, dst, dst_stride, overwrite } = product;
     if pairs == 0 {
         if overwrite == Overwrite::Yes {
-            dst.fill(0.0);
+            dst.chunks_mut(dst_stride.max(1)).take(rows).for_each(|row| row[..cols].fill(0.0));
         }
         return;
     }
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Amx {
+        return crate::x86_64::amx::multiply(Product {
+            rows,
+            cols,
+            pairs,
+            left,
+            right,
+            dst,
+            dst_stride,
+            overwrite,
+        });
+    }
     let run = kernel(level());
-    let strip = b.strip_pairs() * TILE;
-    for first_col in (0..columns.len()).step_by(PANEL) {
-        let panel = b.from(columns.start + first_col);
-        let cols = PANEL.min(columns.len() - first_col);
-        for first in (0..rows).step_by(BLOCK) {
-            run(Tile {
-                rows: BLOCK.min(rows - first),
-                cols,
-                pairs,
-                left: Left { words: &left.words[first / BLOCK * left.block_stride..], ..left },
-                panel,
-                strip,
-                dst: &mut dst[first * columns.len() + first_col..],
-                dst_stride: columns.len(),
-                overwrite,
-            });
+    for first_col in (0..cols).step_by(PANEL) {
+        let panel = right.from(first_col / TILE, 0);
+        for (strip, first_row) in (0..rows).step_by(TILE).enumerate() {
+            let strip_rows = TILE.min(rows - first_row);
+            for first in (0..strip_rows).step_by(BLOCK) {
+                run(Tile {
+                    rows: BLOCK.min(strip_rows - first),
+                    cols: PANEL.min(cols - first_col),
+                    pairs,
+                    left: &left.from(strip, 0).words[first * TILE..],
+                    panel,
+                    dst: &mut dst[(first_row + first) * dst_stride + first_col..],
+                    dst_stride,
+                    overwrite,
+                });
+            }
         }
     }
 }
@@ -240,14 +259,19 @@ pub(crate) struct Tile<'a> {
     pub rows: usize,
     pub cols: usize,
     pub pairs: usize,
-    pub left: Left<'a>,
-    /// Four strips.
-    pub panel: &'a [u32],
-    /// Words of a strip.
-    pub strip: usize,
+    /// From the first row on; see [`left_word`].
+    pub left: &'a [u32],
+    /// The strips of the columns.
+    pub panel: Strips<'a>,
     pub dst: &'a mut [f32],
     pub dst_stride: usize,
     pub overwrite: Overwrite,
+}
+
+/// Where in a strip row r has pair p.
+#[inline(always)]
+pub(crate) fn left_word(r: usize, p: usize) -> usize {
+    p / TILE * TILE_WORDS + r * TILE + p % TILE
 }
 
 #[cfg(test)]

@@ -1,18 +1,16 @@
 //! Right operands.
 
-use super::strips::{Inner, Side, TILE, Words, pack_strips, strip_pairs};
+use super::strips::{Packing, Strips, TILE, Words, pack, strip_words};
 
 /// Columns of a panel: four strips, and four registers of sixteen f32 sums.
 pub const PANEL: usize = 64;
 
-/// A matrix `[inner, cols]` in bfloat16, laid out for products from the left.
-///
-/// It is made of strips of 16 columns: word `16 p + c` of a strip holds rows `2p` (low half) and `2p + 1` of column c. Missing
-/// columns, up to a whole panel, and rows, up to a multiple of 32, are zeros.
+/// A matrix `[inner, cols]` in bfloat16, laid out as the right operand of products.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Panels {
     inner: usize,
     cols: usize,
+    /// Strips of 16 columns, four to a panel; missing numbers and columns are zeros.
     words: Words,
 }
 
@@ -22,9 +20,8 @@ impl Panels {
     /// # Panics
     /// If the slice has another length.
     pub fn pack(&mut self, [inner, cols]: [usize; 2], matrix: &[f32]) {
-        assert_eq!(matrix.len(), inner * cols, "matrix is [inner, cols]");
         self.resize([inner, cols]);
-        pack_strips(matrix, [cols, cols], (Inner::Down, Side::Right), &mut self.words);
+        pack(Packing::Right, [inner, cols], matrix, (&mut self.words, strip_words(inner)));
     }
 
     /// Packs the transpose of a row-major `[cols, inner]` matrix.
@@ -32,37 +29,31 @@ impl Panels {
     /// # Panics
     /// If the slice has another length.
     pub fn pack_transposed(&mut self, [inner, cols]: [usize; 2], transpose: &[f32]) {
-        assert_eq!(transpose.len(), inner * cols, "transpose is [cols, inner]");
         self.resize([inner, cols]);
-        pack_strips(transpose, [inner, inner], (Inner::Along, Side::Right), &mut self.words);
+        pack(Packing::RightOfTranspose, [cols, inner], transpose, (&mut self.words, strip_words(inner)));
     }
 
     fn resize(&mut self, [inner, cols]: [usize; 2]) {
         if (self.inner, self.cols) != (inner, cols) {
             (self.inner, self.cols) = (inner, cols);
             self.words.clear();
-            self.words.resize(strip_pairs(inner) * cols.next_multiple_of(PANEL), 0);
+            self.words.resize(cols.next_multiple_of(PANEL) / TILE * strip_words(inner), 0);
         }
     }
 
     /// Rows.
-    pub(crate) fn inner(&self) -> usize {
+    pub fn inner(&self) -> usize {
         self.inner
     }
 
     /// Columns.
-    pub(crate) fn cols(&self) -> usize {
+    pub fn cols(&self) -> usize {
         self.cols
     }
 
-    /// Pairs of rows in a strip.
-    pub(crate) fn strip_pairs(&self) -> usize {
-        strip_pairs(self.inner)
-    }
-
     /// The strips from the one on that starts with column `first`.
-    pub(crate) fn from(&self, first: usize) -> &[u32] {
-        &self.words[first / TILE * self.strip_pairs() * TILE..]
+    pub(crate) fn from(&self, first: usize) -> Strips<'_> {
+        Strips { words: &self.words, stride: strip_words(self.inner) }.from(first / TILE, 0)
     }
 }
 

@@ -1,11 +1,11 @@
-//! Where the numbers of an operand stand: strips of tiles, and how they are packed.
+//! Where the numbers of an operand stand: strips of tiles.
 //!
 //! A strip is 16 rows of a left operand, or 16 columns of a right one, over the whole inner dimension: one tile behind the
 //! other, each 16 rows of 16 words. A word is a pair of bfloat16 numbers that follow each other in the inner dimension, the
 //! first in the low half. A tile of a left operand has the pairs side by side, one of a right operand has them below each
 //! other.
 
-use super::pair;
+use super::{pair, unpair};
 use crate::level::{Level, level};
 use crate::vectorize;
 use aligned_vec::{AVec, ConstAlign};
@@ -16,7 +16,10 @@ pub(crate) const TILE: usize = 16;
 /// Words of a tile.
 pub(crate) const TILE_WORDS: usize = TILE * TILE;
 /// Numbers of the inner dimension in a tile.
-const NUMBERS: usize = 2 * TILE;
+pub(crate) const TILE_NUMBERS: usize = 2 * TILE;
+
+/// A tile in memory.
+pub(crate) type TileWords = [u32; TILE_WORDS];
 
 /// Words of strips: a row of a tile is a line of the cache, and tiles are loaded at a sixth of the speed where it is not.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,180 +45,219 @@ impl DerefMut for Words {
     }
 }
 
-/// Pairs of a strip for an inner dimension: those of whole tiles.
-pub(crate) fn strip_pairs(inner: usize) -> usize {
-    inner.div_ceil(NUMBERS) * TILE
+/// Some strips of an operand, from one tile on.
+#[derive(Clone, Copy)]
+pub(crate) struct Strips<'a> {
+    pub words: &'a [u32],
+    /// Words of a strip.
+    pub stride: usize,
 }
 
-/// Which way the inner dimension runs in a row-major matrix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Inner {
-    /// Along its rows.
-    Along,
-    /// Down its columns.
-    Down,
+impl<'a> Strips<'a> {
+    /// From a strip and a tile of it on.
+    pub fn from(self, strip: usize, tile: usize) -> Self {
+        Self { words: &self.words[strip * self.stride + tile * TILE_WORDS..], ..self }
+    }
+
+    /// The first tiles of a strip.
+    pub fn strip(self, strip: usize, tiles: usize) -> &'a [u32] {
+        &self.words[strip * self.stride..][..tiles * TILE_WORDS]
+    }
 }
 
-/// What a strip is for.
+/// Words of a strip for an inner dimension: whole tiles.
+pub(crate) fn strip_words(inner: usize) -> usize {
+    inner.div_ceil(TILE_NUMBERS) * TILE_WORDS
+}
+
+/// How a row-major matrix becomes an operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Pairs side by side.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "tiles of the left are those of AMX"))]
+pub(crate) enum Packing {
+    /// `[rows, inner]` to a left operand.
     Left,
-    /// Pairs below each other.
+    /// `[inner, cols]` to a right operand.
     Right,
+    /// `[cols, inner]` to a right operand.
+    RightOfTranspose,
 }
 
-/// Packs `matrix`, rows of `stride` numbers of which the first `cols` count. Missing numbers of the inner dimension and
-/// missing rows or columns of the last strip are zeros.
+/// Packs `[rows, cols]` numbers, zeros where the last strips and tiles have no others.
 ///
 /// # Shapes
-/// `words` has `strip_pairs(inner) * 16` words for each strip.
-pub(crate) fn pack_strips(
+/// `words` start with the first tile; strips are `stride` words apart.
+pub(crate) fn pack(
+    packing: Packing,
+    [rows, cols]: [usize; 2],
     matrix: &[f32],
-    [cols, stride]: [usize; 2],
-    (inner, side): (Inner, Side),
-    words: &mut [u32],
+    (words, stride): (&mut [u32], usize),
 ) {
-    let rows = if stride == 0 { 0 } else { (matrix.len() + stride - cols) / stride };
-    let (length, width) = match inner {
-        Inner::Along => (cols, rows),
-        Inner::Down => (rows, cols),
+    assert_eq!(matrix.len(), rows * cols, "the matrix is [rows, cols]");
+    let pack_tile = tile_packer(packing);
+    let mut pack = |strip: usize, tile: usize, row: usize, col: usize| {
+        let target =
+            words[strip * stride + tile * TILE_WORDS..].first_chunk_mut().expect("room for all tiles");
+        pack_tile(&matrix[row * cols + col..], cols, [rows - row, cols - col], target);
     };
-    let steps = strip_pairs(length) / TILE;
-    assert!(words.len() >= width.next_multiple_of(TILE) * steps * TILE, "room for all strips");
-    let tile = tile_packer(inner, side);
-    let strips = width.div_ceil(TILE);
-    let mut pack = |strip: usize, step: usize| {
-        let (first, target) = (strip * TILE, &mut words[(strip * steps + step) * TILE_WORDS..]);
-        let (row, col) = match inner {
-            Inner::Along => (first, step * NUMBERS),
-            Inner::Down => (step * NUMBERS, first),
-        };
-        let target = target.first_chunk_mut().expect("room for all tiles");
-        tile(&matrix[row * stride + col..], stride, [rows - row, cols - col], target);
-    };
-    // Rows of the matrix are read from left to right.
-    match inner {
-        Inner::Along => (0..strips).for_each(|strip| (0..steps).for_each(|step| pack(strip, step))),
-        Inner::Down => (0..steps).for_each(|step| (0..strips).for_each(|strip| pack(strip, step))),
+    // The matrix is read from left to right.
+    let starts = |length: usize, step: usize| (0..length).step_by(step).enumerate();
+    match packing {
+        Packing::Left | Packing::RightOfTranspose => {
+            for (strip, row) in starts(rows, TILE) {
+                starts(cols, TILE_NUMBERS).for_each(|(tile, col)| pack(strip, tile, row, col));
+            }
+        }
+        Packing::Right => {
+            for (tile, row) in starts(rows, TILE_NUMBERS) {
+                starts(cols, TILE).for_each(|(strip, col)| pack(strip, tile, row, col));
+            }
+        }
     }
 }
 
-/// Packs the tile that starts with the first number of a matrix, which has so many rows and columns from there on.
-pub(crate) type TilePacker = fn(&[f32], usize, [usize; 2], &mut [u32; TILE_WORDS]);
+/// Packs the tile that starts with the first number of a matrix, whose rows are some numbers apart and which has so many rows
+/// and columns from there on.
+pub(crate) type TilePacker = fn(&[f32], usize, [usize; 2], &mut TileWords);
 
-fn tile_packer(inner: Inner, side: Side) -> TilePacker {
+fn tile_packer(packing: Packing) -> TilePacker {
     #[cfg(target_arch = "x86_64")]
     if level() >= Level::Avx512Bf16 {
-        return crate::x86_64::bf16_tiles::packer(inner, side);
+        return crate::x86_64::bf16_tiles::packer(packing);
     }
-    let _ = level;
-    match (inner, side) {
-        (Inner::Along, Side::Left) => portable::<true, false>,
-        (Inner::Along, Side::Right) => portable::<true, true>,
-        (Inner::Down, Side::Right) => portable::<false, false>,
-        (Inner::Down, Side::Left) => portable::<false, true>,
+    match packing {
+        Packing::Left => pack_tile::<false, false>,
+        Packing::Right => pack_tile::<true, false>,
+        Packing::RightOfTranspose => pack_tile::<false, true>,
     }
 }
 
-fn portable<const ALONG: bool, const TRANSPOSE: bool>(
+fn pack_tile<const DOWN: bool, const TRANSPOSE: bool>(
     matrix: &[f32],
     stride: usize,
     [rows, cols]: [usize; 2],
-    target: &mut [u32; TILE_WORDS],
+    target: &mut TileWords,
 ) {
     vectorize(
         #[inline(always)]
         || {
-            let mut tile = [[0; TILE]; TILE];
-            let row = |r: usize, width: usize| -> [f32; NUMBERS] {
-                let mut numbers = [0.0; NUMBERS];
+            let row = |r: usize, width: usize| -> [f32; TILE_NUMBERS] {
+                let mut numbers = [0.0; TILE_NUMBERS];
                 if r < rows {
                     let width = width.min(cols);
                     numbers[..width].copy_from_slice(&matrix[r * stride..][..width]);
                 }
                 numbers
             };
+            let mut tile = [[0; TILE]; TILE];
             for (i, words) in tile.iter_mut().enumerate() {
-                if ALONG {
-                    let row = row(i, NUMBERS);
-                    *words = std::array::from_fn(|p| pair(row[2 * p], row[2 * p + 1]));
-                } else {
+                if DOWN {
                     let [low, high] = [row(2 * i, TILE), row(2 * i + 1, TILE)];
                     *words = std::array::from_fn(|c| pair(low[c], high[c]));
+                } else {
+                    let row = row(i, TILE_NUMBERS);
+                    *words = std::array::from_fn(|p| pair(row[2 * p], row[2 * p + 1]));
                 }
             }
-            for (i, words) in target.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
-                *words = if TRANSPOSE { std::array::from_fn(|j| tile[j][i]) } else { tile[i] };
-            }
+            put(&tile, TRANSPOSE, target);
         },
     );
+}
+
+#[inline(always)]
+fn put(tile: &[[u32; TILE]; TILE], transpose: bool, target: &mut TileWords) {
+    for (i, words) in target.as_chunks_mut::<TILE>().0.iter_mut().enumerate() {
+        *words = if transpose { std::array::from_fn(|j| tile[j][i]) } else { tile[i] };
+    }
+}
+
+/// Makes two tiles for products over rows out of two tiles of rows, one below the other: the first has the first 16 numbers
+/// of each row, the second the others, and pairs are neighbouring rows. They are tiles of a right operand, or, if `LEFT`, of
+/// the transpose as a left operand.
+pub(crate) fn turn<const LEFT: bool>(rows: [&TileWords; 2], targets: [&mut TileWords; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Avx512 {
+        return crate::x86_64::bf16_tiles::turn::<LEFT>(rows, targets);
+    }
+    for (half, target) in targets.into_iter().enumerate() {
+        let word = |r: usize, i: usize| rows[r / TILE][r % TILE * TILE + half * TILE / 2 + i / 2];
+        let number = |r: usize, i: usize| word(r, i) >> (16 * (i % 2)) & 0xffff;
+        let tile =
+            std::array::from_fn(|p| std::array::from_fn(|i| number(2 * p, i) | number(2 * p + 1, i) << 16));
+        put(&tile, LEFT, target);
+    }
+}
+
+/// The numbers of a tile of rows, as far as the target has rows, `stride` numbers apart, and columns.
+pub(crate) fn unpack_tile(tile: &TileWords, target: &mut [f32], stride: usize, [rows, cols]: [usize; 2]) {
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Avx512 {
+        return crate::x86_64::bf16_tiles::unpack(tile, target, stride, [rows, cols]);
+    }
+    for (words, target) in tile.as_chunks::<TILE>().0.iter().zip(target.chunks_mut(stride)).take(rows) {
+        for (word, numbers) in words.iter().zip(target[..cols.min(TILE_NUMBERS)].chunks_mut(2)) {
+            numbers.copy_from_slice(&unpair(*word)[..numbers.len()]);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::at_level;
-    use crate::reference::{numbers, transpose};
-
-    fn packed(level: Level, matrix: &[f32], shape: [usize; 2], how: (Inner, Side), words: usize) -> Vec<u32> {
-        let mut packed = vec![u32::MAX; words];
-        at_level(level, || pack_strips(matrix, shape, how, &mut packed));
-        packed
-    }
+    use crate::reference::numbers;
 
     #[test]
     fn every_number_finds_its_place_at_every_level() {
         for (rows, cols) in [(1, 1), (2, 63), (16, 32), (33, 16), (47, 95)] {
-            let (matrix, stride) = (numbers(rows * cols, 2), cols);
-            for (inner, side) in
-                [Inner::Along, Inner::Down].into_iter().flat_map(|i| [(i, Side::Left), (i, Side::Right)])
-            {
-                let (length, width) = if inner == Inner::Along { (cols, rows) } else { (rows, cols) };
-                let pairs = strip_pairs(length);
-                let words = width.next_multiple_of(TILE) * pairs;
-                let at = |i: usize, k: usize| match inner {
-                    _ if i >= width || k >= length => 0.0,
-                    Inner::Along => matrix[i * cols + k],
-                    Inner::Down => matrix[k * cols + i],
+            let matrix = numbers(rows * cols, 2);
+            for packing in [Packing::Left, Packing::Right, Packing::RightOfTranspose] {
+                let down = packing == Packing::Right;
+                let (inner, width) = if down { (rows, cols) } else { (cols, rows) };
+                let stride = strip_words(inner);
+                let at = |i: usize, k: usize| match down {
+                    _ if i >= width || k >= inner => 0.0,
+                    true => matrix[k * cols + i],
+                    false => matrix[i * cols + k],
                 };
-                let mut want = vec![0; words];
-                for (i, p) in (0..width.next_multiple_of(TILE)).flat_map(|i| (0..pairs).map(move |p| (i, p)))
+                let mut want = vec![0; width.div_ceil(TILE) * stride];
+                for (i, p) in
+                    (0..width.next_multiple_of(TILE)).flat_map(|i| (0..stride / TILE).map(move |p| (i, p)))
                 {
-                    let tile = (i / TILE * pairs / TILE + p / TILE) * TILE_WORDS;
-                    let place = match side {
-                        Side::Left => i % TILE * TILE + p % TILE,
-                        Side::Right => p % TILE * TILE + i % TILE,
+                    let tile = i / TILE * stride + p / TILE * TILE_WORDS;
+                    let place = match packing {
+                        Packing::Left => i % TILE * TILE + p % TILE,
+                        Packing::Right | Packing::RightOfTranspose => p % TILE * TILE + i % TILE,
                     };
                     want[tile + place] = pair(at(i, 2 * p), at(i, 2 * p + 1));
                 }
                 for level in Level::available() {
-                    let got = packed(level, &matrix, [cols, stride], (inner, side), words);
-                    assert!(got == want, "[{rows}, {cols}], {inner:?}, {side:?} at {}", level.name());
+                    let mut got = vec![u32::MAX; want.len()];
+                    at_level(level, || pack(packing, [rows, cols], &matrix, (&mut got, stride)));
+                    assert!(got == want, "[{rows}, {cols}], {packing:?} at {}", level.name());
                 }
             }
         }
     }
 
     #[test]
-    fn some_columns_of_a_matrix_are_packed_alone() {
-        let (rows, cols, first, width) = (35, 50, 7, 21);
-        let matrix = numbers(rows * cols, 3);
-        let part: Vec<f32> = matrix.chunks(cols).flat_map(|row| row[first..first + width].to_vec()).collect();
-        let words = width.next_multiple_of(TILE) * strip_pairs(rows);
-        let how = (Inner::Down, Side::Left);
+    fn turned_tiles_are_those_of_the_transpose_at_every_level() {
+        let matrix = numbers(2 * TILE * TILE_NUMBERS, 3);
+        let transpose = crate::reference::transpose(2 * TILE, TILE_NUMBERS, &matrix);
+        let square = [TILE_NUMBERS; 2];
+        let packed = |packing, matrix: &[f32]| {
+            let mut words = vec![0; 2 * TILE_WORDS];
+            pack(packing, square, matrix, (&mut words, TILE_WORDS));
+            words
+        };
+        let rows = packed(Packing::Left, &matrix);
+        let [upper, lower] = [0, TILE_WORDS].map(|at| rows[at..].first_chunk().expect("two tiles"));
         for level in Level::available() {
-            let got = packed(
-                level,
-                &matrix[first..matrix.len() - (cols - first - width)],
-                [width, cols],
-                how,
-                words,
-            );
-            assert!(got == packed(level, &part, [width, width], how, words));
-            let transposed = transpose(rows, width, &part);
-            assert!(got == packed(level, &transposed, [rows, rows], (Inner::Along, Side::Left), words));
+            let [mut left, mut right] = [[[0; TILE_WORDS]; 2]; 2];
+            at_level(level, || {
+                turn::<true>([upper, lower], left.each_mut());
+                turn::<false>([upper, lower], right.each_mut());
+            });
+            assert!(left.as_flattened() == packed(Packing::Left, &transpose), "left at {}", level.name());
+            assert!(right.as_flattened() == packed(Packing::Right, &matrix), "right at {}", level.name());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! AVX-512 BF16: `vdpbf16ps` adds two products of bfloat16 numbers to each of sixteen f32 sums.
 
 use crate::Overwrite;
-use crate::bf16::{BLOCK, PANEL, Tile};
+use crate::bf16::{BLOCK, PANEL, Tile, left_word};
 use crate::peak::CHAINS;
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -13,9 +13,9 @@ const LANES: usize = 16;
 pub(crate) fn run(tile: Tile) {
     assert!((1..=BLOCK).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
     let Tile { rows, cols, pairs, left, panel, .. } = &tile;
-    assert!(panel.len() >= (cols.div_ceil(LANES) - 1) * tile.strip + pairs * LANES);
+    assert!(panel.words.len() >= (cols.div_ceil(LANES) - 1) * panel.stride + pairs * LANES);
     assert!(tile.dst.len() >= (rows - 1) * tile.dst_stride + cols);
-    assert!(*pairs > 0 && left.words.len() > (rows - 1) * left.row_stride + (pairs - 1) * left.pair_stride);
+    assert!(*pairs > 0 && left.len() > left_word(rows - 1, pairs - 1));
     // SAFETY: the level says that the CPU has AVX-512 F and BF16; the assertions above are what `tile` asks for.
     unsafe {
         match cols.div_ceil(LANES) {
@@ -45,16 +45,15 @@ unsafe fn rows_of<const WIDTH: usize>(tile: Tile) {
 }
 
 /// # Safety
-/// The CPU has AVX-512 F and BF16. `panel` has `pairs * 16` words in each of WIDTH strips; `left` has a word for each of ROWS rows and `pairs`
-/// pairs at its strides; `dst` has `cols` numbers, at most 16 WIDTH, in each of ROWS rows at its stride.
+/// The CPU has AVX-512 F and BF16. `panel` has `pairs * 16` words in each of WIDTH strips; `left` has a word for each of ROWS rows and `pairs` pairs; `dst` has `cols` numbers, at most 16 WIDTH, in each of ROWS rows at its stride.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
-    let Tile { cols, pairs, left, panel, strip, dst, dst_stride, overwrite, .. } = tile;
+    let Tile { cols, pairs, left, panel, dst, dst_stride, overwrite, .. } = tile;
     let mask = |i: usize| -> __mmask16 {
         let columns = cols.saturating_sub(i * LANES).min(LANES);
         ((1u32 << columns) - 1) as u16
     };
-    let (left_at, panel_at, dst_at) = (left.words.as_ptr(), panel.as_ptr(), dst.as_mut_ptr());
+    let (left_at, panel_at, dst_at) = (left.as_ptr(), panel.words.as_ptr(), dst.as_mut_ptr());
     let mut sums = [[_mm512_setzero_ps(); WIDTH]; ROWS];
     if overwrite == Overwrite::No {
         for (r, sums) in sums.iter_mut().enumerate() {
@@ -70,11 +69,11 @@ unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
         let mut b = [_mm512_setzero_si512(); WIDTH];
         for (i, b) in b.iter_mut().enumerate() {
             // SAFETY: word p * 16 + 15 of a strip is the last of pair p, and p < pairs.
-            *b = unsafe { _mm512_loadu_si512(panel_at.add(i * strip + p * LANES).cast()) };
+            *b = unsafe { _mm512_loadu_si512(panel_at.add(i * panel.stride + p * LANES).cast()) };
         }
         for (r, sums) in sums.iter_mut().enumerate() {
             // SAFETY: r < ROWS and p < pairs: the word is one of `left`'s.
-            let a = unsafe { *left_at.add(r * left.row_stride + p * left.pair_stride) };
+            let a = unsafe { *left_at.add(left_word(r, p)) };
             let a = _mm512_set1_epi32(a.cast_signed());
             for (sum, b) in sums.iter_mut().zip(b) {
                 // SAFETY: both are 512 bits of plain data.

@@ -1,41 +1,40 @@
 //! Tiles of bfloat16 pairs packed in AVX-512 registers: a row of a tile is one register.
 
-use crate::bf16::{Inner, Side, TILE, TILE_WORDS, TilePacker};
+use crate::bf16::{Packing, TILE, TILE_NUMBERS, TilePacker, TileWords};
 use std::arch::x86_64::*;
 
 /// What packs a tile. Call it at level AVX-512 BF16 and above only.
-pub(crate) fn packer(inner: Inner, side: Side) -> TilePacker {
-    match (inner, side) {
-        (Inner::Along, Side::Left) => pack::<true, false>,
-        (Inner::Along, Side::Right) => pack::<true, true>,
-        (Inner::Down, Side::Right) => pack::<false, false>,
-        (Inner::Down, Side::Left) => pack::<false, true>,
+pub(crate) fn packer(packing: Packing) -> TilePacker {
+    match packing {
+        Packing::Left => pack::<false, false>,
+        Packing::Right => pack::<true, false>,
+        Packing::RightOfTranspose => pack::<false, true>,
     }
 }
 
-fn pack<const ALONG: bool, const TRANSPOSE: bool>(
+fn pack<const DOWN: bool, const TRANSPOSE: bool>(
     matrix: &[f32],
     stride: usize,
     [rows, cols]: [usize; 2],
-    target: &mut [u32; TILE_WORDS],
+    target: &mut TileWords,
 ) {
-    let (most_rows, most_cols) = if ALONG { (TILE, 2 * TILE) } else { (2 * TILE, TILE) };
+    let (most_rows, most_cols) = if DOWN { (TILE_NUMBERS, TILE) } else { (TILE, TILE_NUMBERS) };
     let (rows, cols) = (rows.min(most_rows), cols.min(most_cols));
     assert!(rows == 0 || matrix.len() >= (rows - 1) * stride + cols);
     // SAFETY: the level says that the CPU has AVX-512 F, BW and BF16; by the assertion `cols` numbers lie in each of `rows`
     // rows.
-    unsafe { pack_tile::<ALONG, TRANSPOSE>(matrix.as_ptr(), stride, [rows, cols], target) }
+    unsafe { pack_tile::<DOWN, TRANSPOSE>(matrix.as_ptr(), stride, [rows, cols], target) }
 }
 
 /// # Safety
 /// The CPU has AVX-512 F, BW and BF16. At `matrix` and every `stride` from there, `rows` times, `cols` numbers can be read:
-/// at most 16 times 32 of them, or 32 times 16 if not ALONG.
+/// at most 16 times 32 of them, or 32 times 16 if DOWN.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
-unsafe fn pack_tile<const ALONG: bool, const TRANSPOSE: bool>(
+unsafe fn pack_tile<const DOWN: bool, const TRANSPOSE: bool>(
     matrix: *const f32,
     stride: usize,
     [rows, cols]: [usize; 2],
-    target: &mut [u32; TILE_WORDS],
+    target: &mut TileWords,
 ) {
     // The numbers `16 i ..` of row r, zeros where it has none.
     let load = |r: usize, i: usize| {
@@ -49,15 +48,72 @@ unsafe fn pack_tile<const ALONG: bool, const TRANSPOSE: bool>(
     // SAFETY: 64 bytes of plain data.
     let halves = unsafe { _mm512_loadu_si512(halves.as_ptr().cast()) };
     let tile: [__m512i; TILE] = std::array::from_fn(|i| {
-        let [low, high] = if ALONG { [load(i, 0), load(i, 1)] } else { [load(2 * i, 0), load(2 * i + 1, 0)] };
+        let [low, high] = if DOWN { [load(2 * i, 0), load(2 * i + 1, 0)] } else { [load(i, 0), load(i, 1)] };
         // SAFETY: both are 512 bits of plain data.
         let rounded = unsafe { std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low)) };
-        if ALONG { rounded } else { _mm512_permutexvar_epi16(halves, rounded) }
+        if DOWN { _mm512_permutexvar_epi16(halves, rounded) } else { rounded }
     });
-    let tile = if TRANSPOSE { transpose(tile) } else { tile };
+    store(if TRANSPOSE { transpose(tile) } else { tile }, target);
+}
+
+#[target_feature(enable = "avx512f")]
+fn store(tile: [__m512i; TILE], target: &mut TileWords) {
     for (words, row) in target.as_chunks_mut::<TILE>().0.iter_mut().zip(tile) {
         // SAFETY: sixteen words are written to where sixteen words are.
         unsafe { _mm512_storeu_si512(words.as_mut_ptr().cast(), row) };
+    }
+}
+
+/// As `bf16/strips.rs` has it. Call it at level AVX-512 and above only.
+pub(crate) fn turn<const LEFT: bool>(rows: [&TileWords; 2], targets: [&mut TileWords; 2]) {
+    // SAFETY: the level says that the CPU has AVX-512 F and BW.
+    unsafe { turn_tiles::<LEFT>(rows, targets) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw")]
+fn turn_tiles<const LEFT: bool>(rows: [&TileWords; 2], targets: [&mut TileWords; 2]) {
+    let row = |r: usize| {
+        let words: &[u32; TILE] = &rows[r / TILE].as_chunks().0[r % TILE];
+        // SAFETY: sixteen words are read where sixteen words are.
+        unsafe { _mm512_loadu_si512(words.as_ptr().cast()) }
+    };
+    for (half, target) in targets.into_iter().enumerate() {
+        // Alternately a number of the first register and the same of the second.
+        let alternate: [u16; TILE_NUMBERS] =
+            std::array::from_fn(|i| (half * TILE + i / 2 + i % 2 * TILE_NUMBERS) as u16);
+        // SAFETY: 64 bytes of plain data.
+        let alternate = unsafe { _mm512_loadu_si512(alternate.as_ptr().cast()) };
+        let tile: [__m512i; TILE] =
+            std::array::from_fn(|p| _mm512_permutex2var_epi16(row(2 * p), alternate, row(2 * p + 1)));
+        store(if LEFT { transpose(tile) } else { tile }, target);
+    }
+}
+
+/// As `bf16/strips.rs` has it. Call it at level AVX-512 and above only.
+pub(crate) fn unpack(tile: &TileWords, target: &mut [f32], stride: usize, [rows, cols]: [usize; 2]) {
+    let (rows, cols) = (rows.min(TILE), cols.min(TILE_NUMBERS));
+    assert!(rows == 0 || target.len() >= (rows - 1) * stride + cols);
+    // SAFETY: the level says that the CPU has AVX-512 F; by the assertion `cols` numbers lie in each of `rows` rows.
+    unsafe { unpack_tile(tile, target.as_mut_ptr(), stride, [rows, cols]) }
+}
+
+/// # Safety
+/// The CPU has AVX-512 F. At `target` and every `stride` from there, `rows` times, `cols` numbers can be written: at most 16
+/// times 32.
+#[target_feature(enable = "avx512f")]
+unsafe fn unpack_tile(tile: &TileWords, target: *mut f32, stride: usize, [rows, cols]: [usize; 2]) {
+    for (r, words) in tile.as_chunks::<TILE>().0.iter().take(rows).enumerate() {
+        for half in 0..2 {
+            let columns = cols.saturating_sub(half * TILE).min(TILE);
+            let mask = ((1u32 << columns) - 1) as u16;
+            // SAFETY: eight of sixteen words are read; the mask leaves out what may not be written.
+            unsafe {
+                let numbers = _mm256_loadu_si256(words.as_ptr().add(half * TILE / 2).cast());
+                let numbers = _mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(numbers));
+                let at = target.wrapping_add(r * stride + half * TILE);
+                _mm512_mask_storeu_ps(at, mask, _mm512_castsi512_ps(numbers));
+            }
+        }
     }
 }
 

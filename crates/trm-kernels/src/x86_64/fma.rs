@@ -2,7 +2,7 @@
 //! one code for both widths.
 
 use crate::Overwrite;
-use crate::bf16::{BLOCK, TILE, Tile};
+use crate::bf16::{BLOCK, TILE, Tile, left_word};
 use crate::level::with_simd;
 use crate::peak::CHAINS;
 use pulp::{Simd, WithSimd};
@@ -63,14 +63,13 @@ fn sums<S: Simd, const ROWS: usize>(simd: S, tile: &mut Tile, first: usize) {
     let low = |words| simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(words, sixteen));
     let strips: [&[[u32; TILE]]; WIDTH] = std::array::from_fn(|i| {
         let column = first + i * S::F32_LANES;
-        &panel[column / TILE * tile.strip..].as_chunks().0[..pairs]
+        &panel.from(column / TILE, 0).words.as_chunks().0[..pairs]
     });
     let word_of = |i: usize| (first + i * S::F32_LANES) % TILE;
     for p in 0..pairs {
         let words: [S::u32s; WIDTH] =
             std::array::from_fn(|i| S::as_simd_u32s(&strips[i][p][word_of(i)..]).0[0]);
-        let left = &left.words[p * left.pair_stride..];
-        let a_of = |r: usize| simd.splat_u32s(left[r * tile.left.row_stride]);
+        let a_of = |r: usize| simd.splat_u32s(left[left_word(r, p)]);
         let (b_high, b_low) = (words.map(high), words.map(low));
         for (r, sums) in sums.iter_mut().enumerate() {
             let a = high(a_of(r));

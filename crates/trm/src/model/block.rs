@@ -11,8 +11,9 @@ use super::packed::PackedBlock;
 use super::params::BlockParams;
 use crate::config::{TrmConfig, Update};
 use crate::ops::{
-    Dropout, add_to_members, gate_backward, gate_forward, gelu_backward, gelu_forward, layer_norm_backward,
-    layer_norm_forward, linear_backward_bias, linear_backward_input, linear_forward, product, sum_units,
+    Dropout, Format, Rows, Slot, add_to_members, gate_backward, gate_forward, gelu_backward, gelu_forward,
+    layer_norm_backward, layer_norm_forward, linear_backward_bias, linear_backward_input, product,
+    rows_backward_input, rows_forward, sum_units,
 };
 use crate::sudoku::Units;
 use std::ops::Range;
@@ -32,17 +33,20 @@ pub struct BlockTape {
     /// `1 / std` of each row.
     inv_std: Vec<f32>,
     /// LayerNorm(h), width d: the input of W1.
-    pub normed: Vec<f32>,
+    pub normed: Rows,
     /// `mean_k(n)`, `[applications, kinds, rows / 9, d]`: the input of M_k.
     pub means: Vec<f32>,
     /// `M_k mean_k(n)`, `[applications, kinds, rows / 9, wide]`; the backward pass makes it the gradient of that.
     pub messages: Vec<f32>,
     /// Slope of GELU with its dropout, wide; the backward pass makes it the gradient of W1's output.
-    pub slope: Vec<f32>,
+    pub slope: Rows,
     /// Output of GELU and dropout, wide: the input of W2.
-    pub activation: Vec<f32>,
-    /// f(h), width d; the backward pass makes it the gradient of W2's output.
-    pub branch: Vec<f32>,
+    pub activation: Rows,
+    /// f(h), width d, where the gradient of a gate needs it.
+    branch: Vec<f32>,
+    /// Gradient of W2's output, width d, made by the backward pass.
+    pub d_branch: Rows,
+    format: Format,
 }
 
 /// Gradients that are sums over rows and small enough for every shard to keep its own.
@@ -84,56 +88,73 @@ pub struct Application<'a> {
 }
 
 impl Application<'_> {
-    fn drop(&self, values: &mut [f32], width: usize, second: bool) {
-        self.dropout.apply(
-            values,
-            self.tokens * width,
-            self.first_sample,
-            2 * self.site + usize::from(second),
-        );
+    /// Dropout of the result, `[rows, d]`.
+    fn drop_result(&self, values: &mut [f32], d: usize) {
+        self.dropout.apply([values], [self.tokens, d], 0..d, self.first_sample, 2 * self.site + 1);
+    }
+
+    /// Dropout of some columns of GELU's output and slope.
+    fn drop_inner(&self, arrays: [&mut [f32]; 2], wide: usize, columns: Range<usize>) {
+        self.dropout.apply(arrays, [self.tokens, wide], columns, self.first_sample, 2 * self.site);
     }
 
     /// Dropout of what the mixer adds; its sites are numbered behind those of the MLPs.
     pub fn drop_mixed(&self, values: &mut [f32], d: usize) {
         const BEHIND: usize = 1 << 31;
-        self.dropout.apply(values, self.tokens * d, self.first_sample, BEHIND | self.site);
+        self.dropout.apply([values], [self.tokens, d], 0..d, self.first_sample, BEHIND | self.site);
     }
 }
 
 impl BlockTape {
-    /// Room for `rows` rows in all.
-    pub fn new(config: &TrmConfig, rows: usize) -> Self {
+    /// Room for some applications to `rows` rows; nothing is kept for a backward pass unless `training`.
+    pub fn new(config: &TrmConfig, format: Format, applications: usize, rows: usize, training: bool) -> Self {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
-        let zeros = |width: usize| vec![0.0; rows * width];
-        let units = |width: usize| vec![0.0; config.units().len() * (rows / 9) * width];
+        let whole = applications * rows;
+        let zeros = |width: usize| vec![0.0; whole * width];
+        let units = |width: usize| vec![0.0; config.units().len() * (whole / 9) * width];
+        let kept = if training { applications } else { 0 };
         Self {
-            mixer: Mixer::new(config).map(|mixer| MixerTape::new(&mixer, d, rows)),
+            mixer: Mixer::new(config).map(|mixer| MixerTape::new(&mixer, d, whole)),
             normalised: zeros(d),
             inv_std: zeros(1),
-            normed: zeros(d),
+            normed: Rows::new(format, applications, rows, d),
             means: units(d),
             messages: units(wide),
-            slope: zeros(wide),
-            activation: zeros(wide),
-            branch: zeros(d),
+            slope: Rows::new(format, kept, rows, wide),
+            activation: Rows::new(format, applications, rows, wide),
+            branch: zeros(if training { gate_width(config) * d } else { 0 }),
+            d_branch: Rows::new(format, kept, rows, d),
+            format,
         }
     }
 
     /// f32 values that one row takes.
-    pub fn values_per_row(config: &TrmConfig) -> usize {
+    pub fn values_per_row(config: &TrmConfig, format: Format, training: bool) -> usize {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d));
-        mixer + 3 * d + 2 * wide + 1 + config.units().len() * (d + wide) / 9
+        let rows = |width: usize| Rows::values_per_row(format, width);
+        let kept = if training { rows(wide) + rows(d) + gate_width(config) * d } else { 0 };
+        mixer + d + 1 + rows(d) + rows(wide) + kept + config.units().len() * (d + wide) / 9
     }
 }
 
-/// Values for each row that a pass works in.
-pub fn scratch_per_row(config: &TrmConfig, training: bool) -> usize {
-    let d = config.hidden_dim;
+/// 1 where a gate acts inside the blocks, else 0.
+fn gate_width(config: &TrmConfig) -> usize {
+    usize::from(config.update == Update::Original)
+}
+
+/// Columns of the inner layer that are worked on at once. Units are summed over whole vectors.
+fn chunk(format: Format, rows: usize, wide: usize, has_units: bool) -> usize {
+    if has_units { wide } else { Rows::chunk(format, rows, wide) }
+}
+
+/// Values that a pass through a block of `rows` rows works in.
+pub fn scratch(config: &TrmConfig, format: Format, rows: usize) -> usize {
+    let (d, units) = (config.hidden_dim, config.units().len());
     let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));
-    // First the gradient of the activation; then that of n and, of d / 9 for each kind, those of the means.
-    let backward = if training { config.mlp_width().max(2 * d) } else { 0 };
-    mixer.max(backward)
+    // The result or its gradient; some columns of the inner layer, of two kinds; or the gradients of n and of the means.
+    let inner = 2 * chunk(format, rows, config.mlp_width(), units > 0);
+    rows * mixer.max(d + inner.max(d + units * d / 9))
 }
 
 impl BlockRowSums {
@@ -141,7 +162,7 @@ impl BlockRowSums {
     pub fn new(config: &TrmConfig) -> Self {
         let d = config.hidden_dim;
         let zeros = || vec![0.0; d];
-        let gate = if config.update == Update::Original { config.gates.width(d) } else { 0 };
+        let gate = gate_width(config) * config.gates.width(d);
         Self {
             gate: vec![0.0; gate],
             mixer: Mixer::new(config).map(|mixer| MixerRowSums::new(&mixer, d)),
@@ -155,8 +176,8 @@ impl BlockRowSums {
 
 /// Where the values of one application stand in the parts of a tape.
 struct Places {
+    slot: Slot,
     narrow: Range<usize>,
-    wide: Range<usize>,
     each: Range<usize>,
     means: Range<usize>,
     messages: Range<usize>,
@@ -167,8 +188,8 @@ impl Places {
         let place = |values: usize| application.slot * values..(application.slot + 1) * values;
         let unit_rows = application.units.len() * (rows / 9);
         Self {
+            slot: Slot { slot: application.slot, rows },
             narrow: place(rows * d),
-            wide: place(rows * wide),
             each: place(rows),
             means: place(unit_rows * d),
             messages: place(unit_rows * wide),
@@ -176,10 +197,15 @@ impl Places {
     }
 }
 
+/// The columns of the inner layer, some at a time.
+fn chunks(wide: usize, chunk: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..wide).step_by(chunk).map(move |first| first..(first + chunk).min(wide))
+}
+
 /// `h <- h + gate * f(h)`, in place, after the cells are mixed.
 ///
 /// # Shapes
-/// `h` is `[rows, d]`, `scratch` holds [`scratch_per_row`] values for each row.
+/// `h` is `[rows, d]`, `scratch` holds [`scratch`] values.
 pub fn block_forward(
     params: &BlockParams,
     packed: &PackedBlock,
@@ -192,27 +218,40 @@ pub fn block_forward(
         mixer_forward(params, packed, tape, h, scratch, application);
     }
     let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
-    let rows = h.len() / d;
+    let (rows, units) = (h.len() / d, application.units);
     let at = Places::new(&application, rows, [d, wide]);
-    let (normed, branch) = (&mut tape.normed[at.narrow.clone()], &mut tape.branch[at.narrow.clone()]);
-    let (slope, activation) = (&mut tape.slope[at.wide.clone()], &mut tape.activation[at.wide]);
+    let chunk = chunk(tape.format, rows, wide, !units.is_empty());
+    let (branch, scratch) = scratch.split_at_mut(rows * d);
+    let (first, second) = scratch.split_at_mut(rows * chunk);
 
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
-    layer_norm_forward(h, gain, bias, &mut tape.normalised[at.narrow], &mut tape.inv_std[at.each], normed);
-    linear_forward(normed, &packed.expand, &params.expand.bias.data, slope);
+    let (normalised, inv_std) = (&mut tape.normalised[at.narrow.clone()], &mut tape.inv_std[at.each]);
     let (means, messages) = (&mut tape.means[at.means], &mut tape.messages[at.messages]);
-    sum_units(application.units, normed, d, NINTH, means);
+    tape.normed.write(at.slot, 0..d, branch, |normed| {
+        layer_norm_forward(h, gain, bias, normalised, inv_std, normed);
+        sum_units(units, normed, d, NINTH, means);
+    });
     for (k, mix) in packed.mix.iter().enumerate() {
         let [mean, message] = [of_kind(means, rows * d, k), of_kind(messages, rows * wide, k)];
         product(rows / 9, mean, mix, message, Overwrite::Yes);
     }
-    add_to_members(application.units, messages, wide, 1.0, slope);
-    gelu_forward(slope, activation);
-    application.drop(activation, wide, false);
-    application.drop(slope, wide, false);
-    linear_forward(activation, &packed.contract, &params.contract.bias.data, branch);
-    application.drop(branch, d, true);
+    for columns in chunks(wide, chunk) {
+        tape.activation.write(at.slot, columns.clone(), first, |activation| {
+            tape.slope.write(at.slot, columns.clone(), second, |slope| {
+                let expand = (&packed.expand, &params.expand.bias.data[..]);
+                rows_forward(&tape.normed, at.slot, expand, columns.clone(), slope);
+                add_to_members(units, messages, wide, 1.0, slope);
+                gelu_forward(slope, activation);
+                application.drop_inner([activation, slope], wide, columns);
+            });
+        });
+    }
+    rows_forward(&tape.activation, at.slot, (&packed.contract, &params.contract.bias.data), 0..d, branch);
+    application.drop_result(branch, d);
     gate_forward(h, application.gate, branch);
+    if !tape.branch.is_empty() {
+        tape.branch[at.narrow].copy_from_slice(branch);
+    }
 }
 
 /// The part of kind k in values `[kinds, rows / 9, width]`, where all rows of that width hold `values`.
@@ -224,7 +263,7 @@ fn of_kind(units: &mut [f32], values: usize, k: usize) -> &mut [f32] {
 /// what the weights' gradients are made of, and adds to `sums`.
 ///
 /// # Shapes
-/// `d_h` is `[rows, d]`; `scratch` holds [`scratch_per_row`] values for each row.
+/// `d_h` is `[rows, d]`; `scratch` holds [`scratch`] values.
 pub fn block_backward(
     params: &BlockParams,
     packed: &PackedBlock,
@@ -235,30 +274,39 @@ pub fn block_backward(
     application: Application,
 ) {
     let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
-    let rows = d_h.len() / d;
+    let (rows, units) = (d_h.len() / d, application.units);
     let at = Places::new(&application, rows, [d, wide]);
-    let branch = &mut tape.branch[at.narrow.clone()];
-    let slope = &mut tape.slope[at.wide];
-
-    gate_backward(d_h, branch, &mut sums.gate);
-    branch.fill(0.0);
-    gate_forward(branch, application.gate, d_h);
-    application.drop(branch, d, true);
-    linear_backward_bias(branch, &mut sums.contract_bias);
-    let d_activation = &mut scratch[..rows * wide];
-    linear_backward_input(rows, branch, (&params.contract.weight.data, &packed.contract), d_activation);
-    gelu_backward(d_activation, slope);
-    linear_backward_bias(slope, &mut sums.expand_bias);
-    let (d_normed, d_means) = scratch.split_at_mut(rows * d);
-    linear_backward_input(rows, slope, (&params.expand.weight.data, &packed.expand), d_normed);
+    let chunk = chunk(tape.format, rows, wide, !units.is_empty());
+    if !tape.branch.is_empty() {
+        gate_backward(d_h, &tape.branch[at.narrow.clone()], &mut sums.gate);
+    }
+    tape.d_branch.write(at.slot, 0..d, scratch, |d_branch| {
+        d_branch.fill(0.0);
+        gate_forward(d_branch, application.gate, d_h);
+        application.drop_result(d_branch, d);
+        linear_backward_bias(d_branch, &mut sums.contract_bias);
+    });
     let d_messages = &mut tape.messages[at.messages];
+    let (d_activation, slope_scratch) = scratch.split_at_mut(rows * chunk);
+    for columns in chunks(wide, chunk) {
+        let d_activation = &mut d_activation[..rows * columns.len()];
+        let contract = (&params.contract.weight.data[..], &packed.contract);
+        rows_backward_input(&tape.d_branch, at.slot, contract, columns.clone(), d_activation);
+        tape.slope.update(at.slot, columns.clone(), slope_scratch, |slope| {
+            gelu_backward(d_activation, slope);
+            linear_backward_bias(slope, &mut sums.expand_bias[columns]);
+            sum_units(units, slope, wide, 1.0, d_messages);
+        });
+    }
+    let (d_normed, d_means) = scratch.split_at_mut(rows * d);
+    let expand = (&params.expand.weight.data[..], &packed.expand);
+    rows_backward_input(&tape.slope, at.slot, expand, 0..d, d_normed);
     let d_means = &mut d_means[..at.means.len()];
-    sum_units(application.units, slope, wide, 1.0, d_messages);
     for (k, (mix, packed)) in params.mix.iter().zip(&packed.mix).enumerate() {
         let [d_message, d_mean] = [of_kind(d_messages, rows * wide, k), of_kind(d_means, rows * d, k)];
         linear_backward_input(rows / 9, d_message, (&mix.data, packed), d_mean);
     }
-    add_to_members(application.units, d_means, d, NINTH, d_normed);
+    add_to_members(units, d_means, d, NINTH, d_normed);
     layer_norm_backward(
         d_normed,
         &tape.normalised[at.narrow],

@@ -4,7 +4,7 @@ use super::CELLS;
 use super::block::BlockTape;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};
-use crate::ops::Dropout;
+use crate::ops::{Dropout, Format};
 use crate::parallel::Threads;
 
 /// Rows of states that are in memory for each thread.
@@ -64,7 +64,7 @@ pub fn input_statistics(model: &Model, cells: &[u8], threads: &Threads) -> Vec<I
 
 fn of_puzzles(model: &Model, cells: &[u8]) -> Vec<InputStatistics> {
     let (config, params) = (model.config(), model.params());
-    let mut shard = Shard::new(config, cells.len() / CELLS, Recording::Cycle);
+    let mut shard = Shard::new(config, Format::F32, cells.len() / CELLS, Recording::Cycle);
     shard.load(config, cells, 0);
     let shapes: Vec<usize> = params.matrices().iter().map(|matrix| matrix.shape[1]).collect();
     let mut all = vec![InputStatistics::default(); shapes.len()];
@@ -92,7 +92,7 @@ fn block_inputs<'a>(
     model: &Model,
 ) -> Vec<Vec<&'a [f32]>> {
     let config = model.config();
-    let (d, wide) = (config.hidden_dim, config.mlp_width());
+    let d = config.hidden_dim;
     let whole = rows * applications;
     let mut inputs = Vec::new();
     if let Some(mixer) = &tape.mixer {
@@ -100,7 +100,7 @@ fn block_inputs<'a>(
         inputs.push(vec![&mixer.input[..whole * d]]);
         inputs.push(vec![&mixer.left[..whole * left]]);
     }
-    inputs.push(vec![&tape.normed[..whole * d]]);
+    inputs.push(vec![tape.normed.plain(applications, rows)]);
     let kinds = config.units().len();
     for kind in 0..kinds {
         let place = |slot: usize| (slot * kinds + kind) * (rows / 9) * d;
@@ -108,6 +108,6 @@ fn block_inputs<'a>(
             (0..applications).map(|slot| &tape.means[place(slot)..place(slot) + rows / 9 * d]).collect(),
         );
     }
-    inputs.push(vec![&tape.activation[..whole * wide]]);
+    inputs.push(vec![tape.activation.plain(applications, rows)]);
     inputs
 }

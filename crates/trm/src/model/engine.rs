@@ -19,6 +19,7 @@ use super::weight_gradients::{input_gradients, position_gradients, row_sum_gradi
 use crate::config::{State, TrmConfig};
 use crate::ops::{Dropout, add_scaled, transpose};
 use crate::parallel::Threads;
+use std::ops::Range;
 
 /// Passes over batches, with buffers that are reused from step to step.
 #[derive(Debug)]
@@ -113,8 +114,7 @@ impl Engine {
         for_each_lane(work, threads, |(lane, (i, (cells, predictions))), threads| {
             let waves = cells.chunks(sizes.wave * CELLS).zip(predictions.chunks_mut(sizes.wave));
             for (k, (cells, predictions)) in waves.enumerate() {
-                let shards =
-                    load(&mut lane.shards, model.config(), recording, cells, i * part + k * sizes.wave);
+                let shards = load(&mut lane.shards, model, recording, cells, i * part + k * sizes.wave);
                 let puzzles = shards[0].puzzles;
                 threads.for_each(
                     shards.iter_mut().zip(predictions.chunks_mut(puzzles)).collect(),
@@ -157,7 +157,7 @@ impl Engine {
         let work = self.lanes.iter_mut().zip(targets).zip(parts).collect();
         for_each_lane(work, threads, |((lane, grads), (i, ((cells, targets), states))), threads| {
             if i > 0 {
-                grads.clear();
+                grads.clear(threads);
             }
             lane.forward_backward(&pass, [cells, targets], states, i * part, grads, threads);
         });
@@ -219,7 +219,7 @@ impl Lane {
     ) {
         let Pass { model, recording, dropout, scale } = *pass;
         let config = model.config();
-        let shards = load(&mut self.shards, config, recording, cells, first_sample);
+        let shards = load(&mut self.shards, model, recording, cells, first_sample);
         let mut tallies = vec![Tally::default(); shards.len()];
         let mut work = Vec::with_capacity(shards.len());
         for (s, tally) in shards.iter_mut().zip(&mut tallies) {
@@ -237,17 +237,25 @@ impl Lane {
             model.begin_backward(s);
         });
         tallies.iter().for_each(|tally| self.tally.add(tally));
-        for h in (0..config.h_cycles).rev() {
+        for cycles in cycles_at_once(model, recording) {
             threads.for_each(shards.iter_mut().collect(), |s: &mut Shard| {
-                model.cycle_backward(s, h, dropout, scale);
+                cycles.clone().rev().for_each(|h| model.cycle_backward(s, h, dropout, scale));
             });
-            weight_gradients(grads, shards, model, h, threads);
+            weight_gradients(grads, shards, model, cycles, threads);
         }
         row_sum_gradients(grads, shards);
         position_gradients(grads, config, shards);
         let channels = config.state.channels();
         input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, channels, shards, threads);
     }
+}
+
+/// The outer cycles, the last first, cut into those that the weights' gradients are summed over in one go: all of them if
+/// everything is recorded and only the last answer is read out. The sums have one order however they are cut.
+fn cycles_at_once(model: &Model, recording: Recording) -> Vec<Range<usize>> {
+    let cycles = model.config().h_cycles;
+    let is_one = recording == Recording::Everything && !(0..cycles - 1).any(|h| model.is_read_out(h));
+    if is_one { vec![0..cycles] } else { (0..cycles).rev().map(|h| h..h + 1).collect() }
 }
 
 /// Puzzles of a shard when there are `puzzles` in all: many rows share each weight that is read, few leave work for every
@@ -263,11 +271,12 @@ fn shard_puzzles(config: &TrmConfig, puzzles: usize) -> usize {
 /// Puts up to [`Engine::puzzles_at_once`] puzzles into shards.
 fn load<'a>(
     shards: &'a mut Vec<Shard>,
-    config: &TrmConfig,
+    model: &Model,
     recording: Recording,
     cells: &[u8],
     first_sample: usize,
 ) -> &'a mut [Shard] {
+    let config = model.config();
     let shard_puzzles = shard_puzzles(config, cells.len() / CELLS);
     let parts = cells.chunks(shard_puzzles * CELLS);
     let count = parts.len();
@@ -275,7 +284,7 @@ fn load<'a>(
         let puzzles = part.len() / CELLS;
         if shards.get(i).is_none_or(|s| s.capacity() < puzzles) {
             shards.truncate(i);
-            shards.push(Shard::new(config, puzzles, recording));
+            shards.push(Shard::new(config, model.rows_format(), puzzles, recording));
         }
         shards[i].load(config, part, first_sample + i * shard_puzzles);
     }

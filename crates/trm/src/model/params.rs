@@ -3,6 +3,7 @@
 use super::DIGITS;
 use super::mixer::Mixer;
 use crate::config::TrmConfig;
+use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -314,8 +315,10 @@ impl Params {
     }
 
     /// Sets every value to zero.
-    pub fn clear(&mut self) {
-        self.tensors_mut().into_iter().for_each(|t| t.data.fill(0.0));
+    pub fn clear(&mut self, threads: &Threads) {
+        const PIECE: usize = 1 << 16;
+        let pieces = self.tensors_mut().into_iter().flat_map(|t| t.data.chunks_mut(PIECE)).collect();
+        threads.for_each(pieces, |piece: &mut [f32]| piece.fill(0.0));
     }
 }
 

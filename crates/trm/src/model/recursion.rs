@@ -34,6 +34,7 @@ pub struct Model {
     params: Params,
     packed: Packed,
     format: Format,
+    rows_format: Format,
     mixer: Option<Mixer>,
 }
 
@@ -43,7 +44,7 @@ impl Model {
         let format = config.precision.format();
         let packed = Packed::new(&params, format, threads);
         let mixer = Mixer::new(&config);
-        Self { config, params, packed, format, mixer }
+        Self { config, params, packed, format, rows_format: format, mixer }
     }
 
     /// A model whose matrices are whole numbers where `quantised`, by name, has them; it cannot be trained. The f32 values of
@@ -59,7 +60,7 @@ impl Model {
         let weights: Vec<_> = Params::matrix_names(&config).iter().map(named).collect();
         let packed = Packed::quantised(&params, format, &weights, threads);
         let mixer = Mixer::new(&config);
-        Self { config, params, packed, format, mixer }
+        Self { config, params, packed, format, rows_format: Format::F32, mixer }
     }
 
     /// Its configuration.
@@ -70,6 +71,11 @@ impl Model {
     /// Number format of its matrix products.
     pub fn format(&self) -> Format {
         self.format
+    }
+
+    /// Number format of the rows that blocks keep for their products: whole numbers are rounded from f32.
+    pub fn rows_format(&self) -> Format {
+        self.rows_format
     }
 
     /// Its parameters.

@@ -24,7 +24,7 @@ const UNLIKELY: f32 = 1e-2;
 pub(super) fn search(model: &Model, s: &Shard, puzzle: usize, guesses: usize, prediction: &mut Prediction) {
     let config = model.config();
     let givens = s.cells[puzzle * CELLS..(puzzle + 1) * CELLS].to_vec();
-    let mut own = Shard::new(config, 1, s.recording());
+    let mut own = Shard::new(config, model.rows_format(), 1, s.recording());
     own.load(config, &givens, s.first_sample + puzzle);
     let mut search = Search { model, givens: &givens, first: States::default(), left: guesses, prediction };
     // A search that ends without a solution was sure of something wrong; from elsewhere it may be wiser.

@@ -1,9 +1,10 @@
 //! The puzzles of a batch that one worker takes through the whole recursion, with everything it needs to do so.
 
-use super::block::{BlockRowSums, BlockTape, scratch_per_row};
+use super::block::{BlockRowSums, BlockTape, scratch};
 use super::feedback::Feedback;
 use super::{CELLS, DIGITS};
 use crate::config::{CheckpointActivations, State, TrmConfig};
+use crate::ops::Format;
 
 /// What the forward pass keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,12 +143,14 @@ pub struct Shard {
     /// Gradients summed over the rows.
     pub sums: RowSums,
     recording: Recording,
+    /// Of what the tapes keep for products.
+    format: Format,
     capacity: usize,
 }
 
 impl Shard {
     /// Room for some puzzles.
-    pub fn new(config: &TrmConfig, puzzles: usize, recording: Recording) -> Self {
+    pub fn new(config: &TrmConfig, format: Format, puzzles: usize, recording: Recording) -> Self {
         let d = config.hidden_dim;
         let rows = puzzles * config.state.tokens();
         let (cycles, applications) = recording.room(config);
@@ -157,8 +160,8 @@ impl Shard {
         let state = || zeros(rows * d);
         let gradient = || zeros(if training { rows * d } else { 0 });
         let tape = |_| CycleTape {
-            latent: vec![BlockTape::new(config, applications * rows); config.l_layers],
-            output: vec![BlockTape::new(config, rows); config.output_layers],
+            latent: vec![BlockTape::new(config, format, applications, rows, training); config.l_layers],
+            output: vec![BlockTape::new(config, format, 1, rows, training); config.output_layers],
             latent_result: zeros(if training { applications * rows * d } else { 0 }),
             output_result: gradient(),
             latent_norm: NormTape::new(config, applications * rows),
@@ -183,7 +186,7 @@ impl Shard {
             starts: (0..starts).map(|_| (state(), state())).collect(),
             tapes: (0..cycles).map(tape).collect(),
             h: state(),
-            scratch: zeros(rows * scratch_per_row(config, training)),
+            scratch: zeros(scratch(config, format, rows)),
             d_x_emb: gradient(),
             d_y: gradient(),
             d_z: gradient(),
@@ -195,6 +198,7 @@ impl Shard {
                 output: vec![BlockRowSums::new(config); config.output_layers],
             },
             recording,
+            format,
             capacity: puzzles,
         }
     }
@@ -203,13 +207,16 @@ impl Shard {
     pub fn values_per_puzzle(config: &TrmConfig, recording: Recording) -> usize {
         let d = config.hidden_dim;
         let (cycles, applications) = recording.room(config);
-        let block = BlockTape::values_per_row(config);
+        let (format, training) = (config.precision.format(), recording != Recording::Nothing);
+        let block = BlockTape::values_per_row(config, format, training);
         let norms = (applications + 1) * NormTape::values_per_row(config);
         let tape = config.l_layers * applications * block + config.output_layers * block + norms;
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
-        let training = recording != Recording::Nothing;
-        let states = states + scratch_per_row(config, training) + Feedback::values_per_row(config, recording);
+        // As of many rows: a single one takes more.
+        const MANY: usize = 64;
+        let scratch = scratch(config, format, MANY) / MANY;
+        let states = states + scratch + Feedback::values_per_row(config, recording);
         if !training {
             return logits + tokens * (states + cycles * tape);
         }
@@ -247,7 +254,7 @@ impl Shard {
             self.answer_norm.1.resize(self.rows, 0.0);
         }
         self.logits.resize(self.puzzles * CELLS * DIGITS, 0.0);
-        self.scratch.resize(self.rows * scratch_per_row(config, self.recording != Recording::Nothing), 0.0);
+        self.scratch.resize(scratch(config, self.format, self.rows), 0.0);
         if self.recording != Recording::Nothing {
             gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
             if config.constraint_weight > 0.0 {

@@ -6,57 +6,77 @@ use super::recursion::Model;
 use super::shard::Shard;
 use crate::config::TrmConfig;
 use crate::ops::{
-    Format, add_scaled, linear_backward_bias, linear_backward_weight, one_hot_linear_backward_weight,
-    positions_backward,
+    Format, RowPairs, Rows, add_scaled, linear_backward_bias, linear_backward_weight,
+    one_hot_linear_backward_weight, positions_backward, rows_backward_weight,
 };
 use crate::parallel::Threads;
 use crate::tensor::Tensor;
+use std::ops::Range;
 
-/// Rows of a weight matrix whose gradient is one piece of work.
+/// Most rows of a weight matrix whose gradient is one piece of work: what it is summed from then stays in the cache.
 const PANEL_ROWS: usize = 512;
+/// Most values of a piece, so that wide matrices are no larger pieces.
+const PANEL_VALUES: usize = 1 << 19;
 
-/// `d_weight[first_output ..] += d_output^T input`, summed over shards in order.
+/// `d_weight[first_output ..] += d_output^T input`, summed over sources in order.
 struct Panel<'a> {
     d_weight: &'a mut [f32],
     first_output: usize,
-    /// (rows, input, gradient of the output) of each shard.
-    sources: Vec<(usize, &'a [f32], &'a [f32])>,
+    sources: Sources<'a>,
 }
 
-fn panels<'a>(weight: &'a mut Tensor, sources: &[(usize, &'a [f32], &'a [f32])], work: &mut Vec<Panel<'a>>) {
+#[derive(Clone)]
+enum Sources<'a> {
+    /// (rows, input, gradient of the output) each.
+    Plain(Vec<(usize, &'a [f32], &'a [f32])>),
+    /// As blocks keep them.
+    Kept(Vec<RowPairs<'a>>),
+}
+
+fn panels<'a>(weight: &'a mut Tensor, sources: Sources<'a>, work: &mut Vec<Panel<'a>>) {
     let inputs = weight.shape[1];
-    for (i, d_weight) in weight.data.chunks_mut(PANEL_ROWS * inputs).enumerate() {
-        work.push(Panel { d_weight, first_output: i * PANEL_ROWS, sources: sources.to_vec() });
+    // Whole tiles of bfloat16 products.
+    let rows = (PANEL_VALUES / inputs / 32 * 32).clamp(32, PANEL_ROWS);
+    for (i, d_weight) in weight.data.chunks_mut(rows * inputs).enumerate() {
+        work.push(Panel { d_weight, first_output: i * rows, sources: sources.clone() });
     }
 }
 
 fn run(work: Vec<Panel>, format: Format, threads: &Threads) {
-    threads.for_each(work, |panel: Panel| {
-        for (rows, input, d_output) in panel.sources {
-            linear_backward_weight(rows, input, d_output, panel.first_output, panel.d_weight, format);
+    threads.for_each(work, |Panel { d_weight, first_output, sources }: Panel| match sources {
+        Sources::Kept(pairs) => rows_backward_weight(&pairs, first_output, d_weight),
+        Sources::Plain(sources) => {
+            for (rows, input, d_output) in sources {
+                linear_backward_weight(rows, input, d_output, first_output, d_weight, format);
+            }
         }
     });
 }
 
-/// Adds what outer cycle h gives to the gradients of the blocks' weights and, if supervised, of W_out and b_out.
-pub fn weight_gradients(grads: &mut Params, shards: &[Shard], model: &Model, h: usize, threads: &Threads) {
+/// Adds what outer cycles give, the last first, to the gradients of the blocks' weights and, of one that is supervised, of
+/// W_out and b_out.
+pub fn weight_gradients(
+    grads: &mut Params,
+    shards: &[Shard],
+    model: &Model,
+    cycles: Range<usize>,
+    threads: &Threads,
+) {
     let (l_cycles, format) = (model.config().l_cycles, model.format());
-    if model.is_read_out(h) {
+    if model.is_read_out(cycles.end - 1) {
         let mut work = Vec::new();
-        let sources: Vec<_> = shards.iter().map(|s| (s.rows, &s.answer[..], &s.logits[..])).collect();
-        panels(&mut grads.output_proj.weight, &sources, &mut work);
+        let sources = shards.iter().map(|s| (s.rows, &s.answer[..], &s.logits[..])).collect();
+        panels(&mut grads.output_proj.weight, Sources::Plain(sources), &mut work);
         run(work, format.for_outputs(grads.output_proj.bias.data.len()), threads);
         shards.iter().for_each(|s| linear_backward_bias(&s.logits, &mut grads.output_proj.bias.data));
     }
     let mut work = Vec::new();
-    let tape_of = |s: &Shard| h % s.tapes.len();
+    let tapes = cycles.rev().flat_map(|h| shards.iter().map(move |s| (s.rows, &s.tapes[h % s.tapes.len()])));
     for (k, block) in grads.latent_layers.iter_mut().enumerate() {
-        let tapes = shards.iter().map(|s| (s.rows, l_cycles, &s.tapes[tape_of(s)].latent[k]));
-        block_panels(block, tapes, &mut work);
+        block_panels(block, tapes.clone().map(|(rows, tape)| (rows, l_cycles, &tape.latent[k])), &mut work);
     }
     for (k, block) in grads.output_layers.iter_mut().enumerate() {
-        let tapes = shards.iter().map(|s| (s.rows, 1, &s.tapes[tape_of(s)].output[k]));
-        block_panels(block, tapes, &mut work);
+        block_panels(block, tapes.clone().map(|(rows, tape)| (rows, 1, &tape.output[k])), &mut work);
     }
     run(work, format, threads);
 }
@@ -67,20 +87,18 @@ fn block_panels<'a>(
     work: &mut Vec<Panel<'a>>,
 ) {
     let [wide, narrow] = grads.expand.weight.shape[..] else { unreachable!("weights are matrices") };
-    let whole = tapes.clone().map(|(rows, applications, tape)| (rows * applications, tape));
-    let expand: Vec<_> = whole
-        .clone()
-        .map(|(rows, tape)| (rows, &tape.normed[..rows * narrow], &tape.slope[..rows * wide]))
-        .collect();
-    let contract: Vec<_> = whole
-        .clone()
-        .map(|(rows, tape)| (rows, &tape.activation[..rows * wide], &tape.branch[..rows * narrow]))
-        .collect();
     if let Some(mixer) = &mut grads.mixer {
-        mixer_panels(mixer, whole.clone(), work);
+        mixer_panels(mixer, tapes.clone().map(|(rows, slots, tape)| (rows * slots, tape)), work);
     }
-    panels(&mut grads.expand.weight, &expand, work);
-    panels(&mut grads.contract.weight, &contract, work);
+    let kept = |pair: fn(&'a BlockTape) -> [&'a Rows; 2]| {
+        let pairs = tapes.clone().map(|(rows, slots, tape)| {
+            let [d_output, input] = pair(tape);
+            RowPairs { d_output, input, slots, rows }
+        });
+        Sources::Kept(pairs.collect())
+    };
+    panels(&mut grads.expand.weight, kept(|tape| [&tape.slope, &tape.normed]), work);
+    panels(&mut grads.contract.weight, kept(|tape| [&tape.d_branch, &tape.activation]), work);
     let kinds = grads.mix.len();
     for (k, mix) in grads.mix.iter_mut().enumerate() {
         let mut sources = Vec::new();
@@ -91,7 +109,7 @@ fn block_panels<'a>(
                 sources.push((rows, &tape.means[part(narrow)], &tape.messages[part(wide)]));
             }
         }
-        panels(mix, &sources, work);
+        panels(mix, Sources::Plain(sources), work);
     }
 }
 
@@ -110,8 +128,8 @@ fn mixer_panels<'a>(
         enter.push((vectors, &tape.input[..vectors * inputs], &tape.entered[..vectors * entered]));
         leave.push((vectors, &tape.left[..vectors * left], &tape.branch[..vectors * outputs]));
     }
-    panels(&mut grads.enter.weight, &enter, work);
-    panels(&mut grads.leave.weight, &leave, work);
+    panels(&mut grads.enter.weight, Sources::Plain(enter), work);
+    panels(&mut grads.leave.weight, Sources::Plain(leave), work);
 }
 
 /// Adds what each shard summed over its rows, shard by shard, and clears it.

@@ -4,7 +4,11 @@
 //! again, meet the mask of the forward pass, and no thread order can change it.
 
 use crate::timing::{Phase, phase};
+use std::ops::Range;
 use trm_kernels::vectorize;
+
+/// Positions whose mask is made at once, for all arrays.
+const RUN: usize = 64;
 
 /// The masks of one training step.
 #[derive(Clone, Copy, Debug)]
@@ -25,26 +29,48 @@ impl Dropout {
         Self { key: mix(mix(seed) ^ step), threshold, scale: (1.0 / (1.0 - probability)) as f32 }
     }
 
-    /// Clears and scales `values`; applied to a gradient, this is the backward pass.
+    /// Clears and scales some columns of each of some arrays, all by one mask; applied to a gradient, this is the backward
+    /// pass.
     ///
     /// `site` numbers the places in the network where dropout is applied.
     ///
     /// # Shapes
-    /// `values` is `[rows, width]`; row r belongs to sample `first_sample + r` of the batch.
-    pub fn apply(&self, values: &mut [f32], width: usize, first_sample: usize, site: usize) {
+    /// Each array is `[rows, columns]`, of rows that have `width` columns; a sample has `tokens` rows, the first of them is sample
+    /// `first_sample` of the batch.
+    pub fn apply<const N: usize>(
+        &self,
+        arrays: [&mut [f32]; N],
+        [tokens, width]: [usize; 2],
+        columns: Range<usize>,
+        first_sample: usize,
+        site: usize,
+    ) {
         if self.threshold == 0 {
             return;
         }
         let _timed = phase(Phase::Dropout);
-        for (r, row) in values.chunks_exact_mut(width).enumerate() {
-            let key = mix(self.key ^ mix((first_sample + r) as u64) ^ ((site as u64) << 32));
+        let mut rows = arrays.map(|values| values.chunks_exact_mut(columns.len()));
+        let count = rows.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
+        for r in 0..count {
+            let sample = (first_sample + r / tokens) as u64;
+            let key = mix(self.key ^ mix(sample) ^ ((site as u64) << 32));
             let (low, high) = (key as u32, (key >> 32) as u32);
+            let first = (r % tokens * width + columns.start) as u32;
+            let mut row = rows.each_mut().map(|rows| rows.next().expect("a row of each array"));
             vectorize(
                 #[inline(always)]
                 || {
-                    for (position, value) in (0u32..).zip(row.iter_mut()) {
-                        let keep = random(position, low, high) >= self.threshold;
-                        *value = if keep { *value * self.scale } else { 0.0 };
+                    for start in (0..columns.len()).step_by(RUN) {
+                        let end = (start + RUN).min(columns.len());
+                        let kept: [u32; RUN] = std::array::from_fn(|i| {
+                            let number = random(first + (start + i) as u32, low, high);
+                            if number >= self.threshold { u32::MAX } else { 0 }
+                        });
+                        for values in &mut row {
+                            for (value, kept) in values[start..end].iter_mut().zip(&kept) {
+                                *value = f32::from_bits((*value * self.scale).to_bits() & kept);
+                            }
+                        }
                     }
                 },
             );
@@ -79,7 +105,7 @@ mod tests {
 
     fn mask(dropout: Dropout, rows: usize, width: usize, first_sample: usize, site: usize) -> Vec<f32> {
         let mut values = vec![1.0; rows * width];
-        dropout.apply(&mut values, width, first_sample, site);
+        dropout.apply([&mut values], [1, width], 0..width, first_sample, site);
         values
     }
 
@@ -114,5 +140,15 @@ mod tests {
         let together = mask(Dropout::new(0.3, 7, 0), 5, 33, 10, 1);
         let alone = mask(Dropout::new(0.3, 7, 0), 1, 33, 13, 1);
         assert_eq!(together[3 * 33..4 * 33], alone);
+    }
+
+    #[test]
+    fn columns_and_tokens_have_their_part_of_the_mask() {
+        let (dropout, tokens, width) = (Dropout::new(0.3, 7, 0), 3, 40);
+        let whole = mask(dropout, 2, tokens * width, 5, 1);
+        let mut part = vec![1.0; 2 * tokens * 8];
+        dropout.apply([&mut part], [tokens, width], 16..24, 5, 1);
+        let want: Vec<f32> = whole.chunks(width).flat_map(|row| row[16..24].to_vec()).collect();
+        assert_eq!(part, want);
     }
 }

@@ -47,7 +47,9 @@ fn activations_have_the_same_bits() {
         gelu_forward(x, output);
         gelu_backward(d_output, x);
     });
-    check("dropout", |[_, width], [x, ..]| Dropout::new(0.3, 1, 2).apply(x, width, 3, 4));
+    check("dropout", |[_, width], [x, y, ..]| {
+        Dropout::new(0.3, 1, 2).apply([x, y], [1, width], 0..width, 3, 4);
+    });
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! `output = input W^T + b`, with the weight laid out as PyTorch's `nn.Linear` has it, `[out, in]`.
 //!
 //! The recursion multiplies by the same weights many times between two updates, so they are packed once after each:
-//! as f32 transposed, which the forward product reads without further packing, or as bfloat16 for both directions.
+//! for both directions.
 
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use trm_kernels::{
-    Level, Overwrite, PANEL, Panels, QuantisedPanels, level, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
-    matmul_lhs_transposed, matmul_quantised, row_matmul, row_matmul_bf16, row_matmul_quantised, vectorize,
+    F32Panels, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, level, matmul, matmul_bf16,
+    matmul_lhs_transposed, matmul_panels, matmul_quantised, row_matmul_bf16, row_matmul_quantised, vectorize,
+    weight_gradient_bf16,
 };
 
 /// Number format of the operands of matrix products; sums, weights, states and norms are always f32.
@@ -35,9 +36,9 @@ impl Format {
 /// A weight `[out, in]` as products read it.
 #[derive(Clone, Debug)]
 pub enum PackedWeight {
-    /// `[in, out]`; the backward product reads the weight itself.
-    F32(Vec<f32>),
     /// For the forward product, `[in, out]`, and for the backward product, `[out, in]`.
+    F32(F32Panels, F32Panels),
+    /// The same in bfloat16.
     Bf16(Panels, Panels),
     /// Whole numbers for the forward product, `[in, out]`, and what inputs are rounded to multiples of, if that is fixed.
     /// They take part in inference only.
@@ -48,7 +49,7 @@ impl PackedWeight {
     /// Nothing packed yet.
     pub fn new(format: Format) -> Self {
         match format {
-            Format::F32 => Self::F32(Vec::new()),
+            Format::F32 => Self::F32(F32Panels::default(), F32Panels::default()),
             Format::Bf16 => Self::Bf16(Panels::default(), Panels::default()),
         }
     }
@@ -59,9 +60,9 @@ impl PackedWeight {
     /// `weight` is `[out, in]`.
     pub fn pack(&mut self, [out, inputs]: [usize; 2], weight: &[f32]) {
         match self {
-            Self::F32(weight_t) => {
-                weight_t.resize(weight.len(), 0.0);
-                transpose([out, inputs], weight, weight_t);
+            Self::F32(forward, backward) => {
+                forward.pack_transposed([inputs, out], weight);
+                backward.pack([out, inputs], weight);
             }
             Self::Bf16(forward, backward) => {
                 forward.pack_transposed([inputs, out], weight);
@@ -97,9 +98,9 @@ pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [
         return row_product(input, weight, output, overwrite);
     }
     match weight {
-        PackedWeight::F32(weight_t) => {
-            let (inputs, out) = (input.len() / rows, output.len() / rows);
-            matmul([rows, inputs, out], input, weight_t, output, overwrite);
+        PackedWeight::F32(forward, _) => {
+            let out = output.len() / rows;
+            matmul_panels(rows, input, (forward, 0..out), output, overwrite);
         }
         PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, overwrite),
         PackedWeight::Quantised(forward, step) => {
@@ -111,9 +112,10 @@ pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [
 /// The product of one row: it waits for the weights, which come faster to several threads. A panel is a piece of work,
 /// whatever the number of threads.
 fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
-    let out = output.len();
     for_each_chunk(output, PANEL, |i, output| match weight {
-        PackedWeight::F32(weight_t) => row_matmul(input, (weight_t, out), i * PANEL, output, overwrite),
+        PackedWeight::F32(forward, _) => {
+            matmul_panels(1, input, (forward, i * PANEL..i * PANEL + output.len()), output, overwrite);
+        }
         PackedWeight::Bf16(forward, _) => row_matmul_bf16(input, forward, i * PANEL, output, overwrite),
         PackedWeight::Quantised(forward, step) => {
             row_matmul_quantised(input, *step, (forward, i * PANEL), output, overwrite);
@@ -134,7 +136,10 @@ pub fn linear_backward_input(
     let _timed = phase(Phase::BackwardProducts);
     let (out, inputs) = (d_output.len() / rows, d_input.len() / rows);
     match packed {
-        PackedWeight::F32(_) | PackedWeight::Quantised(..) => {
+        PackedWeight::F32(_, backward) => {
+            matmul_panels(rows, d_output, (backward, 0..inputs), d_input, Overwrite::Yes);
+        }
+        PackedWeight::Quantised(..) => {
             matmul([rows, out, inputs], d_output, weight, d_input, Overwrite::Yes);
         }
         PackedWeight::Bf16(_, backward) => matmul_bf16(rows, d_output, backward, d_input, Overwrite::Yes),
@@ -144,7 +149,8 @@ pub fn linear_backward_input(
 /// `d_weight += d_output^T input` for the rows `first_output ..` of the weight that `d_weight` holds.
 ///
 /// # Shapes
-/// `input` is `[rows, in]`, `d_output` is `[rows, out]`, `d_weight` is `[some of out, in]`.
+/// `input` is `[rows, in]`, `d_output` is `[rows, out]`, `d_weight` is `[some of out, in]`; in bfloat16 `first_output` is a
+/// multiple of 32.
 pub fn linear_backward_weight(
     rows: usize,
     input: &[f32],
@@ -156,16 +162,19 @@ pub fn linear_backward_weight(
     let _timed = phase(Phase::WeightGradients);
     let (inputs, out) = (input.len() / rows, d_output.len() / rows);
     let outputs = d_weight.len() / inputs;
-    let columns = [out, first_output];
     match format {
         Format::F32 => {
-            let shape = [outputs, rows, inputs];
+            let (shape, columns) = ([outputs, rows, inputs], [out, first_output]);
             matmul_lhs_transposed(shape, d_output, columns, input, d_weight, Overwrite::No);
         }
         Format::Bf16 => {
-            let mut panels = Panels::default();
-            panels.pack([rows, inputs], input);
-            matmul_bf16_lhs_transposed(outputs, d_output, columns, &panels, d_weight, Overwrite::No);
+            let pack = |width: usize, values: &[f32]| {
+                let mut packed = PackedRows::default();
+                packed.pack([rows, width], values);
+                packed
+            };
+            let pair = (&pack(out, d_output), &pack(inputs, input));
+            weight_gradient_bf16(&[pair], first_output..first_output + outputs, d_weight);
         }
     }
 }
@@ -260,7 +269,7 @@ mod tests {
             let mut d_weight = vec![0.0; 40 * inputs];
             linear_forward(&input, &packed, &bias, &mut output);
             linear_backward_input(rows, &d_output, (&weight, &packed), &mut d_input);
-            linear_backward_weight(rows, &input, &d_output, 20, &mut d_weight, format);
+            linear_backward_weight(rows, &input, &d_output, 0, &mut d_weight, format);
             [output, d_input, d_weight]
         };
         for (exact, rounded) in run(Format::F32).iter().zip(&run(Format::Bf16)) {

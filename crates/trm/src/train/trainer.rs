@@ -188,7 +188,7 @@ impl Trainer {
             dropout: Dropout::new(self.config.dropout, self.config.seed, step),
             constraint_weights: constraint_weights(&self.config, step, self.total_steps()),
         };
-        self.grads.clear();
+        self.grads.clear(&self.threads);
         let Self { engine, model, grads, threads, .. } = self;
         let tally = engine.forward_backward(model, &batch, &mut states, &this_step, grads, threads);
         let grad_norm = global_norm(&self.grads, &self.threads);

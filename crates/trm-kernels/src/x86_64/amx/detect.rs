@@ -1,8 +1,8 @@
 //! Whether there are tiles that may be used.
 
-use super::tiles::{BLOCK, Strips, Sums, Tiles};
+use super::tiles::{BLOCK, Sums, Tiles};
 use crate::Overwrite;
-use crate::bf16::{TILE, TILE_WORDS};
+use crate::bf16::{Strips, TILE, TILE_WORDS};
 
 /// Whether CPU and operating system let this process use the tiles, and they multiply as they should.
 ///

@@ -7,7 +7,7 @@ mod emulator;
 mod quantised;
 mod tiles;
 
-pub(crate) use bf16::{matmul, matmul_lhs_transposed};
+pub(crate) use bf16::multiply;
 pub(crate) use quantised::{GROUP_WORDS, run as run_quantised};
 pub(crate) use tiles::spin;
 

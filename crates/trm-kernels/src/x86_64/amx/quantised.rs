@@ -1,7 +1,7 @@
 //! AMX-INT8: `tdpbsud` multiplies a tile of 16 rows of 64 signed bytes by one of 64 rows of 16 unsigned ones.
 
-use super::tiles::{BLOCK, Strips, Sums, Tiles};
-use crate::bf16::{PANEL, TILE};
+use super::tiles::{BLOCK, Sums, Tiles};
+use crate::bf16::{PANEL, Strips, TILE};
 use crate::quantised::Tile;
 use crate::{Overwrite, vectorize};
 

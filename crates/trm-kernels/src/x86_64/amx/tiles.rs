@@ -4,36 +4,13 @@
 //! multiplication. Tiles are named in inline assembly, since Rust has no stable intrinsics for them.
 
 use crate::Overwrite;
-use crate::bf16::{PANEL, TILE, TILE_WORDS};
+use crate::bf16::{PANEL, Strips, TILE};
 use std::arch::asm;
 
 /// Rows and columns of a block of sums.
 pub(super) const BLOCK: usize = 2 * TILE;
 /// Bytes of a word, and of a sum.
 const WORD: usize = 4;
-
-/// Strips of an operand (see `bf16/strips.rs`), from a tile on: a word is two bfloat16 numbers or four bytes.
-#[derive(Clone, Copy)]
-pub(super) struct Strips<'a> {
-    pub words: &'a [u32],
-    /// Words of a strip.
-    pub stride: usize,
-}
-
-impl<'a> Strips<'a> {
-    /// From a strip and a tile of it on.
-    pub fn from(self, strip: usize, tile: usize) -> Self {
-        Self { words: &self.words[strip * self.stride + tile * TILE_WORDS..], ..self }
-    }
-
-    /// Where a strip starts.
-    ///
-    /// # Panics
-    /// If it has fewer than `tiles` tiles from there on.
-    fn at(self, strip: usize, tiles: usize) -> *const u32 {
-        self.words[strip * self.stride..][..tiles * TILE_WORDS].as_ptr()
-    }
-}
 
 /// Where the sums of a block go: rows `stride` numbers apart.
 pub(super) struct Sums<'a, T> {
@@ -274,8 +251,9 @@ impl Tiles {
         assert!(steps > 0 && self.rows == TILE);
         assert!(sums.dst.len() >= (BLOCK - 1) * sums.stride + BLOCK);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
-        let [left, right] = [left, right].map(|strips| [0, 1].map(|strip| strips.at(strip, steps)));
-        // SAFETY: the tiles are configured; the assertions, and those of `Strips::at`, are what it asks for.
+        let [left, right] =
+            [left, right].map(|strips| [0, 1].map(|strip| strips.strip(strip, steps).as_ptr()));
+        // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
         unsafe { T::add_block(steps, left, right, dst, overwrite) }
     }
 
@@ -307,9 +285,9 @@ impl Tiles {
     fn whole_few(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<f32>, overwrite: Overwrite) {
         assert!(steps > 0 && sums.dst.len() >= (self.rows - 1) * sums.stride + PANEL);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
-        let right = [0, 1, 2, 3].map(|strip| right.at(strip, steps));
-        // SAFETY: the tiles are configured; the assertions, and those of `Strips::at`, are what it asks for.
-        unsafe { add_few(steps, left.at(0, steps), right, dst, overwrite) }
+        let right = [0, 1, 2, 3].map(|strip| right.strip(strip, steps).as_ptr());
+        // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
+        unsafe { add_few(steps, left.strip(0, steps).as_ptr(), right, dst, overwrite) }
     }
 }
 

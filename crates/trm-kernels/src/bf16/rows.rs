@@ -1,0 +1,156 @@
+//! Left operands that are kept.
+
+use super::strips::{
+    Packing, Strips, TILE, TILE_NUMBERS, TILE_WORDS, TileWords, Words, pack, strip_words, unpack_tile,
+};
+use std::ops::Range;
+
+/// A matrix `[rows, inner]` in bfloat16, laid out as the left operand of products and as both operands of products over its
+/// rows ([`weight_gradient_bf16`](super::weight_gradient_bf16)).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PackedRows {
+    rows: usize,
+    inner: usize,
+    /// Strips of 16 rows, an even number of them; missing rows and numbers are zeros.
+    words: Words,
+}
+
+impl PackedRows {
+    /// Zeros.
+    pub fn zeros(rows: usize, inner: usize) -> Self {
+        let mut zeros = Self::default();
+        zeros.resize([rows, inner]);
+        zeros
+    }
+
+    /// Takes another shape; the numbers are zeros if it is another.
+    pub fn resize(&mut self, [rows, inner]: [usize; 2]) {
+        if [self.rows, self.inner] != [rows, inner] {
+            self.words.clear();
+            self.reshape([rows, inner]);
+        }
+    }
+
+    fn reshape(&mut self, [rows, inner]: [usize; 2]) {
+        (self.rows, self.inner) = (rows, inner);
+        self.words.resize(rows.next_multiple_of(2 * TILE) / TILE * strip_words(inner), 0);
+    }
+
+    /// Packs a row-major `[rows, inner]` matrix.
+    ///
+    /// # Panics
+    /// If the slice has another length.
+    pub fn pack(&mut self, [rows, inner]: [usize; 2], matrix: &[f32]) {
+        self.reshape([rows, inner]);
+        let stride = strip_words(inner);
+        pack(Packing::Left, [rows, inner], matrix, (&mut self.words, stride));
+        let used = rows.div_ceil(TILE) * stride;
+        self.words[used..].fill(0);
+    }
+
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Length of a row.
+    pub fn inner(&self) -> usize {
+        self.inner
+    }
+
+    /// Rounds and stores some columns, `[rows, columns]`.
+    ///
+    /// # Panics
+    /// If there are no such columns, the first is no multiple of 32, the number of them neither unless they are the last, or the
+    /// slice has another length.
+    pub fn store(&mut self, columns: Range<usize>, values: &[f32]) {
+        let first = self.first_tile(&columns);
+        let stride = strip_words(self.inner);
+        pack(Packing::Left, [self.rows, columns.len()], values, (&mut self.words[first..], stride));
+    }
+
+    /// Reads some columns, `[rows, columns]`.
+    ///
+    /// # Panics
+    /// As [`Self::store`].
+    pub fn load(&self, columns: Range<usize>, values: &mut [f32]) {
+        let (first, width) = (self.first_tile(&columns), columns.len());
+        assert_eq!(values.len(), self.rows * width, "values are [rows, columns]");
+        let strips = Strips { words: &self.words[first..], stride: strip_words(self.inner) };
+        for (strip, row) in (0..self.rows).step_by(TILE).enumerate() {
+            for (tile, col) in (0..width).step_by(TILE_NUMBERS).enumerate() {
+                let tile = strips.from(strip, tile).words.first_chunk().expect("room for all tiles");
+                unpack_tile(tile, &mut values[row * width + col..], width, [self.rows - row, width - col]);
+            }
+        }
+    }
+
+    fn first_tile(&self, columns: &Range<usize>) -> usize {
+        let is_whole = |col: usize| col.is_multiple_of(TILE_NUMBERS);
+        assert!(columns.end <= self.inner && is_whole(columns.start), "columns from a whole tile on");
+        assert!(is_whole(columns.end) || columns.end == self.inner, "columns up to a whole tile");
+        columns.start / TILE_NUMBERS * TILE_WORDS
+    }
+
+    pub(crate) fn strips(&self) -> Strips<'_> {
+        Strips { words: &self.words, stride: strip_words(self.inner) }
+    }
+
+    /// Number of 32 rows, the last of them perhaps less.
+    pub(crate) fn double_strips(&self) -> usize {
+        self.rows.div_ceil(2 * TILE)
+    }
+
+    /// A tile of the inner dimension of 32 rows.
+    pub(crate) fn double_tile(&self, double_strip: usize, tile: usize) -> [&TileWords; 2] {
+        [0, 1].map(|half| {
+            let words = self.strips().from(2 * double_strip + half, tile).words;
+            words.first_chunk().expect("room for all tiles")
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::numbers;
+    use crate::{Level, at_level};
+    use half::bf16;
+
+    #[test]
+    fn parts_are_stored_and_loaded_at_every_level() {
+        for [rows, inner] in [[1, 1], [16, 64], [17, 33], [40, 95]] {
+            let matrix = numbers(rows * inner, 4);
+            for level in Level::available() {
+                at_level(level, || {
+                    let mut whole = PackedRows::default();
+                    whole.pack([rows, inner], &matrix);
+                    let mut parts = PackedRows::zeros(rows, inner);
+                    for first in (0..inner).step_by(TILE_NUMBERS) {
+                        let columns = first..(first + TILE_NUMBERS).min(inner);
+                        let part: Vec<f32> =
+                            matrix.chunks(inner).flat_map(|row| row[columns.clone()].to_vec()).collect();
+                        parts.store(columns.clone(), &part);
+                        let mut loaded = vec![9.0; part.len()];
+                        parts.load(columns, &mut loaded);
+                        let rounded = |v: &f32| bf16::from_f32(*v).to_f32();
+                        assert!(part.iter().map(rounded).eq(loaded), "[{rows}, {inner}] at {}", level.name());
+                    }
+                    assert!(parts == whole, "[{rows}, {inner}] at {}", level.name());
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_an_earlier_shape_are_gone() {
+        let mut rows = PackedRows::default();
+        rows.pack([40, 64], &vec![1.0; 40 * 64]);
+        rows.pack([3, 32], &vec![2.0; 3 * 32]);
+        let mut fresh = PackedRows::zeros(3, 32);
+        fresh.store(0..32, &vec![2.0; 3 * 32]);
+        assert!(rows == fresh);
+        rows.resize([40, 64]);
+        assert!(rows == PackedRows::zeros(40, 64));
+    }
+}
