@@ -3,7 +3,8 @@
 
     cargo build --release
     python3 bench/study.py --data kaggle-15k.csv --out study            # all; runs that are done already are kept
-    python3 bench/study.py --data kaggle-15k.csv --out study --only vector-gates rows
+    python3 bench/study.py --data kaggle-15k.csv --out study --only vector-gates units
+    python3 bench/study.py --data kaggle-15k.csv --out study --only f32 --seeds 1 2 3
 
 The model is the documented one with a shorter recursion (3 x 2 cycles instead of 8 x 4), so that a run takes minutes. Trained
 directions are compared by `trm compare`, which writes a table and study/directions.png; quantisation and pruning by
@@ -27,13 +28,15 @@ DIRECTIONS = {
     "competence": ["curriculum=competence", "curriculum_by=givens"],
     "pruned": ["prune=structured", "sparsity=0.5"],
 }
+# No direction: what rounding products to bfloat16 costs, which the others do where the CPU has an instruction for it.
+PRECISION = {"f32": ["precision=f32"]}
 
 
 def train(args, name, seed):
     """The folder of one run, made if it is not there."""
     folder = args.out / f"{name}-{seed}"
     if not (folder / "holdout.json").exists():
-        settings = [*BASELINE, *BUDGET, *DIRECTIONS[name], f"seed={seed}"]
+        settings = [*BASELINE, *BUDGET, *(DIRECTIONS | PRECISION)[name], f"seed={seed}"]
         started = (folder / "trm_sudoku_last.pt").exists()
         goes_on = ["--resume"] if started else ["--data", args.data, "--set", *settings]
         run([args.trm, "train", "--run", folder, *goes_on])
@@ -52,7 +55,7 @@ def main():
     parser.add_argument("--data", required=True, help="CSV with puzzles and solutions; its last 1,000 rows are held out")
     parser.add_argument("--out", type=Path, default=Path("study"), help="folder of the runs and results [study]")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--only", nargs="+", choices=DIRECTIONS, default=list(DIRECTIONS), metavar="DIRECTION")
+    parser.add_argument("--only", nargs="+", choices=DIRECTIONS | PRECISION, default=list(DIRECTIONS), metavar="DIRECTION")
     parser.add_argument("--trm", default=ROOT / "target/release/trm", help="the program [target/release/trm]")
     args = parser.parse_args()
     names = ["baseline", *(name for name in args.only if name != "baseline")]

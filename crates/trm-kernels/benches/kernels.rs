@@ -7,9 +7,12 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use trm_kernels::{
-    Level, Overwrite, Panels, at_level, level, math, matmul, matmul_bf16, matmul_bf16_lhs_transposed,
-    matmul_lhs_transposed, peak, vectorize,
+    AlignedMemory, F32Panels, Level, Overwrite, PackedRows, Panels, at_level, level, math, matmul_bf16,
+    matmul_lhs_transposed, matmul_panels, peak, vectorize,
 };
+
+#[global_allocator]
+static MEMORY: AlignedMemory = AlignedMemory;
 
 fn main() {
     divan::main();
@@ -49,9 +52,11 @@ fn flops(rows: usize) -> ItemsCount {
 /// W1: `[rows, 512]` by `[512, 2048]`.
 #[divan::bench(args = cases())]
 fn forward_f32(bencher: Bencher, case: &Case) {
-    let (a, b, mut dst) = (numbers(case.rows * D), numbers(D * WIDE), numbers(case.rows * WIDE));
+    let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
+    let mut panels = F32Panels::default();
+    panels.pack([D, WIDE], &numbers(D * WIDE));
     bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || matmul([case.rows, D, WIDE], &a, &b, &mut dst, Overwrite::Yes));
+        at_level(case.level, || matmul_panels(case.rows, &a, (&panels, 0..WIDE), &mut dst, Overwrite::Yes));
     });
 }
 
@@ -79,13 +84,12 @@ fn weight_gradient_f32(bencher: Bencher, case: &Case) {
 
 #[divan::bench(args = cases())]
 fn weight_gradient_bf16(bencher: Bencher, case: &Case) {
-    let (d_output, input, mut dst) = (numbers(case.rows * WIDE), numbers(case.rows * D), numbers(WIDE * D));
+    let (mut d_output, mut input, mut dst) =
+        (PackedRows::default(), PackedRows::default(), numbers(WIDE * D));
+    d_output.pack([case.rows, WIDE], &numbers(case.rows * WIDE));
+    input.pack([case.rows, D], &numbers(case.rows * D));
     bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || {
-            let mut panels = Panels::default();
-            panels.pack([case.rows, D], &input);
-            matmul_bf16_lhs_transposed(WIDE, &d_output, [WIDE, 0], &panels, &mut dst, Overwrite::No);
-        });
+        at_level(case.level, || trm_kernels::weight_gradient_bf16(&[(&d_output, &input)], 0..WIDE, &mut dst));
     });
 }
 

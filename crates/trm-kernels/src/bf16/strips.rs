@@ -55,11 +55,13 @@ pub(crate) struct Strips<'a> {
 
 impl<'a> Strips<'a> {
     /// From a strip and a tile of it on.
+    #[inline(always)]
     pub fn from(self, strip: usize, tile: usize) -> Self {
         Self { words: &self.words[strip * self.stride + tile * TILE_WORDS..], ..self }
     }
 
     /// The first tiles of a strip.
+    #[inline(always)]
     pub fn strip(self, strip: usize, tiles: usize) -> &'a [u32] {
         &self.words[strip * self.stride..][..tiles * TILE_WORDS]
     }

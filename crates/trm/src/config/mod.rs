@@ -74,7 +74,7 @@ pub struct TrmConfig {
     /// First value of both gates, everywhere.
     pub gate_init: f64,
     /// The first weights are those of the same function told in weights of this size, so that steps of one learning rate change
-    /// them more or less ([`crate::Params::init`]).
+    /// them more or less ([`crate::model::Params::init`]).
     pub init_scale: f64,
 
     /// Which answers the loss is taken of.

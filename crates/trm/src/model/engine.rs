@@ -61,20 +61,41 @@ struct Sizes {
     lanes: usize,
     /// Most puzzles of a wave.
     wave: usize,
+    /// Shards that a wave is cut into, if they have between the fewest and the most puzzles.
+    shards: usize,
+    fewest: usize,
+    most: usize,
 }
 
 impl Sizes {
+    /// Of training: many rows share each weight that is read, few leave work for every thread, and the activations of one
+    /// application should stay in the cache. It must not depend on the number of threads.
     fn of(config: &TrmConfig) -> Self {
         match config.state {
-            State::Board => Self { lanes: 1, wave: 256 },
-            State::Cell => Self { lanes: 16, wave: 4 },
-            State::Candidate => Self { lanes: 16, wave: 1 },
+            State::Board => Self { lanes: 1, wave: 256, shards: 4, fewest: 32, most: 128 },
+            State::Cell => Self { lanes: 16, wave: 4, shards: 1, fewest: 4, most: 4 },
+            State::Candidate => Self { lanes: 16, wave: 1, shards: 1, fewest: 1, most: 1 },
+        }
+    }
+
+    /// Where nothing is summed over rows, and so nothing can depend on the cut: one large shard for each thread.
+    fn without_sums(self, threads: usize) -> Self {
+        const PUZZLES: usize = 256;
+        if self.lanes > 1 {
+            self
+        } else {
+            Self { wave: threads * PUZZLES, shards: threads, most: PUZZLES, ..self }
         }
     }
 
     /// Puzzles of a lane when there are `puzzles` in all.
     fn lane_puzzles(self, puzzles: usize) -> usize {
         puzzles.div_ceil(self.lanes).max(1)
+    }
+
+    /// Puzzles of a shard of a wave.
+    fn shard_puzzles(self, wave: usize) -> usize {
+        (wave / self.shards).clamp(self.fewest, self.most)
     }
 }
 
@@ -104,8 +125,9 @@ impl Engine {
         budget: &Budget,
         threads: &Threads,
     ) -> Vec<Prediction> {
-        let sizes = Sizes::of(model.config());
         let recording = self.recording;
+        let sizes = Sizes::of(model.config());
+        let sizes = if recording == Recording::Nothing { sizes.without_sums(threads.count()) } else { sizes };
         self.lanes.resize_with(sizes.lanes, Lane::default);
         let mut predictions = vec![Prediction::default(); cells.len() / CELLS];
         let part = sizes.lane_puzzles(predictions.len());
@@ -114,8 +136,9 @@ impl Engine {
         for_each_lane(work, threads, |(lane, (i, (cells, predictions))), threads| {
             let waves = cells.chunks(sizes.wave * CELLS).zip(predictions.chunks_mut(sizes.wave));
             for (k, (cells, predictions)) in waves.enumerate() {
-                let shards = load(&mut lane.shards, model, recording, cells, i * part + k * sizes.wave);
-                let puzzles = shards[0].puzzles;
+                let puzzles = sizes.shard_puzzles(predictions.len());
+                let first = i * part + k * sizes.wave;
+                let shards = load(&mut lane.shards, model, recording, cells, [puzzles, first]);
                 threads.for_each(
                     shards.iter_mut().zip(predictions.chunks_mut(puzzles)).collect(),
                     |(s, p)| {
@@ -219,7 +242,8 @@ impl Lane {
     ) {
         let Pass { model, recording, dropout, scale } = *pass;
         let config = model.config();
-        let shards = load(&mut self.shards, model, recording, cells, first_sample);
+        let puzzles = Sizes::of(config).shard_puzzles(cells.len() / CELLS);
+        let shards = load(&mut self.shards, model, recording, cells, [puzzles, first_sample]);
         let mut tallies = vec![Tally::default(); shards.len()];
         let mut work = Vec::with_capacity(shards.len());
         for (s, tally) in shards.iter_mut().zip(&mut tallies) {
@@ -252,32 +276,22 @@ impl Lane {
 
 /// The outer cycles, the last first, cut into those that the weights' gradients are summed over in one go: all of them if
 /// everything is recorded and only the last answer is read out. The sums have one order however they are cut.
-fn cycles_at_once(model: &Model, recording: Recording) -> Vec<Range<usize>> {
+fn cycles_at_once(model: &Model, recording: Recording) -> impl Iterator<Item = Range<usize>> {
     let cycles = model.config().h_cycles;
     let is_one = recording == Recording::Everything && !(0..cycles - 1).any(|h| model.is_read_out(h));
-    if is_one { vec![0..cycles] } else { (0..cycles).rev().map(|h| h..h + 1).collect() }
+    let at_once = if is_one { cycles } else { 1 };
+    (0..cycles).step_by(at_once).rev().map(move |h| h..h + at_once)
 }
 
-/// Puzzles of a shard when there are `puzzles` in all: many rows share each weight that is read, few leave work for every
-/// thread, and the activations of one application should stay in the cache. It must not depend on the number of threads.
-fn shard_puzzles(config: &TrmConfig, puzzles: usize) -> usize {
-    match config.state {
-        State::Board => (puzzles / 4).clamp(32, 128),
-        State::Cell => 4,
-        State::Candidate => 1,
-    }
-}
-
-/// Puts up to [`Engine::puzzles_at_once`] puzzles into shards.
+/// Puts the puzzles of a wave, the first of which is number `first_sample` of the batch, into shards of so many.
 fn load<'a>(
     shards: &'a mut Vec<Shard>,
     model: &Model,
     recording: Recording,
     cells: &[u8],
-    first_sample: usize,
+    [shard_puzzles, first_sample]: [usize; 2],
 ) -> &'a mut [Shard] {
     let config = model.config();
-    let shard_puzzles = shard_puzzles(config, cells.len() / CELLS);
     let parts = cells.chunks(shard_puzzles * CELLS);
     let count = parts.len();
     for (i, part) in parts.enumerate() {

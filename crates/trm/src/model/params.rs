@@ -325,7 +325,8 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Mixing, Positions, State};
+    use crate::config::{Mixing, Positions, Precision, State};
+    use crate::model::{Engine, Model, Recording};
 
     #[test]
     fn the_documented_model_has_its_documented_size() {
@@ -334,6 +335,44 @@ mod tests {
         let d = 512;
         let expected = 5 * (2 * d + 8 * d * d + 5 * d) + 811 * d + 729 * d + 729 + 2;
         assert_eq!(params.count(), expected);
+    }
+
+    #[test]
+    fn first_weights_of_another_size_are_the_same_function() {
+        let board =
+            TrmConfig { hidden_dim: 32, l_layers: 2, l_cycles: 3, h_cycles: 2, ..TrmConfig::default() };
+        let cell = |mixing, positions| {
+            let sizes =
+                TrmConfig { hidden_dim: 12, heads: 3, l_layers: 1, output_layers: 1, ..board.clone() };
+            TrmConfig { state: State::Cell, mixing, positions, feedback: true, ..sizes }
+        };
+        for config in [
+            board.clone(),
+            cell(Mixing::UnitMean, Positions::Learned),
+            cell(Mixing::UnitAttention, Positions::Units),
+        ] {
+            let threads = Threads::new(1);
+            let logits = |init_scale| {
+                let config = TrmConfig { init_scale, precision: Precision::F32, ..config.clone() };
+                let model = Model::new(config.clone(), Params::init(&config), &threads);
+                let cells: Vec<u8> = (0..81).map(|i| (i * 7 % 11 % 10) as u8).collect();
+                Engine::new(Recording::Nothing).logits(&model, &cells, &threads)
+            };
+            let (usual, small) = (logits(1.0), logits(0.5));
+            let largest = usual.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+            for (u, s) in usual.iter().zip(&small) {
+                // LayerNorm's epsilon is larger next to smaller states.
+                assert!((u - s).abs() < 0.01 * largest, "{u} and {s}");
+            }
+            let config = TrmConfig { init_scale: 0.5, ..config };
+            let bound = |params: &Params| {
+                params.latent_layers[0].contract.weight.data.iter().fold(0.0f32, |m, v| m.max(*v))
+            };
+            assert_eq!(
+                bound(&Params::init(&config)),
+                0.5 * bound(&Params::init(&TrmConfig { init_scale: 1.0, ..config }))
+            );
+        }
     }
 
     #[test]

@@ -223,6 +223,7 @@ impl Tiles {
     ///
     /// # Panics
     /// If an operand is too short, or these are tiles of a few rows.
+    #[inline(always)]
     pub fn block<T: Sum>(
         &self,
         steps: usize,
@@ -234,13 +235,24 @@ impl Tiles {
         if [rows, cols] == [BLOCK; 2] {
             return self.whole_block(steps, [left, right], sums, overwrite);
         }
-        let mut whole = [T::default(); BLOCK * BLOCK];
-        let all = Sums { dst: &mut whole, stride: BLOCK };
-        within(sums, all, [rows, cols], overwrite, |all| {
-            self.whole_block(steps, [left, right], all, overwrite);
-        });
+        self.part_of_block(steps, [left, right], sums, [rows, cols], overwrite);
     }
 
+    #[inline(never)]
+    fn part_of_block<T: Sum>(
+        &self,
+        steps: usize,
+        operands: [Strips; 2],
+        sums: Sums<T>,
+        size: [usize; 2],
+        overwrite: Overwrite,
+    ) {
+        let mut whole = [T::default(); BLOCK * BLOCK];
+        let all = Sums { dst: &mut whole, stride: BLOCK };
+        within(sums, all, size, overwrite, |all| self.whole_block(steps, operands, all, overwrite));
+    }
+
+    #[inline(always)]
     fn whole_block<T: Sum>(
         &self,
         steps: usize,
@@ -251,8 +263,9 @@ impl Tiles {
         assert!(steps > 0 && self.rows == TILE);
         assert!(sums.dst.len() >= (BLOCK - 1) * sums.stride + BLOCK);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
-        let [left, right] =
-            [left, right].map(|strips| [0, 1].map(|strip| strips.strip(strip, steps).as_ptr()));
+        // Spelt out, and inlined: operands that pass through memory wait until all sums before them are written.
+        let left = [left.strip(0, steps).as_ptr(), left.strip(1, steps).as_ptr()];
+        let right = [right.strip(0, steps).as_ptr(), right.strip(1, steps).as_ptr()];
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
         unsafe { T::add_block(steps, left, right, dst, overwrite) }
     }
@@ -264,6 +277,7 @@ impl Tiles {
     ///
     /// # Panics
     /// If an operand is too short.
+    #[inline(always)]
     pub fn few(
         &self,
         steps: usize,
@@ -282,10 +296,12 @@ impl Tiles {
         });
     }
 
+    #[inline(always)]
     fn whole_few(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<f32>, overwrite: Overwrite) {
         assert!(steps > 0 && sums.dst.len() >= (self.rows - 1) * sums.stride + PANEL);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
-        let right = [0, 1, 2, 3].map(|strip| right.strip(strip, steps).as_ptr());
+        let strip = |i: usize| right.strip(i, steps).as_ptr();
+        let right = [strip(0), strip(1), strip(2), strip(3)];
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
         unsafe { add_few(steps, left.strip(0, steps).as_ptr(), right, dst, overwrite) }
     }
