@@ -122,7 +122,7 @@ impl BlockTape {
             messages: units(wide),
             slope: Rows::new(format, kept, rows, wide),
             activation: Rows::new(format, applications, rows, wide),
-            branch: zeros(if training { gate_width(config) * d } else { 0 }),
+            branch: zeros(if training { inner_gates(config) * d } else { 0 }),
             d_branch: Rows::new(format, kept, rows, d),
             format,
         }
@@ -133,13 +133,13 @@ impl BlockTape {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d));
         let rows = |width: usize| Rows::values_per_row(format, width);
-        let kept = if training { rows(wide) + rows(d) + gate_width(config) * d } else { 0 };
+        let kept = if training { rows(wide) + rows(d) + inner_gates(config) * d } else { 0 };
         mixer + d + 1 + rows(d) + rows(wide) + kept + config.units().len() * (d + wide) / 9
     }
 }
 
 /// 1 where a gate acts inside the blocks, else 0.
-fn gate_width(config: &TrmConfig) -> usize {
+fn inner_gates(config: &TrmConfig) -> usize {
     usize::from(config.update == Update::Original)
 }
 
@@ -162,7 +162,7 @@ impl BlockRowSums {
     pub fn new(config: &TrmConfig) -> Self {
         let d = config.hidden_dim;
         let zeros = || vec![0.0; d];
-        let gate = gate_width(config) * config.gates.width(d);
+        let gate = inner_gates(config) * config.gates.width(d);
         Self {
             gate: vec![0.0; gate],
             mixer: Mixer::new(config).map(|mixer| MixerRowSums::new(&mixer, d)),

@@ -5,11 +5,12 @@ use super::mixer::Mixer;
 use super::params::Params;
 use super::shard::{Recording, Shard};
 use crate::config::{CheckpointActivations, TrmConfig};
+use crate::ops::Format;
 
 /// Bytes that training holds, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Parameters, their transposed copy, and their moving average if there is one.
+    /// Parameters, what products read of them in both directions, and their moving average if there is one.
     pub weights: u64,
     /// Gradients.
     pub gradients: u64,
@@ -27,11 +28,15 @@ impl MemoryPlan {
         let at_once = Engine::puzzles_at_once(config);
         let puzzles = config.batch_size.min(at_once) as u64;
         let ema = u64::from(config.ema > 0.0);
+        let packed = match config.precision.format() {
+            Format::F32 => 2,
+            Format::Bf16 => 1,
+        };
         let values = |recording| Shard::values_per_puzzle(config, recording) as u64;
         // y and z of every puzzle of the batch, from one step to the next.
         let states = (2 * config.batch_size * config.state.tokens() * config.hidden_dim) as u64;
         Self {
-            weights: (2 + ema) * parameters,
+            weights: (1 + packed + ema) * parameters,
             gradients: parameters,
             optimizer: 2 * parameters,
             activations: F32
