@@ -202,25 +202,16 @@ pub(crate) struct Product<'a> {
 }
 
 fn multiply(product: Product) {
+    #[cfg(target_arch = "x86_64")]
+    if level() >= Level::Amx && product.pairs > 0 {
+        return crate::x86_64::amx::multiply(product);
+    }
     let Product { rows, cols, pairs, left, right, dst, dst_stride, overwrite } = product;
     if pairs == 0 {
         if overwrite == Overwrite::Yes {
             dst.chunks_mut(dst_stride.max(1)).take(rows).for_each(|row| row[..cols].fill(0.0));
         }
         return;
-    }
-    #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Amx {
-        return crate::x86_64::amx::multiply(Product {
-            rows,
-            cols,
-            pairs,
-            left,
-            right,
-            dst,
-            dst_stride,
-            overwrite,
-        });
     }
     let run = kernel(level());
     for first_col in (0..cols).step_by(PANEL) {

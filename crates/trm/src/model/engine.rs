@@ -105,7 +105,7 @@ impl Engine {
         Self { recording, lanes: Vec::new(), lane_grads: Vec::new() }
     }
 
-    /// Most puzzles whose activations are in memory at the same time.
+    /// Most puzzles of a training step whose activations are in memory at the same time.
     pub fn puzzles_at_once(config: &TrmConfig) -> usize {
         let sizes = Sizes::of(config);
         sizes.lanes * sizes.wave
