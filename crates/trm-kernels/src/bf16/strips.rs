@@ -6,6 +6,7 @@
 //! other.
 
 use super::{pair, unpair};
+#[cfg(target_arch = "x86_64")]
 use crate::level::{Level, level};
 use crate::vectorize;
 use aligned_vec::{AVec, ConstAlign};
@@ -61,6 +62,7 @@ impl<'a> Strips<'a> {
     }
 
     /// The first tiles of a strip.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn strip(self, strip: usize, tiles: usize) -> &'a [u32] {
         &self.words[strip * self.stride..][..tiles * TILE_WORDS]

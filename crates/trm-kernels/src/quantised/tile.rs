@@ -60,6 +60,7 @@ pub(crate) struct Tile<'a> {
     /// p, `[rows, groups * group_words * in_word]`, unless the kernel reads strips
     pub left: &'a [i8],
     /// The same in strips of 16 rows, up to a whole block of 32, if it does
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AMX reads them"))]
     pub left_strips: &'a [u32],
     /// `[rows, groups]`
     pub left_sums: &'a [i32],
