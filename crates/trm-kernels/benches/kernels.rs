@@ -8,7 +8,7 @@ use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use trm_kernels::{
     AlignedMemory, F32Panels, Level, Overwrite, PackedRows, Panels, at_level, level, math, matmul_bf16,
-    matmul_lhs_transposed, matmul_panels, peak, vectorize,
+    matmul_lhs_transposed, matmul_panels, peak, vectorize, vectorize_fused,
 };
 
 #[global_allocator]
@@ -124,11 +124,11 @@ fn normal_of_2048(bencher: Bencher, name: &str) {
     let (x, mut out) = (numbers(WIDE), numbers(WIDE));
     bencher.counter(ItemsCount::new(WIDE)).bench_local(|| {
         at_named(name, || {
-            vectorize(
+            vectorize_fused(
                 #[inline(always)]
-                || {
+                |mul_add| {
                     for (x, out) in x.iter().zip(&mut out) {
-                        let (integral, density) = math::normal(*x);
+                        let (integral, density) = math::normal(*x, mul_add);
                         *out = integral + x * density;
                     }
                 },

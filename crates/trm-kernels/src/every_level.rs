@@ -3,7 +3,8 @@
 use crate::reference::{assert_close, matmul as exact_matmul, numbers, transpose};
 use crate::{
     F32Panels, Level, Overwrite, PackedRows, Panels, at_level, math, matmul, matmul_bf16,
-    matmul_lhs_transposed, matmul_packed, matmul_panels, row_matmul_bf16, vectorize, weight_gradient_bf16,
+    matmul_lhs_transposed, matmul_packed, matmul_panels, row_matmul_bf16, vectorize, vectorize_fused,
+    weight_gradient_bf16,
 };
 use half::bf16;
 use std::ops::Range;
@@ -181,7 +182,7 @@ fn a_block_of_columns_gives_that_block_of_the_product() {
 const ROW_SIZES: [usize; 9] = [0, 1, 2, 15, 16, 17, 31, 61, 515];
 
 #[test]
-fn sums_and_elementary_functions_have_the_same_bits_at_every_level() {
+fn sums_have_the_same_bits_at_every_level() {
     for size in ROW_SIZES {
         let (a, b) = (numbers(size, 6), numbers(size, 7));
         let run = |level: Level| {
@@ -191,8 +192,6 @@ fn sums_and_elementary_functions_have_the_same_bits_at_every_level() {
                     #[inline(always)]
                     || {
                         values.extend([math::sum(&a), math::dot(&a, &b)]);
-                        values.extend(a.iter().map(|x| math::exp_nonpositive(20.0 * x - 20.0)));
-                        values.extend(a.iter().flat_map(|x| <[f32; 2]>::from(math::normal(5.0 * x))));
                     },
                 );
             });
@@ -203,6 +202,33 @@ fn sums_and_elementary_functions_have_the_same_bits_at_every_level() {
         assert!((f64::from(portable[1]) - exact).abs() < 1e-4, "dot of {size}");
         for level in Level::available() {
             assert!(run(level) == portable, "{size} numbers at {}", level.name());
+        }
+    }
+}
+
+#[test]
+fn elementary_functions_have_the_same_bits_at_every_level_that_fuses() {
+    for size in ROW_SIZES {
+        let a = numbers(size, 6);
+        let run = |level: Level| {
+            let mut values: Vec<f32> = Vec::new();
+            at_level(level, || {
+                vectorize_fused(
+                    #[inline(always)]
+                    |mul_add| {
+                        values.extend(a.iter().map(|x| math::exp_nonpositive(20.0 * x - 20.0, mul_add)));
+                        values
+                            .extend(a.iter().flat_map(|x| <[f32; 2]>::from(math::normal(5.0 * x, mul_add))));
+                    },
+                );
+            });
+            values
+        };
+        let portable = run(Level::Portable);
+        let fused: Vec<_> = Level::available().filter(|level| *level > Level::Portable).map(run).collect();
+        for values in &fused {
+            assert!(values == &fused[0], "{size} numbers");
+            assert!(values.iter().zip(&portable).all(|(v, p)| (v - p).abs() < 3e-7), "{size} numbers");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! CPU kernels for Tiny Recursive Models: safe functions on slices, chosen at run time for the CPU at hand.
 //!
 //! - [`vectorize`]: compiles a loop once per instruction set and runs the best one ([`level`] says which, [`at_level`] runs
-//!   a lower one).
+//!   a lower one); [`vectorize_fused`] for one that fuses what it multiplies and adds.
 //! - [`matmul`], [`matmul_panels`]: f32 matrix products, by the `gemm` crate.
 //! - [`matmul_bf16`]: products of bfloat16 numbers with f32 sums.
 //! - [`matmul_quantised`]: products of 8-bit or 4-bit weights and 8-bit inputs with 32-bit sums.
@@ -29,7 +29,7 @@ pub use bf16::{
     PANEL, PackedRows, Panels, matmul_bf16, matmul_packed, row_matmul_bf16, weight_gradient_bf16,
 };
 pub use f32_panels::{F32Panels, matmul_panels};
-pub use level::{Level, LevelError, at_level, choose_level, level, vectorize};
+pub use level::{Level, LevelError, at_level, choose_level, level, vectorize, vectorize_fused};
 pub use lines::AlignedMemory;
 pub use matmul::{Overwrite, matmul, matmul_lhs_transposed};
 pub use quantised::{

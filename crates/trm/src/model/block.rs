@@ -11,9 +11,9 @@ use super::packed::PackedBlock;
 use super::params::BlockParams;
 use crate::config::{TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, Rows, Slot, add_to_members, gate_backward, gate_forward, gelu_backward, gelu_forward,
-    layer_norm_backward, layer_norm_forward, linear_backward_bias, linear_backward_input, product,
-    rows_backward_input, rows_forward, sum_units,
+    Dropout, Format, Rows, Slot, add_to_members, gate_backward, gate_forward, gelu, gelu_backward,
+    gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_bias, linear_backward_input,
+    product, rows_backward_input, rows_forward, sum_units,
 };
 use crate::sudoku::Units;
 use std::ops::Range;
@@ -47,6 +47,7 @@ pub struct BlockTape {
     /// Gradient of W2's output, width d, made by the backward pass.
     pub d_branch: Rows,
     format: Format,
+    training: bool,
 }
 
 /// Gradients that are sums over rows and small enough for every shard to keep its own.
@@ -115,8 +116,8 @@ impl BlockTape {
         let kept = if training { applications } else { 0 };
         Self {
             mixer: Mixer::new(config).map(|mixer| MixerTape::new(&mixer, d, whole)),
-            normalised: zeros(d),
-            inv_std: zeros(1),
+            normalised: vec![0.0; kept * rows * d],
+            inv_std: vec![0.0; kept * rows],
             normed: Rows::new(format, applications, rows, d),
             means: units(d),
             messages: units(wide),
@@ -125,6 +126,7 @@ impl BlockTape {
             branch: zeros(if training { inner_gates(config) * d } else { 0 }),
             d_branch: Rows::new(format, kept, rows, d),
             format,
+            training,
         }
     }
 
@@ -133,8 +135,8 @@ impl BlockTape {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d));
         let rows = |width: usize| Rows::values_per_row(format, width);
-        let kept = if training { rows(wide) + rows(d) + inner_gates(config) * d } else { 0 };
-        mixer + d + 1 + rows(d) + rows(wide) + kept + config.units().len() * (d + wide) / 9
+        let kept = if training { d + 1 + rows(wide) + rows(d) + inner_gates(config) * d } else { 0 };
+        mixer + rows(d) + rows(wide) + kept + config.units().len() * (d + wide) / 9
     }
 }
 
@@ -225,7 +227,8 @@ pub fn block_forward(
     let (first, second) = scratch.split_at_mut(rows * chunk);
 
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
-    let (normalised, inv_std) = (&mut tape.normalised[at.narrow.clone()], &mut tape.inv_std[at.each]);
+    let normalised = tape.normalised.get_mut(at.narrow.clone()).unwrap_or_default();
+    let inv_std = tape.inv_std.get_mut(at.each).unwrap_or_default();
     let (means, messages) = (&mut tape.means[at.means], &mut tape.messages[at.messages]);
     tape.normed.write(at.slot, 0..d, branch, |normed| {
         layer_norm_forward(h, gain, bias, normalised, inv_std, normed);
@@ -236,13 +239,20 @@ pub fn block_forward(
         product(rows / 9, mean, mix, message, Overwrite::Yes);
     }
     for columns in chunks(wide, chunk) {
+        let inner = |values: &mut [f32]| {
+            let expand = (&packed.expand, &params.expand.bias.data[..]);
+            rows_forward(&tape.normed, at.slot, expand, columns.clone(), values);
+            add_to_members(units, messages, wide, 1.0, values);
+        };
         tape.activation.write(at.slot, columns.clone(), first, |activation| {
+            if !tape.training {
+                inner(activation);
+                return gelu(activation);
+            }
             tape.slope.write(at.slot, columns.clone(), second, |slope| {
-                let expand = (&packed.expand, &params.expand.bias.data[..]);
-                rows_forward(&tape.normed, at.slot, expand, columns.clone(), slope);
-                add_to_members(units, messages, wide, 1.0, slope);
+                inner(slope);
                 gelu_forward(slope, activation);
-                application.drop_inner([activation, slope], wide, columns);
+                application.drop_inner([activation, slope], wide, columns.clone());
             });
         });
     }

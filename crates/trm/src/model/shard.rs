@@ -39,9 +39,9 @@ impl Recording {
 /// What one outer cycle leaves for the backward pass.
 #[derive(Clone, Debug)]
 pub struct CycleTape {
-    /// One for each block of R, `l_cycles` applications each.
+    /// One for each block of R, `l_cycles` applications each; a single one for all of them if nothing is kept.
     pub latent: Vec<BlockTape>,
-    /// One for each block of O, one application each.
+    /// One for each block of O, one application each; a single one for all of them if nothing is kept.
     pub output: Vec<BlockTape>,
     /// R(x_emb + y + z), `[l_cycles, rows, d]`.
     pub latent_result: Vec<f32>,
@@ -159,9 +159,13 @@ impl Shard {
         let is_constrained = config.constraint_weight > 0.0;
         let state = || zeros(rows * d);
         let gradient = || zeros(if training { rows * d } else { 0 });
+        let parts = |blocks: usize| if training { blocks } else { blocks.min(1) };
         let tape = |_| CycleTape {
-            latent: vec![BlockTape::new(config, format, applications, rows, training); config.l_layers],
-            output: vec![BlockTape::new(config, format, 1, rows, training); config.output_layers],
+            latent: vec![
+                BlockTape::new(config, format, applications, rows, training);
+                parts(config.l_layers)
+            ],
+            output: vec![BlockTape::new(config, format, 1, rows, training); parts(config.output_layers)],
             latent_result: zeros(if training { applications * rows * d } else { 0 }),
             output_result: gradient(),
             latent_norm: NormTape::new(config, applications * rows),
@@ -210,7 +214,9 @@ impl Shard {
         let (format, training) = (config.precision.format(), recording != Recording::Nothing);
         let block = BlockTape::values_per_row(config, format, training);
         let norms = (applications + 1) * NormTape::values_per_row(config);
-        let tape = config.l_layers * applications * block + config.output_layers * block + norms;
+        let parts = |blocks: usize| if training { blocks } else { blocks.min(1) };
+        let tape =
+            parts(config.l_layers) * applications * block + parts(config.output_layers) * block + norms;
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
         // As of many rows: a single one takes more.

@@ -13,7 +13,8 @@ pub struct Stack<'a> {
 }
 
 impl Stack<'_> {
-    /// The last h in place of the first; leaves in the tape what backward needs.
+    /// The last h in place of the first; leaves in the tape what backward needs: a part for each block, or a single one that
+    /// they all work in.
     pub fn forward(
         &self,
         tape: &mut [BlockTape],
@@ -23,7 +24,8 @@ impl Stack<'_> {
     ) {
         for (k, (params, packed)) in self.params.iter().zip(self.packed).enumerate() {
             let application = Application { site: application.site + k, ..application };
-            block_forward(params, packed, &mut tape[k], h, scratch, application);
+            let part = k.min(tape.len() - 1);
+            block_forward(params, packed, &mut tape[part], h, scratch, application);
         }
     }
 

@@ -4,7 +4,9 @@
 //! the softmax over the tokens that are looked at runs down columns, many side by side.
 
 use super::transpose;
-use trm_kernels::{Overwrite, math::exp_nonpositive, matmul, matmul_lhs_transposed, vectorize};
+use trm_kernels::{
+    Overwrite, math::exp_nonpositive, matmul, matmul_lhs_transposed, vectorize, vectorize_fused,
+};
 
 /// Turns queries and keys by angles in proportion to the token's position, so that their products depend on distances.
 ///
@@ -161,15 +163,15 @@ pub fn attention_backward(
 pub(super) fn softmax_of_columns(scores: &mut [f32], columns: usize, scale: f32) {
     let mut largest = vec![f32::NEG_INFINITY; columns];
     let mut total = vec![0.0; columns];
-    vectorize(
+    vectorize_fused(
         #[inline(always)]
-        || {
+        |mul_add| {
             for row in scores.chunks_exact(columns) {
                 largest.iter_mut().zip(row).for_each(|(most, s)| *most = most.max(*s));
             }
             for row in scores.chunks_exact_mut(columns) {
                 for ((s, largest), total) in row.iter_mut().zip(&largest).zip(&mut total) {
-                    *s = exp_nonpositive(scale * (*s - largest));
+                    *s = exp_nonpositive(scale * (*s - largest), mul_add);
                     *total += *s;
                 }
             }

@@ -1,7 +1,20 @@
 //! `GELU(x) = x Phi(x)`, the exact form with the Gaussian integral (PyTorch's `nn.GELU()`).
 
 use crate::timing::{Phase, phase};
-use trm_kernels::{math::normal, vectorize};
+use trm_kernels::{math::normal, vectorize, vectorize_fused};
+
+/// `GELU(input)` in place of the input.
+pub fn gelu(values: &mut [f32]) {
+    let _timed = phase(Phase::Activations);
+    vectorize_fused(
+        #[inline(always)]
+        |mul_add| {
+            for x in values {
+                *x *= normal(*x, mul_add).0;
+            }
+        },
+    );
+}
 
 /// `output = GELU(input)`; the input is replaced by the slope there, `Phi(x) + x phi(x)`.
 ///
@@ -9,11 +22,11 @@ use trm_kernels::{math::normal, vectorize};
 /// Both slices have one length.
 pub fn gelu_forward(input_to_slope: &mut [f32], output: &mut [f32]) {
     let _timed = phase(Phase::Activations);
-    vectorize(
+    vectorize_fused(
         #[inline(always)]
-        || {
+        |mul_add| {
             for (x, out) in input_to_slope.iter_mut().zip(output) {
-                let (integral, density) = normal(*x);
+                let (integral, density) = normal(*x, mul_add);
                 *out = *x * integral;
                 *x = integral + *x * density;
             }

@@ -10,7 +10,7 @@ pub const LAYER_NORM_EPS: f32 = 1e-5;
 ///
 /// # Shapes
 /// `gain` and `bias` are `[d]`; `input`, `normalised` (before gain and bias, kept for backward) and `output` are
-/// `[rows, d]`; `inv_std` (kept for backward) is `[rows]`.
+/// `[rows, d]`; `inv_std` (kept for backward) is `[rows]`. What is kept may be empty, and is not kept then.
 ///
 /// # Source
 /// <https://docs.pytorch.org/docs/stable/generated/torch.nn.LayerNorm.html>
@@ -27,18 +27,22 @@ pub fn layer_norm_forward(
     vectorize(
         #[inline(always)]
         || {
-            let rows =
-                input.chunks_exact(d).zip(normalised.chunks_exact_mut(d)).zip(output.chunks_exact_mut(d));
-            for (((x, normalised), output), inv_std) in rows.zip(inv_std) {
+            let mut kept = normalised.chunks_exact_mut(d).zip(inv_std);
+            for (x, output) in input.chunks_exact(d).zip(output.chunks_exact_mut(d)) {
                 let mean = math::sum(x) / d as f32;
-                for (n, x) in normalised.iter_mut().zip(x) {
+                for (n, x) in output.iter_mut().zip(x) {
                     *n = x - mean;
                 }
-                let variance = math::dot(normalised, normalised) / d as f32;
-                *inv_std = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
-                for (i, n) in normalised.iter_mut().enumerate() {
-                    *n *= *inv_std;
-                    output[i] = *n * gain[i] + bias[i];
+                let variance = math::dot(output, output) / d as f32;
+                let inv_std = 1.0 / (variance + LAYER_NORM_EPS).sqrt();
+                if let Some((normalised, kept)) = kept.next() {
+                    *kept = inv_std;
+                    for (n, x) in normalised.iter_mut().zip(&*output) {
+                        *n = inv_std * x;
+                    }
+                }
+                for (i, n) in output.iter_mut().enumerate() {
+                    *n = inv_std * *n * gain[i] + bias[i];
                 }
             }
         },

@@ -37,7 +37,7 @@ pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use dropout::Dropout;
 pub use embedding::{embedding_backward, embedding_forward};
 pub use gate::{gate_backward, gate_forward};
-pub use gelu::{gelu_backward, gelu_forward};
+pub use gelu::{gelu, gelu_backward, gelu_forward};
 pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use linear::{
     Format, PackedWeight, linear_backward_bias, linear_backward_input, linear_backward_weight,

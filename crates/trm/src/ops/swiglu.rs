@@ -1,6 +1,7 @@
 //! `SwiGLU(gate, up) = silu(gate) up` with `silu(x) = x sigmoid(x)`: the nonlinearity between two linear maps.
 
-use trm_kernels::{math::exp_nonpositive, vectorize};
+use trm_kernels::math::{MulAdd, exp_nonpositive};
+use trm_kernels::vectorize_fused;
 
 /// `output = silu(gate) up`.
 ///
@@ -10,13 +11,13 @@ use trm_kernels::{math::exp_nonpositive, vectorize};
 /// # Source
 /// Shazeer, "GLU Variants Improve Transformer", <https://arxiv.org/abs/2002.05202>
 pub fn swiglu_forward(gate_up: &[f32], width: usize, output: &mut [f32]) {
-    vectorize(
+    vectorize_fused(
         #[inline(always)]
-        || {
+        |mul_add| {
             for (row, output) in gate_up.chunks_exact(2 * width).zip(output.chunks_exact_mut(width)) {
                 let (gates, ups) = row.split_at(width);
                 for ((out, x), up) in output.iter_mut().zip(gates).zip(ups) {
-                    *out = x * sigmoid(*x) * up;
+                    *out = x * sigmoid(*x, mul_add) * up;
                 }
             }
         },
@@ -28,13 +29,13 @@ pub fn swiglu_forward(gate_up: &[f32], width: usize, output: &mut [f32]) {
 /// # Shapes
 /// As for [`swiglu_forward`].
 pub fn swiglu_backward(d_output: &[f32], width: usize, gate_up: &mut [f32]) {
-    vectorize(
+    vectorize_fused(
         #[inline(always)]
-        || {
+        |mul_add| {
             for (row, d_output) in gate_up.chunks_exact_mut(2 * width).zip(d_output.chunks_exact(width)) {
                 let (gates, ups) = row.split_at_mut(width);
                 for ((d, x), up) in d_output.iter().zip(gates).zip(ups) {
-                    let s = sigmoid(*x);
+                    let s = sigmoid(*x, mul_add);
                     let d_gate = s * (1.0 + *x * (1.0 - s)) * *up * d;
                     *up = *x * s * d;
                     *x = d_gate;
@@ -46,8 +47,8 @@ pub fn swiglu_backward(d_output: &[f32], width: usize, gate_up: &mut [f32]) {
 
 /// `1 / (1 + e^-x)`, by the exponential that cannot overflow.
 #[inline(always)]
-fn sigmoid(x: f32) -> f32 {
-    let e = exp_nonpositive(-x.abs());
+fn sigmoid(x: f32, mul_add: MulAdd) -> f32 {
+    let e = exp_nonpositive(-x.abs(), mul_add);
     (if x < 0.0 { e } else { 1.0 }) / (1.0 + e)
 }
 
