@@ -2,9 +2,9 @@
 
 use crate::reference::{assert_close, matmul as exact_matmul, numbers, transpose};
 use crate::{
-    F32Panels, Level, Overwrite, PackedRows, Panels, at_level, math, matmul, matmul_bf16,
-    matmul_lhs_transposed, matmul_packed, matmul_panels, row_matmul_bf16, vectorize, vectorize_fused,
-    weight_gradient_bf16,
+    F32Panels, Level, Overwrite, PackedRows, Panels, Start, at_level, math, matmul, matmul_bf16,
+    matmul_in_parts, matmul_lhs_transposed, matmul_packed, matmul_panels, row_matmul_bf16, vectorize,
+    vectorize_fused, weight_gradient_bf16,
 };
 use half::bf16;
 use std::ops::Range;
@@ -59,6 +59,35 @@ impl Case {
     }
 }
 
+impl Case {
+    /// Compares bfloat16 products that start from a bias, whole and in parts, with the plain loops at every level.
+    fn check_bias(&self, panels: &Panels) {
+        let [rows, inner, cols] = self.shape;
+        let bias = numbers(cols, 4);
+        let mut want = exact_matmul(rows, inner, cols, &self.a, &self.b);
+        for row in want.chunks_mut(cols.max(1)) {
+            row.iter_mut().zip(&bias).for_each(|(value, bias)| *value += f64::from(*bias));
+        }
+        let mut packed = PackedRows::default();
+        packed.pack([rows, inner], &self.a);
+        let mut buffer = vec![0.0; (rows * 64).max(64)];
+        for level in Level::available() {
+            let (mut whole, mut parts) = (self.before.clone(), vec![f32::NAN; rows * cols]);
+            at_level(level, || {
+                matmul_packed(&packed, (panels, 0..cols), &mut whole, Start::Bias(&bias));
+                matmul_in_parts(&packed, panels, Start::Bias(&bias), &mut buffer, |part, values| {
+                    for (r, values) in part.rows.zip(values.chunks(part.columns.len())) {
+                        parts[r * cols..][part.columns.clone()].copy_from_slice(values);
+                    }
+                });
+            });
+            let what = format!("bias and bfloat16 a b {:?} at {}", self.shape, level.name());
+            assert_close(&whole, &want, &what);
+            assert!(whole == parts, "{what}, in parts");
+        }
+    }
+}
+
 #[test]
 fn f32_products_agree_with_plain_loops() {
     for case in Case::all() {
@@ -105,9 +134,10 @@ fn bfloat16_products_agree_with_plain_loops() {
             let mut packed = PackedRows::default();
             packed.pack([rows, inner], a);
             by_columns(dst, cols, |columns, block| {
-                matmul_packed(&packed, (&panels, columns), block, overwrite)
+                matmul_packed(&packed, (&panels, columns), block, overwrite.into())
             });
         });
+        case.check_bias(&panels);
         if rows == 1 {
             case.check("a bfloat16 row in parts", |dst, overwrite| {
                 for (i, dst) in dst.chunks_mut(64).enumerate() {

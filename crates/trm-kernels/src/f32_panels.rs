@@ -17,6 +17,11 @@ pub struct F32Panels {
 }
 
 impl F32Panels {
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// Packs a row-major `[inner, cols]` matrix.
     ///
     /// # Panics

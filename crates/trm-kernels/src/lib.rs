@@ -26,7 +26,8 @@ mod widened;
 mod x86_64;
 
 pub use bf16::{
-    PANEL, PackedRows, Panels, matmul_bf16, matmul_packed, row_matmul_bf16, weight_gradient_bf16,
+    PANEL, PackedRows, Panels, Part, Start, matmul_bf16, matmul_in_parts, matmul_packed, row_matmul_bf16,
+    weight_gradient_bf16,
 };
 pub use f32_panels::{F32Panels, matmul_panels};
 pub use level::{Level, LevelError, at_level, choose_level, level, vectorize, vectorize_fused};

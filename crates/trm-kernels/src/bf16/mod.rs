@@ -6,12 +6,15 @@
 //! are shared out.
 
 mod panels;
+mod product;
 mod rows;
 mod strips;
 
-use crate::level::{Level, level};
-use crate::{Overwrite, widened};
+use crate::Overwrite;
 pub use panels::{PANEL, Panels};
+use product::multiply;
+pub use product::{Part, Start};
+pub(crate) use product::{Product, Tile, left_word};
 pub use rows::PackedRows;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -57,7 +60,7 @@ thread_local! {
 pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrite: Overwrite) {
     LEFT.with_borrow_mut(|left| {
         left.pack([rows, b.inner()], a);
-        matmul_packed(left, (b, 0..b.cols()), dst, overwrite);
+        matmul_packed(left, (b, 0..b.cols()), dst, overwrite.into());
     });
 }
 
@@ -72,39 +75,63 @@ pub fn matmul_bf16(rows: usize, a: &[f32], b: &Panels, dst: &mut [f32], overwrit
 pub fn row_matmul_bf16(a: &[f32], b: &Panels, first: usize, dst: &mut [f32], overwrite: Overwrite) {
     LEFT.with_borrow_mut(|left| {
         left.pack([1, b.inner()], a);
-        matmul_packed(left, (b, first..first + dst.len()), dst, overwrite);
+        matmul_packed(left, (b, first..first + dst.len()), dst, overwrite.into());
     });
 }
 
-/// Some columns of `a b`, from a whole panel on, or added to `dst`. Every element has the bits that [`matmul_bf16`] gives it.
+/// Some columns of `a b`, from a whole panel on, and what they start from. Every element has the bits that [`matmul_bf16`] gives
+/// it.
 ///
 /// # Shapes
-/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, columns]`.
+/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, columns]`, a bias is `[columns]`.
 ///
 /// # Panics
 /// If the shapes do not fit, the first column is no multiple of [`PANEL`], or the columns do not lie inside b.
-pub fn matmul_packed(
-    a: &PackedRows,
-    (b, columns): (&Panels, Range<usize>),
-    dst: &mut [f32],
-    overwrite: Overwrite,
-) {
-    assert_eq!(a.inner(), b.inner(), "a is [rows, inner], b is [inner, cols]");
+pub fn matmul_packed(a: &PackedRows, (b, columns): (&Panels, Range<usize>), dst: &mut [f32], start: Start) {
     assert_eq!(dst.len(), a.rows() * columns.len(), "dst is [rows, columns]");
+    let stride = columns.len();
+    multiply(product(a, (b, columns), start), dst, stride);
+}
+
+/// All of `a b`, and a bias or zeros to start from, in parts that are as many whole panels of 64 columns as `buffer` has room
+/// for: `take` gets each, `[rows, columns]`, while it is in the cache. Every element has the bits that [`matmul_bf16`] gives
+/// it.
+///
+/// # Shapes
+/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, a bias is `[cols]`; `buffer` has room for a panel, `[rows, 64]`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn matmul_in_parts(
+    a: &PackedRows,
+    b: &Panels,
+    start: Start,
+    buffer: &mut [f32],
+    mut take: impl FnMut(Part, &mut [f32]),
+) {
+    assert!(start != Start::Sums, "there is no destination to start from");
+    let rows = a.rows();
+    let panels = buffer.len() / (rows * PANEL).max(1);
+    assert!(panels > 0, "room for a panel");
+    for first in (0..b.cols()).step_by(panels * PANEL) {
+        let columns = first..(first + panels * PANEL).min(b.cols());
+        let part = &mut buffer[..rows * columns.len()];
+        matmul_packed(a, (b, columns.clone()), part, start.of(&columns));
+        take(Part { rows: 0..rows, columns }, part);
+    }
+}
+
+fn product<'a>(a: &'a PackedRows, (b, columns): (&'a Panels, Range<usize>), start: Start<'a>) -> Product<'a> {
+    assert_eq!(a.inner(), b.inner(), "a is [rows, inner], b is [inner, cols]");
     assert!(
         columns.start.is_multiple_of(PANEL) && columns.end <= b.cols(),
         "columns of b from a whole panel on"
     );
-    multiply(Product {
-        rows: a.rows(),
-        cols: columns.len(),
-        pairs: b.inner().div_ceil(2),
-        left: a.strips(),
-        right: b.from(columns.start),
-        dst,
-        dst_stride: columns.len(),
-        overwrite,
-    });
+    if let Start::Bias(bias) = start {
+        assert_eq!(bias.len(), columns.len(), "a bias for each column");
+    }
+    let [rows, cols, pairs] = [a.rows(), columns.len(), b.inner().div_ceil(2)];
+    Product { rows, cols, pairs, left: a.strips(), right: b.from(columns.start), start }
 }
 
 /// `d_weight += d^T x`, summed over the pairs of d and x: the gradient of a weight matrix. Sums go on where the last pair's
@@ -152,16 +179,15 @@ pub fn weight_gradient_bf16(
                 for (step, ((_, x), k)) in steps.iter().enumerate() {
                     turn_tiles::<false>(x, *k, columns.clone(), (right, step, stride));
                 }
-                multiply(Product {
+                let product = Product {
                     rows: outputs.len(),
                     cols: columns.len(),
                     pairs: stride / TILE,
                     left: Strips { words: left, stride },
                     right: Strips { words: right, stride },
-                    dst: &mut d_weight[first..],
-                    dst_stride: inputs,
-                    overwrite: Overwrite::No,
-                });
+                    start: Start::Sums,
+                };
+                multiply(product, &mut d_weight[first..], inputs);
             }
         }
     });
@@ -183,86 +209,6 @@ fn turn_tiles<const LEFT: bool>(
             [upper, lower].map(|strip| strip[step * TILE_WORDS..].first_chunk_mut().expect("whole tiles"));
         strips::turn::<LEFT>(rows.double_tile(double_strip, first + i), targets);
     }
-}
-
-/// `dst = left right` or `dst += left right`.
-pub(crate) struct Product<'a> {
-    pub rows: usize,
-    pub cols: usize,
-    /// Pairs of the inner dimension; up to whole tiles there are zeros.
-    pub pairs: usize,
-    /// Strips of all rows, up to a whole block of 32 or to the last of 16.
-    pub left: Strips<'a>,
-    /// Strips of all columns, up to whole panels.
-    pub right: Strips<'a>,
-    /// `[rows, cols]`, rows `dst_stride` numbers apart.
-    pub dst: &'a mut [f32],
-    pub dst_stride: usize,
-    pub overwrite: Overwrite,
-}
-
-fn multiply(product: Product) {
-    #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Amx && product.pairs > 0 {
-        return crate::x86_64::amx::multiply(product);
-    }
-    let Product { rows, cols, pairs, left, right, dst, dst_stride, overwrite } = product;
-    if pairs == 0 {
-        if overwrite == Overwrite::Yes {
-            dst.chunks_mut(dst_stride.max(1)).take(rows).for_each(|row| row[..cols].fill(0.0));
-        }
-        return;
-    }
-    let run = kernel(level());
-    for first_col in (0..cols).step_by(PANEL) {
-        let panel = right.from(first_col / TILE, 0);
-        for (strip, first_row) in (0..rows).step_by(TILE).enumerate() {
-            let strip_rows = TILE.min(rows - first_row);
-            for first in (0..strip_rows).step_by(BLOCK) {
-                run(Tile {
-                    rows: BLOCK.min(strip_rows - first),
-                    cols: PANEL.min(cols - first_col),
-                    pairs,
-                    left: &left.from(strip, 0).words[first * TILE..],
-                    panel,
-                    dst: &mut dst[(first_row + first) * dst_stride + first_col..],
-                    dst_stride,
-                    overwrite,
-                });
-            }
-        }
-    }
-}
-
-/// What computes a tile.
-fn kernel(level: Level) -> fn(Tile) {
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512Bf16 => crate::x86_64::avx512_bf16::run,
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 | Level::Avx512 | Level::Avx512Vnni => crate::x86_64::fma::run,
-        _ => widened::run,
-    }
-}
-
-/// Up to 6 by 64 elements of a product.
-pub(crate) struct Tile<'a> {
-    pub rows: usize,
-    pub cols: usize,
-    pub pairs: usize,
-    /// From the first row on; see [`left_word`].
-    pub left: &'a [u32],
-    /// The strips of the columns.
-    pub panel: Strips<'a>,
-    pub dst: &'a mut [f32],
-    pub dst_stride: usize,
-    pub overwrite: Overwrite,
-}
-
-/// Where in a strip row r has pair p.
-#[inline(always)]
-pub(crate) fn left_word(r: usize, p: usize) -> usize {
-    p / TILE * TILE_WORDS + r * TILE + p % TILE
 }
 
 #[cfg(test)]

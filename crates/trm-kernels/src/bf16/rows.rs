@@ -1,5 +1,6 @@
 //! Left operands that are kept.
 
+use super::Part;
 use super::strips::{
     Packing, Strips, TILE, TILE_NUMBERS, TILE_WORDS, TileWords, Words, pack, strip_words, unpack_tile,
 };
@@ -58,38 +59,43 @@ impl PackedRows {
         self.inner
     }
 
-    /// Rounds and stores some columns, `[rows, columns]`.
+    /// Rounds and stores a part, `[rows, columns]`.
     ///
     /// # Panics
-    /// If there are no such columns, the first is no multiple of 32, the number of them neither unless they are the last, or the
-    /// slice has another length.
-    pub fn store(&mut self, columns: Range<usize>, values: &[f32]) {
-        let first = self.first_tile(&columns);
+    /// If there is no such part, it does not start with a strip of 16 rows and a tile of 32 columns, it does not end with one
+    /// unless it ends with the matrix, or the slice has another length.
+    pub fn store(&mut self, part: &Part, values: &[f32]) {
+        let first = self.first_word(part);
         let stride = strip_words(self.inner);
-        pack(Packing::Left, [self.rows, columns.len()], values, (&mut self.words[first..], stride));
+        let size = [part.rows.len(), part.columns.len()];
+        pack(Packing::Left, size, values, (&mut self.words[first..], stride));
     }
 
-    /// Reads some columns, `[rows, columns]`.
+    /// Reads a part, `[rows, columns]`.
     ///
     /// # Panics
     /// As [`Self::store`].
-    pub fn load(&self, columns: Range<usize>, values: &mut [f32]) {
-        let (first, width) = (self.first_tile(&columns), columns.len());
-        assert_eq!(values.len(), self.rows * width, "values are [rows, columns]");
+    pub fn load(&self, part: &Part, values: &mut [f32]) {
+        let first = self.first_word(part);
+        let (rows, width) = (part.rows.len(), part.columns.len());
+        assert_eq!(values.len(), rows * width, "values are [rows, columns]");
         let strips = Strips { words: &self.words[first..], stride: strip_words(self.inner) };
-        for (strip, row) in (0..self.rows).step_by(TILE).enumerate() {
+        for (strip, row) in (0..rows).step_by(TILE).enumerate() {
             for (tile, col) in (0..width).step_by(TILE_NUMBERS).enumerate() {
                 let tile = strips.from(strip, tile).words.first_chunk().expect("room for all tiles");
-                unpack_tile(tile, &mut values[row * width + col..], width, [self.rows - row, width - col]);
+                unpack_tile(tile, &mut values[row * width + col..], width, [rows - row, width - col]);
             }
         }
     }
 
-    fn first_tile(&self, columns: &Range<usize>) -> usize {
-        let is_whole = |col: usize| col.is_multiple_of(TILE_NUMBERS);
-        assert!(columns.end <= self.inner && is_whole(columns.start), "columns from a whole tile on");
-        assert!(is_whole(columns.end) || columns.end == self.inner, "columns up to a whole tile");
-        columns.start / TILE_NUMBERS * TILE_WORDS
+    fn first_word(&self, Part { rows, columns }: &Part) -> usize {
+        let is_whole = |range: &Range<usize>, size: usize, all: usize| {
+            let ends = range.end.is_multiple_of(size) || range.end == all;
+            range.start.is_multiple_of(size) && ends && range.end <= all
+        };
+        assert!(is_whole(rows, TILE, self.rows), "whole strips of rows");
+        assert!(is_whole(columns, TILE_NUMBERS, self.inner), "whole tiles of columns");
+        rows.start / TILE * strip_words(self.inner) + columns.start / TILE_NUMBERS * TILE_WORDS
     }
 
     pub(crate) fn strips(&self) -> Strips<'_> {
@@ -126,15 +132,25 @@ mod tests {
                     let mut whole = PackedRows::default();
                     whole.pack([rows, inner], &matrix);
                     let mut parts = PackedRows::zeros(rows, inner);
-                    for first in (0..inner).step_by(TILE_NUMBERS) {
-                        let columns = first..(first + TILE_NUMBERS).min(inner);
-                        let part: Vec<f32> =
-                            matrix.chunks(inner).flat_map(|row| row[columns.clone()].to_vec()).collect();
-                        parts.store(columns.clone(), &part);
-                        let mut loaded = vec![9.0; part.len()];
-                        parts.load(columns, &mut loaded);
+                    let firsts = (0..rows).step_by(TILE);
+                    let firsts =
+                        firsts.flat_map(|row| (0..inner).step_by(TILE_NUMBERS).map(move |col| (row, col)));
+                    for (row, col) in firsts {
+                        let part = Part {
+                            rows: row..(row + TILE).min(rows),
+                            columns: col..(col + TILE_NUMBERS).min(inner),
+                        };
+                        let of_row = |r: usize| matrix[r * inner..][part.columns.clone()].to_vec();
+                        let values: Vec<f32> = part.rows.clone().flat_map(of_row).collect();
+                        parts.store(&part, &values);
+                        let mut loaded = vec![9.0; values.len()];
+                        parts.load(&part, &mut loaded);
                         let rounded = |v: &f32| bf16::from_f32(*v).to_f32();
-                        assert!(part.iter().map(rounded).eq(loaded), "[{rows}, {inner}] at {}", level.name());
+                        assert!(
+                            values.iter().map(rounded).eq(loaded),
+                            "[{rows}, {inner}] at {}",
+                            level.name()
+                        );
                     }
                     assert!(parts == whole, "[{rows}, {inner}] at {}", level.name());
                 });
@@ -148,7 +164,7 @@ mod tests {
         rows.pack([40, 64], &vec![1.0; 40 * 64]);
         rows.pack([3, 32], &vec![2.0; 3 * 32]);
         let mut fresh = PackedRows::zeros(3, 32);
-        fresh.store(0..32, &vec![2.0; 3 * 32]);
+        fresh.store(&Part { rows: 0..3, columns: 0..32 }, &vec![2.0; 3 * 32]);
         assert!(rows == fresh);
         rows.resize([40, 64]);
         assert!(rows == PackedRows::zeros(40, 64));

@@ -11,9 +11,10 @@ use super::packed::PackedBlock;
 use super::params::BlockParams;
 use crate::config::{TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, Rows, Slot, add_to_members, gate_backward, gate_forward, gelu, gelu_backward,
-    gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_bias, linear_backward_input,
-    product, rows_backward_input, rows_forward, sum_units,
+    Dropout, Format, InParts, Part, Rows, Slot, add_to_members, gate_backward, gate_forward, gelu,
+    gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_bias,
+    linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts, rows_forward,
+    rows_forward_in_parts, sum_units,
 };
 use crate::sudoku::Units;
 use std::ops::Range;
@@ -89,20 +90,21 @@ pub struct Application<'a> {
 }
 
 impl Application<'_> {
-    /// Dropout of the result, `[rows, d]`.
-    fn drop_result(&self, values: &mut [f32], d: usize) {
-        self.dropout.apply([values], [self.tokens, d], 0..d, self.first_sample, 2 * self.site + 1);
+    /// Dropout of a part of the result.
+    fn drop_result(&self, values: &mut [f32], d: usize, part: &Part) {
+        self.dropout.apply([values], [self.tokens, d], part, self.first_sample, 2 * self.site + 1);
     }
 
-    /// Dropout of some columns of GELU's output and slope.
-    fn drop_inner(&self, arrays: [&mut [f32]; 2], wide: usize, columns: Range<usize>) {
-        self.dropout.apply(arrays, [self.tokens, wide], columns, self.first_sample, 2 * self.site);
+    /// Dropout of a part of GELU's output and slope.
+    fn drop_inner(&self, arrays: [&mut [f32]; 2], wide: usize, part: &Part) {
+        self.dropout.apply(arrays, [self.tokens, wide], part, self.first_sample, 2 * self.site);
     }
 
     /// Dropout of what the mixer adds; its sites are numbered behind those of the MLPs.
     pub fn drop_mixed(&self, values: &mut [f32], d: usize) {
         const BEHIND: usize = 1 << 31;
-        self.dropout.apply([values], [self.tokens, d], 0..d, self.first_sample, BEHIND | self.site);
+        let all = Part { rows: 0..values.len() / d, columns: 0..d };
+        self.dropout.apply([values], [self.tokens, d], &all, self.first_sample, BEHIND | self.site);
     }
 }
 
@@ -145,18 +147,18 @@ fn inner_gates(config: &TrmConfig) -> usize {
     usize::from(config.update == Update::Original)
 }
 
-/// Columns of the inner layer that are worked on at once. Units are summed over whole vectors.
-fn chunk(format: Format, rows: usize, wide: usize, has_units: bool) -> usize {
-    if has_units { wide } else { Rows::chunk(format, rows, wide) }
+/// Units are summed over whole vectors; all else can be done part by part.
+fn in_parts(units: &[Units]) -> InParts {
+    if units.is_empty() { InParts::Yes } else { InParts::No }
 }
 
 /// Values that a pass through a block of `rows` rows works in.
 pub fn scratch(config: &TrmConfig, format: Format, rows: usize) -> usize {
-    let (d, units) = (config.hidden_dim, config.units().len());
+    let (d, units) = (config.hidden_dim, config.units());
     let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));
-    // The result or its gradient; some columns of the inner layer, of two kinds; or the gradients of n and of the means.
-    let inner = 2 * chunk(format, rows, config.mlp_width(), units > 0);
-    rows * mixer.max(d + inner.max(d + units * d / 9))
+    // The result or its gradient; parts of the inner layer, of two kinds; or the gradients of n and of the means.
+    let inner = 2 * in_parts(units).largest(format, rows, config.mlp_width());
+    (rows * mixer).max(rows * d + inner.max(rows * units.len() * d / 9))
 }
 
 impl BlockRowSums {
@@ -199,11 +201,6 @@ impl Places {
     }
 }
 
-/// The columns of the inner layer, some at a time.
-fn chunks(wide: usize, chunk: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..wide).step_by(chunk).map(move |first| first..(first + chunk).min(wide))
-}
-
 /// `h <- h + gate * f(h)`, in place, after the cells are mixed.
 ///
 /// # Shapes
@@ -222,42 +219,42 @@ pub fn block_forward(
     let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
     let (rows, units) = (h.len() / d, application.units);
     let at = Places::new(&application, rows, [d, wide]);
-    let chunk = chunk(tape.format, rows, wide, !units.is_empty());
+    let in_parts = in_parts(units);
     let (branch, scratch) = scratch.split_at_mut(rows * d);
-    let (first, second) = scratch.split_at_mut(rows * chunk);
+    let (product_scratch, activation) = scratch.split_at_mut(in_parts.largest(tape.format, rows, wide));
 
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
     let normalised = tape.normalised.get_mut(at.narrow.clone()).unwrap_or_default();
     let inv_std = tape.inv_std.get_mut(at.each).unwrap_or_default();
     let (means, messages) = (&mut tape.means[at.means], &mut tape.messages[at.messages]);
-    tape.normed.write(at.slot, 0..d, branch, |normed| {
-        layer_norm_forward(h, gain, bias, normalised, inv_std, normed);
+    for part in in_parts.of_rows(rows, d) {
+        let (rows, values) = (part.rows.clone(), part.rows.start * d..part.rows.end * d);
+        let normed = &mut branch[..values.len()];
+        let normalised = normalised.get_mut(values.clone()).unwrap_or_default();
+        let inv_std = inv_std.get_mut(rows).unwrap_or_default();
+        layer_norm_forward(&h[values], gain, bias, normalised, inv_std, normed);
         sum_units(units, normed, d, NINTH, means);
-    });
+        tape.normed.put(at.slot, &part, normed);
+    }
     for (k, mix) in packed.mix.iter().enumerate() {
         let [mean, message] = [of_kind(means, rows * d, k), of_kind(messages, rows * wide, k)];
         product(rows / 9, mean, mix, message, Overwrite::Yes);
     }
-    for columns in chunks(wide, chunk) {
-        let inner = |values: &mut [f32]| {
-            let expand = (&packed.expand, &params.expand.bias.data[..]);
-            rows_forward(&tape.normed, at.slot, expand, columns.clone(), values);
-            add_to_members(units, messages, wide, 1.0, values);
-        };
-        tape.activation.write(at.slot, columns.clone(), first, |activation| {
-            if !tape.training {
-                inner(activation);
-                return gelu(activation);
-            }
-            tape.slope.write(at.slot, columns.clone(), second, |slope| {
-                inner(slope);
-                gelu_forward(slope, activation);
-                application.drop_inner([activation, slope], wide, columns.clone());
-            });
-        });
-    }
-    rows_forward(&tape.activation, at.slot, (&packed.contract, &params.contract.bias.data), 0..d, branch);
-    application.drop_result(branch, d);
+    let expand = (&packed.expand, &params.expand.bias.data[..]);
+    rows_forward_in_parts(&tape.normed, at.slot, expand, in_parts, product_scratch, |part, inner| {
+        add_to_members(units, messages, wide, 1.0, inner);
+        if !tape.training {
+            gelu(inner);
+            return tape.activation.put(at.slot, &part, inner);
+        }
+        let activation = &mut activation[..inner.len()];
+        gelu_forward(inner, activation);
+        application.drop_inner([activation, inner], wide, &part);
+        tape.activation.put(at.slot, &part, activation);
+        tape.slope.put(at.slot, &part, inner);
+    });
+    rows_forward(&tape.activation, at.slot, (&packed.contract, &params.contract.bias.data), branch);
+    application.drop_result(branch, d, &Part { rows: 0..rows, columns: 0..d });
     gate_forward(h, application.gate, branch);
     if !tape.branch.is_empty() {
         tape.branch[at.narrow].copy_from_slice(branch);
@@ -286,31 +283,40 @@ pub fn block_backward(
     let (d, wide) = (params.norm.weight.data.len(), params.expand.bias.data.len());
     let (rows, units) = (d_h.len() / d, application.units);
     let at = Places::new(&application, rows, [d, wide]);
-    let chunk = chunk(tape.format, rows, wide, !units.is_empty());
+    let in_parts = in_parts(units);
     if !tape.branch.is_empty() {
         gate_backward(d_h, &tape.branch[at.narrow.clone()], &mut sums.gate);
     }
-    tape.d_branch.write(at.slot, 0..d, scratch, |d_branch| {
+    for part in in_parts.of_rows(rows, d) {
+        let d_h = &d_h[part.rows.start * d..part.rows.end * d];
+        let d_branch = &mut scratch[..d_h.len()];
         d_branch.fill(0.0);
         gate_forward(d_branch, application.gate, d_h);
-        application.drop_result(d_branch, d);
+        application.drop_result(d_branch, d, &part);
         linear_backward_bias(d_branch, &mut sums.contract_bias);
-    });
-    let d_messages = &mut tape.messages[at.messages];
-    let (d_activation, slope_scratch) = scratch.split_at_mut(rows * chunk);
-    for columns in chunks(wide, chunk) {
-        let d_activation = &mut d_activation[..rows * columns.len()];
-        let contract = (&params.contract.weight.data[..], &packed.contract);
-        rows_backward_input(&tape.d_branch, at.slot, contract, columns.clone(), d_activation);
-        tape.slope.update(at.slot, columns.clone(), slope_scratch, |slope| {
-            gelu_backward(d_activation, slope);
-            linear_backward_bias(slope, &mut sums.expand_bias[columns]);
-            sum_units(units, slope, wide, 1.0, d_messages);
-        });
+        tape.d_branch.put(at.slot, &part, d_branch);
     }
+    let d_messages = &mut tape.messages[at.messages];
+    let (product_scratch, slope) = scratch.split_at_mut(in_parts.largest(tape.format, rows, wide));
+    let (contract, inner) = ((&params.contract.weight.data[..], &packed.contract), (wide, in_parts));
+    rows_backward_input_in_parts(
+        &tape.d_branch,
+        at.slot,
+        contract,
+        inner,
+        product_scratch,
+        |part, d_activation| {
+            let slope = &mut slope[..d_activation.len()];
+            tape.slope.get(at.slot, &part, slope);
+            gelu_backward(d_activation, slope);
+            linear_backward_bias(slope, &mut sums.expand_bias[part.columns.clone()]);
+            sum_units(units, slope, wide, 1.0, d_messages);
+            tape.slope.put(at.slot, &part, slope);
+        },
+    );
     let (d_normed, d_means) = scratch.split_at_mut(rows * d);
     let expand = (&params.expand.weight.data[..], &packed.expand);
-    rows_backward_input(&tape.slope, at.slot, expand, 0..d, d_normed);
+    rows_backward_input(&tape.slope, at.slot, expand, d_normed);
     let d_means = &mut d_means[..at.means.len()];
     for (k, (mix, packed)) in params.mix.iter().zip(&packed.mix).enumerate() {
         let [d_message, d_mean] = [of_kind(d_messages, rows * wide, k), of_kind(d_means, rows * d, k)];

@@ -24,6 +24,7 @@ use crate::ops::{
     Dropout, Format, QuantisedWeight, add_positions, add_scaled, constraint_loss_backward,
     cross_entropy_backward, gate_backward, gate_forward, layer_norm_backward, layer_norm_forward,
     linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
+    sum_of,
 };
 use crate::parallel::Threads;
 
@@ -139,11 +140,11 @@ impl Model {
 
     /// `z <- z + alpha R(x_emb + y + z)`
     pub fn refine_latent(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
-        s.h.copy_from_slice(s.feedback.as_ref().map_or(&s.x_emb, |feedback| &feedback.seen));
-        if self.config.update != Update::Single {
-            add_scaled(&mut s.h, 1.0, &s.y);
+        let x_emb = s.feedback.as_ref().map_or(&s.x_emb, |feedback| &feedback.seen);
+        match self.config.update {
+            Update::Single => sum_of([x_emb, &s.z], &mut s.h),
+            Update::Documented | Update::Original => sum_of([x_emb, &s.y, &s.z], &mut s.h),
         }
-        add_scaled(&mut s.h, 1.0, &s.z);
         let at = self.place(s, h, l, dropout);
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
         stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, &mut s.scratch, at.application);
@@ -157,8 +158,7 @@ impl Model {
         if self.config.update == Update::Single {
             return s.y.copy_from_slice(&s.z);
         }
-        s.h.copy_from_slice(&s.y);
-        add_scaled(&mut s.h, 1.0, &s.z);
+        sum_of([&s.y, &s.z], &mut s.h);
         let at = self.place_of_output(s, h, dropout);
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
         stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, &mut s.scratch, at.application);

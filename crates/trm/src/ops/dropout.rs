@@ -4,8 +4,7 @@
 //! again, meet the mask of the forward pass, and no thread order can change it.
 
 use crate::timing::{Phase, phase};
-use std::ops::Range;
-use trm_kernels::vectorize;
+use trm_kernels::{Part, vectorize};
 
 /// Positions whose mask is made at once, for all arrays.
 const RUN: usize = 64;
@@ -29,19 +28,18 @@ impl Dropout {
         Self { key: mix(mix(seed) ^ step), threshold, scale: (1.0 / (1.0 - probability)) as f32 }
     }
 
-    /// Clears and scales some columns of each of some arrays, all by one mask; applied to a gradient, this is the backward
-    /// pass.
+    /// Clears and scales a part of each of some arrays, all by one mask; applied to a gradient, this is the backward pass.
     ///
     /// `site` numbers the places in the network where dropout is applied.
     ///
     /// # Shapes
-    /// Each array is `[rows, columns]`, of rows that have `width` columns; a sample has `tokens` rows, the first of them is sample
-    /// `first_sample` of the batch.
+    /// Each array is `[rows, columns]` of the part, of rows that have `width` columns; a sample has `tokens` rows, and row 0
+    /// belongs to sample `first_sample` of the batch.
     pub fn apply<const N: usize>(
         &self,
         arrays: [&mut [f32]; N],
         [tokens, width]: [usize; 2],
-        columns: Range<usize>,
+        Part { rows, columns }: &Part,
         first_sample: usize,
         site: usize,
     ) {
@@ -49,14 +47,13 @@ impl Dropout {
             return;
         }
         let _timed = phase(Phase::Dropout);
-        let mut rows = arrays.map(|values| values.chunks_exact_mut(columns.len()));
-        let count = rows.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
-        for r in 0..count {
+        let mut arrays = arrays.map(|values| values.chunks_exact_mut(columns.len()));
+        for r in rows.clone() {
             let sample = (first_sample + r / tokens) as u64;
             let key = mix(self.key ^ mix(sample) ^ ((site as u64) << 32));
             let (low, high) = (key as u32, (key >> 32) as u32);
             let first = (r % tokens * width + columns.start) as u32;
-            let mut row = rows.each_mut().map(|rows| rows.next().expect("a row of each array"));
+            let mut row = arrays.each_mut().map(|rows| rows.next().expect("a row of each array"));
             vectorize(
                 #[inline(always)]
                 || {
@@ -105,7 +102,8 @@ mod tests {
 
     fn mask(dropout: Dropout, rows: usize, width: usize, first_sample: usize, site: usize) -> Vec<f32> {
         let mut values = vec![1.0; rows * width];
-        dropout.apply([&mut values], [1, width], 0..width, first_sample, site);
+        let all = Part { rows: 0..rows, columns: 0..width };
+        dropout.apply([&mut values], [1, width], &all, first_sample, site);
         values
     }
 
@@ -143,12 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn columns_and_tokens_have_their_part_of_the_mask() {
+    fn parts_and_tokens_have_their_part_of_the_mask() {
         let (dropout, tokens, width) = (Dropout::new(0.3, 7, 0), 3, 40);
         let whole = mask(dropout, 2, tokens * width, 5, 1);
-        let mut part = vec![1.0; 2 * tokens * 8];
-        dropout.apply([&mut part], [tokens, width], 16..24, 5, 1);
-        let want: Vec<f32> = whole.chunks(width).flat_map(|row| row[16..24].to_vec()).collect();
-        assert_eq!(part, want);
+        let part = Part { rows: 2..6, columns: 16..24 };
+        let mut values = vec![1.0; 4 * 8];
+        dropout.apply([&mut values], [tokens, width], &part, 5, 1);
+        let rows = whole.chunks(width).skip(2).take(4);
+        let want: Vec<f32> = rows.flat_map(|row| row[16..24].to_vec()).collect();
+        assert_eq!(values, want);
     }
 }

@@ -4,7 +4,7 @@
 
 use super::gradient_check::numbers;
 use super::*;
-use trm_kernels::{Level, at_level};
+use trm_kernels::{Level, Part, at_level};
 
 /// Rows and widths around the sixteen numbers that are summed side by side, and primes.
 const ROWS: [usize; 4] = [1, 2, 7, 17];
@@ -57,8 +57,9 @@ fn activations_have_the_same_bits() {
         gelu_forward(x, output);
         gelu_backward(d_output, x);
     });
-    check("dropout", |[_, width], [x, y, ..]| {
-        Dropout::new(0.3, 1, 2).apply([x, y], [1, width], 0..width, 3, 4);
+    check("dropout", |[rows, width], [x, y, ..]| {
+        let all = Part { rows: 0..rows, columns: 0..width };
+        Dropout::new(0.3, 1, 2).apply([x, y], [1, width], &all, 3, 4);
     });
 }
 

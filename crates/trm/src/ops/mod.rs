@@ -47,10 +47,14 @@ pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
 pub use positions::{add_positions, positions_backward};
 pub use quantised::{Grid, QuantisedWeight, WeightBits};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
-pub use rows::{RowPairs, Rows, Slot, rows_backward_input, rows_backward_weight, rows_forward};
+pub use rows::{
+    InParts, RowPairs, Rows, Slot, rows_backward_input, rows_backward_input_in_parts, rows_backward_weight,
+    rows_forward, rows_forward_in_parts,
+};
 pub use softmax::{softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};
 pub use swiglu::{swiglu_backward, swiglu_forward};
+pub use trm_kernels::Part;
 pub use units::{add_to_members, sum_units};
 
 use crate::timing::{Phase, phase};
@@ -64,6 +68,23 @@ pub fn add_scaled(target: &mut [f32], factor: f32, values: &[f32]) {
         || {
             for (t, v) in target.iter_mut().zip(values) {
                 *t += factor * v;
+            }
+        },
+    );
+}
+
+/// `target = first + second + ...`, in this order.
+///
+/// # Shapes
+/// All slices have one length.
+pub fn sum_of<const N: usize>(terms: [&[f32]; N], target: &mut [f32]) {
+    let _timed = phase(Phase::States);
+    vectorize(
+        #[inline(always)]
+        || {
+            let terms = terms.map(|term| &term[..target.len()]);
+            for (i, target) in target.iter_mut().enumerate() {
+                *target = terms[1..].iter().fold(terms[0][i], |sum, term| sum + term[i]);
             }
         },
     );

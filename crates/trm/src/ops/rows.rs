@@ -1,16 +1,17 @@
 //! Rows that products read, kept from the forward pass for the gradients of weights: plain numbers, or bfloat16 rounded and
 //! laid out once for all products that they take part in.
 //!
-//! Numbers are made in plain f32 and some columns at a time, so that they are still in the cache when they are rounded.
+//! Numbers are made in plain f32 and part by part, so that they are still in the cache when the next operation and the rounding
+//! come to them.
 
 use super::linear::{Format, PackedWeight, linear_backward_input, linear_backward_weight, linear_forward};
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use std::ops::Range;
-use trm_kernels::{Overwrite, PANEL, PackedRows, matmul_packed, weight_gradient_bf16};
-
-/// Columns that are made at once where they are rounded: whole panels.
-const CHUNK: usize = 4 * PANEL;
+use trm_kernels::{
+    F32Panels, Overwrite, PANEL, PackedRows, Part, Start, matmul_in_parts, matmul_packed, matmul_panels,
+    weight_gradient_bf16,
+};
 
 /// Some matrices `[rows, width]`, one for each slot.
 #[derive(Clone, Debug)]
@@ -53,58 +54,43 @@ impl Rows {
         }
     }
 
-    /// How many columns of so many are worked on at once: all of them where nothing is rounded, or where a single row has
-    /// nothing to share but its columns.
-    pub fn chunk(format: Format, rows: usize, width: usize) -> usize {
-        if format == Format::F32 || rows == 1 { width } else { CHUNK.min(width) }
-    }
-
-    /// Lets `make` fill some columns of a slot, `[rows, columns]`; of a slot that there is no room for they are forgotten.
+    /// Stores a part of a slot; one that there is no room for is forgotten.
     ///
     /// # Shapes
-    /// `scratch` has room for the columns.
-    pub fn write(
-        &mut self,
-        at: Slot,
-        columns: Range<usize>,
-        scratch: &mut [f32],
-        make: impl FnOnce(&mut [f32]),
-    ) {
-        let scratch = &mut scratch[..at.rows * columns.len()];
+    /// `values` is `[rows, columns]` of the part.
+    pub fn put(&mut self, at: Slot, part: &Part, values: &[f32]) {
         match &mut self.values {
-            Values::F32(values) if !values.is_empty() => make(&mut values[place(at, self.width)]),
+            Values::F32(slots) if !slots.is_empty() => {
+                let slot = &mut slots[place(at, self.width)];
+                for (r, values) in part.rows.clone().zip(values.chunks_exact(part.columns.len())) {
+                    slot[r * self.width..][part.columns.clone()].copy_from_slice(values);
+                }
+            }
             Values::Bf16(slots) if !slots.is_empty() => {
-                make(scratch);
                 let _timed = phase(Phase::Packing);
                 let packed = &mut slots[at.slot];
                 packed.resize([at.rows, self.width]);
-                packed.store(columns, scratch);
+                packed.store(part, values);
             }
-            _ => make(scratch),
+            _ => {}
         }
     }
 
-    /// Lets `change` change some columns of a slot, `[rows, columns]`.
+    /// Reads a part of a slot.
     ///
     /// # Shapes
-    /// As for [`Self::write`].
-    pub fn update(
-        &mut self,
-        at: Slot,
-        columns: Range<usize>,
-        scratch: &mut [f32],
-        change: impl FnOnce(&mut [f32]),
-    ) {
-        match &mut self.values {
-            Values::F32(values) => change(&mut values[place(at, self.width)]),
+    /// As for [`Self::put`].
+    pub fn get(&self, at: Slot, part: &Part, values: &mut [f32]) {
+        match &self.values {
+            Values::F32(slots) => {
+                let slot = &slots[place(at, self.width)];
+                for (r, values) in part.rows.clone().zip(values.chunks_exact_mut(part.columns.len())) {
+                    values.copy_from_slice(&slot[r * self.width..][part.columns.clone()]);
+                }
+            }
             Values::Bf16(slots) => {
-                let (packed, scratch) = (&mut slots[at.slot], &mut scratch[..at.rows * columns.len()]);
-                let timed = phase(Phase::Packing);
-                packed.load(columns.clone(), scratch);
-                drop(timed);
-                change(scratch);
                 let _timed = phase(Phase::Packing);
-                packed.store(columns, scratch);
+                slots[at.slot].load(part, values);
             }
         }
     }
@@ -125,45 +111,90 @@ fn place(at: Slot, width: usize) -> Range<usize> {
     at.slot * at.rows * width..(at.slot + 1) * at.rows * width
 }
 
-/// Columns of `output = input W^T + b` for one slot of the input.
+/// How a matrix is made: as a whole, or in parts that stay in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InParts {
+    /// As a whole: the next operation looks at all of it.
+    No,
+    /// Some columns at a time, where there is more than one row: a single one shares its columns among the threads.
+    Yes,
+}
+
+impl InParts {
+    /// Most numbers of `[rows, width]` that are made at once.
+    pub fn largest(self, format: Format, rows: usize, width: usize) -> usize {
+        /// 32 kB, or a panel.
+        const SOME: usize = 1 << 13;
+        let is_whole = self == Self::No || format == Format::F32 || rows == 1;
+        if is_whole { rows * width } else { rows * PANEL * (SOME / (rows * PANEL)).max(1) }
+    }
+
+    /// `[rows, width]` in parts of whole rows.
+    pub fn of_rows(self, rows: usize, width: usize) -> impl Iterator<Item = Part> {
+        const SOME: usize = 32;
+        let height = if self == Self::No { rows } else { SOME };
+        let first = (0..rows).step_by(height.max(1));
+        first.map(move |first| Part { rows: first..(first + height).min(rows), columns: 0..width })
+    }
+}
+
+/// `output = input W^T + b` for one slot of the input.
 ///
 /// # Shapes
-/// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, columns]`; plain rows want all columns.
+/// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, out]`.
 ///
 /// # Panics
 /// If the rows are rounded and the weight is not.
-pub fn rows_forward(
-    input: &Rows,
-    at: Slot,
-    (weight, bias): (&PackedWeight, &[f32]),
-    columns: Range<usize>,
-    output: &mut [f32],
-) {
+pub fn rows_forward(input: &Rows, at: Slot, (weight, bias): (&PackedWeight, &[f32]), output: &mut [f32]) {
     let slots = match &input.values {
         Values::F32(values) => return linear_forward(&values[place(at, input.width)], weight, bias, output),
         Values::Bf16(slots) => slots,
     };
     let PackedWeight::Bf16(forward, _) = weight else { panic!("rounded rows times a rounded weight") };
     let _timed = phase(Phase::ForwardProducts);
-    for row in output.chunks_exact_mut(columns.len()) {
-        row.copy_from_slice(&bias[columns.clone()]);
-    }
     let packed = &slots[at.slot];
     if at.rows > 1 {
-        return matmul_packed(packed, (forward, columns), output, Overwrite::No);
+        return matmul_packed(packed, (forward, 0..bias.len()), output, Start::Bias(bias));
     }
     // A single row waits for the weights, which come faster to several threads.
     for_each_chunk(output, PANEL, |i, output| {
-        let first = columns.start + i * PANEL;
-        matmul_packed(packed, (forward, first..first + output.len()), output, Overwrite::No);
+        let columns = i * PANEL..i * PANEL + output.len();
+        matmul_packed(packed, (forward, columns.clone()), output, Start::Bias(&bias[columns]));
     });
 }
 
-/// Columns of `d_input = d_output W` for one slot; overwrites.
+/// The same part by part, each given to `take` when it is made.
 ///
 /// # Shapes
-/// `d_output` is `[rows, out]`, `weight` is `[out, in]`, unpacked and packed, `d_input` is `[rows, columns]`; plain rows want
-/// all columns.
+/// `scratch` is [`InParts::largest`] long.
+pub fn rows_forward_in_parts(
+    input: &Rows,
+    at: Slot,
+    (weight, bias): (&PackedWeight, &[f32]),
+    in_parts: InParts,
+    scratch: &mut [f32],
+    mut take: impl FnMut(Part, &mut [f32]),
+) {
+    let _timed = phase(Phase::ForwardProducts);
+    let is_whole = in_parts == InParts::No || at.rows == 1;
+    match (&input.values, weight) {
+        (Values::Bf16(slots), PackedWeight::Bf16(forward, _)) if !is_whole => {
+            return matmul_in_parts(&slots[at.slot], forward, Start::Bias(bias), scratch, take);
+        }
+        (Values::F32(values), PackedWeight::F32(forward, _)) if !is_whole => {
+            return plain_in_parts(at.rows, &values[place(at, input.width)], forward, bias, scratch, take);
+        }
+        _ => {}
+    }
+    let scratch = &mut scratch[..at.rows * bias.len()];
+    rows_forward(input, at, (weight, bias), scratch);
+    take(Part { rows: 0..at.rows, columns: 0..bias.len() }, scratch);
+}
+
+/// `d_input = d_output W` for one slot; overwrites.
+///
+/// # Shapes
+/// `d_output` is `[rows, out]`, `weight` is `[out, in]`, unpacked and packed, `d_input` is `[rows, in]`.
 ///
 /// # Panics
 /// If the rows are rounded and the weight is not.
@@ -171,7 +202,6 @@ pub fn rows_backward_input(
     d_output: &Rows,
     at: Slot,
     (weight, packed): (&[f32], &PackedWeight),
-    columns: Range<usize>,
     d_input: &mut [f32],
 ) {
     match (&d_output.values, packed) {
@@ -180,9 +210,59 @@ pub fn rows_backward_input(
         }
         (Values::Bf16(slots), PackedWeight::Bf16(_, backward)) => {
             let _timed = phase(Phase::BackwardProducts);
-            matmul_packed(&slots[at.slot], (backward, columns), d_input, Overwrite::Yes);
+            matmul_packed(&slots[at.slot], (backward, 0..backward.cols()), d_input, Start::Zeros);
         }
         _ => panic!("rounded rows times a rounded weight"),
+    }
+}
+
+/// The same part by part, as [`rows_forward_in_parts`] makes its output.
+///
+/// # Shapes
+/// `width` is that of the input, `scratch` is [`InParts::largest`] long.
+pub fn rows_backward_input_in_parts(
+    d_output: &Rows,
+    at: Slot,
+    (weight, packed): (&[f32], &PackedWeight),
+    (width, in_parts): (usize, InParts),
+    scratch: &mut [f32],
+    mut take: impl FnMut(Part, &mut [f32]),
+) {
+    let _timed = phase(Phase::BackwardProducts);
+    let is_whole = in_parts == InParts::No || at.rows == 1;
+    match (&d_output.values, packed) {
+        (Values::Bf16(slots), PackedWeight::Bf16(_, backward)) if !is_whole => {
+            return matmul_in_parts(&slots[at.slot], backward, Start::Zeros, scratch, take);
+        }
+        (Values::F32(values), PackedWeight::F32(_, backward)) if !is_whole => {
+            return plain_in_parts(at.rows, &values[place(at, d_output.width)], backward, &[], scratch, take);
+        }
+        _ => {}
+    }
+    let scratch = &mut scratch[..at.rows * width];
+    rows_backward_input(d_output, at, (weight, packed), scratch);
+    take(Part { rows: 0..at.rows, columns: 0..width }, scratch);
+}
+
+/// `a b`, and a bias if it is not empty, panel by panel.
+fn plain_in_parts(
+    rows: usize,
+    a: &[f32],
+    b: &F32Panels,
+    bias: &[f32],
+    scratch: &mut [f32],
+    mut take: impl FnMut(Part, &mut [f32]),
+) {
+    for first in (0..b.cols()).step_by(PANEL) {
+        let columns = first..(first + PANEL).min(b.cols());
+        let part = &mut scratch[..rows * columns.len()];
+        let mut overwrite = Overwrite::Yes;
+        if !bias.is_empty() {
+            part.chunks_exact_mut(columns.len()).for_each(|row| row.copy_from_slice(&bias[columns.clone()]));
+            overwrite = Overwrite::No;
+        }
+        matmul_panels(rows, a, (b, columns.clone()), part, overwrite);
+        take(Part { rows: 0..rows, columns }, part);
     }
 }
 
@@ -230,7 +310,8 @@ mod tests {
     use super::*;
     use crate::ops::gradient_check::numbers;
 
-    /// A linear map with rows of either format, forward and backward, its columns in chunks.
+    /// A linear map with rows of either format, forward and backward: its output, the gradient of its input, made as a whole
+    /// and in parts, and some of the gradient of its weight.
     fn run(format: Format, rows: usize) -> [Vec<f32>; 3] {
         let (slots, inputs, out) = (2, 70, 600);
         let (weight, bias) = (numbers(out * inputs, 2), numbers(out, 3));
@@ -238,37 +319,60 @@ mod tests {
         packed.pack([out, inputs], &weight);
         let mut input = Rows::new(format, slots, rows, inputs);
         let mut d_output = Rows::new(format, slots, rows, out);
-        let mut scratch = vec![0.0; rows * out];
         let mut results = [vec![], vec![], vec![0.0; 40 * inputs]];
         for slot in 0..slots {
-            let (at, seed) = (Slot { slot, rows }, slot as u32);
-            input
-                .write(at, 0..inputs, &mut scratch, |x| x.copy_from_slice(&numbers(rows * inputs, 4 + seed)));
-            let chunk = Rows::chunk(format, rows, out);
-            let mut whole = vec![0.0; rows * out];
-            for first in (0..out).step_by(chunk) {
-                let columns = first..(first + chunk).min(out);
-                let put = |whole: &mut [f32], part: &[f32]| {
-                    for (row, part) in whole.chunks_mut(out).zip(part.chunks(columns.len())) {
-                        row[columns.clone()].copy_from_slice(part);
-                    }
-                };
-                d_output.write(at, columns.clone(), &mut scratch, |part| {
-                    rows_forward(&input, at, (&packed, &bias), columns.clone(), part);
-                    put(&mut whole, part);
-                });
-                d_output.update(at, columns.clone(), &mut scratch, |part| {
-                    part.iter_mut().for_each(|value| *value *= -0.5);
-                });
+            let at = Slot { slot, rows };
+            let values = numbers(rows * inputs, 4 + slot as u32);
+            for part in InParts::Yes.of_rows(rows, inputs) {
+                input.put(at, &part, &values[part.rows.start * inputs..part.rows.end * inputs]);
             }
+            let mut output = vec![0.0; rows * out];
+            rows_forward(&input, at, (&packed, &bias), &mut output);
+            let mut scratch = vec![0.0; InParts::Yes.largest(format, rows, out)];
+            let mut parts = vec![f32::NAN; rows * out];
+            rows_forward_in_parts(
+                &input,
+                at,
+                (&packed, &bias),
+                InParts::Yes,
+                &mut scratch,
+                |part, values| {
+                    copy(&part, values, &mut parts, out);
+                    values.iter_mut().for_each(|value| *value *= -0.5);
+                    d_output.put(at, &part, values);
+                    let mut stored = vec![0.0; values.len()];
+                    d_output.get(at, &part, &mut stored);
+                    assert!(values.iter().zip(&stored).all(|(v, s)| (v - s).abs() <= 0.01 * v.abs()));
+                },
+            );
+            assert_eq!(output, parts);
             let mut d_input = vec![0.0; rows * inputs];
-            rows_backward_input(&d_output, at, (&weight, &packed), 0..inputs, &mut d_input);
-            results[0].extend(whole);
+            rows_backward_input(&d_output, at, (&weight, &packed), &mut d_input);
+            let mut parts = vec![f32::NAN; rows * inputs];
+            let width = (inputs, InParts::Yes);
+            rows_backward_input_in_parts(
+                &d_output,
+                at,
+                (&weight, &packed),
+                width,
+                &mut scratch,
+                |part, values| {
+                    copy(&part, values, &mut parts, inputs);
+                },
+            );
+            assert_eq!(d_input, parts);
+            results[0].extend(output);
             results[1].extend(d_input);
         }
         let pairs = [RowPairs { d_output: &d_output, input: &input, slots, rows }];
         rows_backward_weight(&pairs, 64, &mut results[2]);
         results
+    }
+
+    fn copy(part: &Part, values: &[f32], whole: &mut [f32], width: usize) {
+        for (r, values) in part.rows.clone().zip(values.chunks(part.columns.len())) {
+            whole[r * width..][part.columns.clone()].copy_from_slice(values);
+        }
     }
 
     #[test]
@@ -285,12 +389,10 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_made_and_forgotten() {
+    fn what_has_no_room_is_forgotten() {
         for format in [Format::F32, Format::Bf16] {
             let mut none = Rows::new(format, 0, 3, 40);
-            let mut scratch = vec![0.0; 3 * 40];
-            none.write(Slot { slot: 0, rows: 3 }, 0..40, &mut scratch, |values| values.fill(1.0));
-            assert_eq!(scratch, [1.0; 120]);
+            none.put(Slot { slot: 0, rows: 3 }, &Part { rows: 0..3, columns: 0..40 }, &[1.0; 120]);
         }
     }
 }

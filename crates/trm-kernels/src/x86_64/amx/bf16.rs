@@ -1,30 +1,29 @@
 //! AMX-BF16: `tdpbf16ps` multiplies a tile of 16 rows of 32 bfloat16 numbers by one of 32 rows of 16.
 
 use super::tiles::{BLOCK, Sums, Tiles};
-use crate::Overwrite;
-use crate::bf16::{PANEL, Product, TILE};
+use crate::bf16::{PANEL, Product, Start, TILE};
 
 /// Tiles of the inner dimension in one pass over the sums: two strips of them are 32 kB, so that what all blocks of rows
 /// are multiplied by stays in the first-level cache, and sums are loaded once for 16 multiplications.
 const PASS: usize = 16;
 
 /// Whole blocks of rows, then the rows that are left. There are pairs.
-pub(crate) fn multiply(product: Product) {
-    let Product { rows, cols, pairs, left, right, dst, dst_stride: stride, overwrite } = product;
+pub(crate) fn multiply(product: Product, dst: &mut [f32], stride: usize) {
+    let Product { rows, cols, pairs, left, right, start } = product;
     let steps = pairs.div_ceil(TILE);
     let few = if rows % BLOCK <= TILE { rows % BLOCK } else { 0 };
     let in_blocks = rows - few;
     if in_blocks > 0 {
         let tiles = Tiles::of_blocks();
         for first in (0..steps).step_by(PASS) {
-            let overwrite = if first == 0 { overwrite } else { Overwrite::No };
+            let start = if first == 0 { start } else { Start::Sums };
             for col in (0..cols).step_by(BLOCK) {
                 let right = right.from(col / TILE, first);
                 for row in (0..in_blocks).step_by(BLOCK) {
                     let operands = [left.from(row / TILE, first), right];
                     let sums = Sums { dst: &mut dst[row * stride + col..], stride };
                     let size = [BLOCK.min(in_blocks - row), BLOCK.min(cols - col)];
-                    tiles.block(PASS.min(steps - first), operands, sums, size, overwrite);
+                    tiles.block(PASS.min(steps - first), operands, sums, size, start.from(col));
                 }
             }
         }
@@ -34,7 +33,7 @@ pub(crate) fn multiply(product: Product) {
         for col in (0..cols).step_by(PANEL) {
             let operands = [left, right.from(col / TILE, 0)];
             let sums = Sums { dst: &mut dst[in_blocks * stride + col..], stride };
-            tiles.few(steps, operands, sums, PANEL.min(cols - col), overwrite);
+            tiles.few(steps, operands, sums, PANEL.min(cols - col), start.from(col));
         }
     }
 }

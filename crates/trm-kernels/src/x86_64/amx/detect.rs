@@ -1,8 +1,7 @@
 //! Whether there are tiles that may be used.
 
 use super::tiles::{BLOCK, Sums, Tiles};
-use crate::Overwrite;
-use crate::bf16::{Strips, TILE, TILE_WORDS};
+use crate::bf16::{Start, Strips, TILE, TILE_WORDS};
 
 /// Whether CPU and operating system let this process use the tiles, and they multiply as they should.
 ///
@@ -67,7 +66,7 @@ fn multiplies_right() -> bool {
         [&left[..], &right].map(|words| Strips { words, stride: PAIRS * TILE }),
         Sums { dst: &mut dst, stride: BLOCK },
     );
-    Tiles::of_blocks().block(STEPS, operands, sums, [BLOCK; 2], Overwrite::Yes);
+    Tiles::of_blocks().block(STEPS, operands, sums, [BLOCK; 2], Start::Zeros);
     let want = |r, c| (0..2 * PAIRS).map(|k| a(r, k) * b(k, c)).sum::<f32>();
     dst.iter().enumerate().all(|(i, dst)| *dst == want(i / BLOCK, i % BLOCK))
 }

@@ -1,7 +1,7 @@
 //! AMX-INT8: `tdpbsud` multiplies a tile of 16 rows of 64 signed bytes by one of 64 rows of 16 unsigned ones.
 
 use super::tiles::{BLOCK, Sums, Tiles};
-use crate::bf16::{PANEL, Strips, TILE};
+use crate::bf16::{PANEL, Start, Strips, TILE};
 use crate::quantised::Tile;
 use crate::{Overwrite, vectorize};
 
@@ -39,7 +39,7 @@ fn block_of(tiles: &Tiles, tile: &Tile, first_row: usize, first_col: usize) -> [
         let mut sums = [0i32; BLOCK * BLOCK];
         let dst = Sums { dst: &mut sums, stride: BLOCK };
         let operands = [left, right].map(|strips| strips.from(0, g * group_words / TILE));
-        tiles.block(group_words / TILE, operands, dst, [BLOCK; 2], Overwrite::Yes);
+        tiles.block(group_words / TILE, operands, dst, [BLOCK; 2], Start::Zeros);
         let scales = &tile.scales[g * PANEL + first_col..][..BLOCK];
         let rows = totals.chunks_exact_mut(BLOCK).zip(sums.chunks_exact(BLOCK));
         vectorize(

@@ -3,8 +3,7 @@
 //! Four tiles of sums make a block, fed by two tiles of the left operand and two of the right: one load for each
 //! multiplication. Tiles are named in inline assembly, since Rust has no stable intrinsics for them.
 
-use crate::Overwrite;
-use crate::bf16::{PANEL, Strips, TILE};
+use crate::bf16::{PANEL, Start, Strips, TILE};
 use std::arch::asm;
 
 /// Rows and columns of a block of sums.
@@ -18,19 +17,37 @@ pub(super) struct Sums<'a, T> {
     pub stride: usize,
 }
 
+/// Zeros for a row of sums, of whatever kind: at a distance of no bytes from each other, rows are the same row.
+static ZEROS: [u32; PANEL] = [0; PANEL];
+
+impl<T> Sums<'_, T> {
+    /// Where sums of so many columns are read before products are added, and how many bytes rows are apart there.
+    ///
+    /// # Panics
+    /// If there is a bias of fewer columns.
+    #[inline(always)]
+    fn first(&self, start: Start<T>, cols: usize) -> (*const T, usize) {
+        match start {
+            Start::Zeros => (ZEROS[..cols].as_ptr().cast(), 0),
+            Start::Bias(bias) => (bias[..cols].as_ptr(), 0),
+            Start::Sums => (self.dst.as_ptr(), self.stride * WORD),
+        }
+    }
+}
+
 /// A sum, and with it what is multiplied: f32 of bfloat16 numbers, i32 of signed by unsigned bytes.
 pub(super) trait Sum: Copy + Default {
-    /// Adds the products of `steps` tiles of the inner dimension to a block of sums, or overwrites them.
+    /// Adds the products of `steps` tiles of the inner dimension to the first sums of a block, and leaves them in another.
     ///
     /// # Safety
     /// Tiles are configured, 16 rows of 64 bytes each. At each of `left` and `right`, `steps` tiles can be read, one after the
-    /// other; 32 rows of 32 sums can be read and written at `dst`, `stride` bytes apart. `steps` is not zero.
+    /// other; 32 rows of 32 sums can be read at `first` and written at `dst`, so many bytes apart. `steps` is not zero.
     unsafe fn add_block(
         steps: usize,
         left: [*const u32; 2],
         right: [*const u32; 2],
+        first: (*const Self, usize),
         dst: (*mut Self, usize),
-        overwrite: Overwrite,
     );
 }
 
@@ -41,24 +58,16 @@ macro_rules! sum_by {
                 steps: usize,
                 left: [*const u32; 2],
                 right: [*const u32; 2],
+                (first, first_stride): (*const Self, usize),
                 (dst, stride): (*mut Self, usize),
-                overwrite: Overwrite,
             ) {
                 // SAFETY: by the caller's promise nothing is read or written but what may be.
                 unsafe {
                     asm!(
-                        "test {overwrite:e}, {overwrite:e}",
-                        "jnz 2f",
-                        "tileloadd tmm0, [{upper} + {stride}]",
-                        "tileloadd tmm1, [{upper} + {stride} + 64]",
-                        "tileloadd tmm2, [{lower} + {stride}]",
-                        "tileloadd tmm3, [{lower} + {stride} + 64]",
-                        "jmp 3f",
-                        "2:",
-                        "tilezero tmm0",
-                        "tilezero tmm1",
-                        "tilezero tmm2",
-                        "tilezero tmm3",
+                        "tileloadd tmm0, [{first0} + {first_stride}]",
+                        "tileloadd tmm1, [{first0} + {first_stride} + 64]",
+                        "tileloadd tmm2, [{first1} + {first_stride}]",
+                        "tileloadd tmm3, [{first1} + {first_stride} + 64]",
                         "3:",
                         "tileloadd tmm4, [{left0} + {row}]",
                         "tileloadd tmm6, [{right0} + {row}]",
@@ -78,7 +87,9 @@ macro_rules! sum_by {
                         "tilestored [{upper} + {stride} + 64], tmm1",
                         "tilestored [{lower} + {stride}], tmm2",
                         "tilestored [{lower} + {stride} + 64], tmm3",
-                        overwrite = in(reg) u32::from(overwrite == Overwrite::Yes),
+                        first0 = in(reg) first,
+                        first1 = in(reg) first.cast::<u8>().wrapping_add(TILE * first_stride),
+                        first_stride = in(reg) first_stride,
                         upper = in(reg) dst,
                         lower = in(reg) dst.cast::<u8>().wrapping_add(TILE * stride),
                         stride = in(reg) stride,
@@ -101,35 +112,27 @@ macro_rules! sum_by {
 sum_by!("tdpbf16ps", f32);
 sum_by!("tdpbsud", i32);
 
-/// Adds the products of `steps` tiles of the inner dimension to a few rows of 64 sums, or overwrites them. The right operand
-/// is read as fast as memory gives it.
+/// Adds the products of `steps` tiles of the inner dimension to the first of a few rows of 64 sums, and leaves them in others.
+/// The right operand is read as fast as memory gives it.
 ///
 /// # Safety
 /// Tiles are configured, those of sums and the fifth of as many rows as there are, the others of 16. At `left` and each of
-/// `right`, `steps` tiles can be read, one after the other; that many rows of 64 sums can be read and written at `dst`,
-/// `stride` bytes apart. `steps` is not zero.
+/// `right`, `steps` tiles can be read, one after the other; that many rows of 64 sums can be read at `first` and written at
+/// `dst`, so many bytes apart. `steps` is not zero.
 unsafe fn add_few(
     steps: usize,
     left: *const u32,
     right: [*const u32; 4],
+    (first, first_stride): (*const f32, usize),
     (dst, stride): (*mut f32, usize),
-    overwrite: Overwrite,
 ) {
     // SAFETY: by the caller's promise nothing is read or written but what may be.
     unsafe {
         asm!(
-            "test {overwrite:e}, {overwrite:e}",
-            "jnz 2f",
-            "tileloadd tmm0, [{dst} + {stride}]",
-            "tileloadd tmm1, [{dst} + {stride} + 64]",
-            "tileloadd tmm2, [{dst} + {stride} + 128]",
-            "tileloadd tmm3, [{dst} + {stride} + 192]",
-            "jmp 3f",
-            "2:",
-            "tilezero tmm0",
-            "tilezero tmm1",
-            "tilezero tmm2",
-            "tilezero tmm3",
+            "tileloadd tmm0, [{first} + {first_stride}]",
+            "tileloadd tmm1, [{first} + {first_stride} + 64]",
+            "tileloadd tmm2, [{first} + {first_stride} + 128]",
+            "tileloadd tmm3, [{first} + {first_stride} + 192]",
             "3:",
             "tileloadd tmm4, [{left} + {row}]",
             "tileloadd tmm5, [{right0} + {row}]",
@@ -151,7 +154,8 @@ unsafe fn add_few(
             "tilestored [{dst} + {stride} + 64], tmm1",
             "tilestored [{dst} + {stride} + 128], tmm2",
             "tilestored [{dst} + {stride} + 192], tmm3",
-            overwrite = in(reg) u32::from(overwrite == Overwrite::Yes),
+            first = in(reg) first,
+            first_stride = in(reg) first_stride,
             dst = in(reg) dst,
             stride = in(reg) stride,
             left = inout(reg) left => _,
@@ -216,10 +220,10 @@ impl Tiles {
         Self { rows }
     }
 
-    /// Adds the products of `steps` tiles of the inner dimension to `[rows, cols]` of 32 by 32 sums, or overwrites them.
+    /// `[rows, cols]` of 32 by 32 sums: what they start from, and the products of `steps` tiles of the inner dimension.
     ///
     /// # Shapes
-    /// Two strips of each operand, `sums` is `[rows, cols]`.
+    /// Two strips of each operand, `sums` is `[rows, cols]`, a bias has `cols` numbers.
     ///
     /// # Panics
     /// If an operand is too short, or these are tiles of a few rows.
@@ -230,12 +234,12 @@ impl Tiles {
         [left, right]: [Strips; 2],
         sums: Sums<T>,
         [rows, cols]: [usize; 2],
-        overwrite: Overwrite,
+        start: Start<T>,
     ) {
         if [rows, cols] == [BLOCK; 2] {
-            return self.whole_block(steps, [left, right], sums, overwrite);
+            return self.whole_block(steps, [left, right], sums, start);
         }
-        self.part_of_block(steps, [left, right], sums, [rows, cols], overwrite);
+        self.part_of_block(steps, [left, right], sums, [rows, cols], start);
     }
 
     #[inline(never)]
@@ -245,82 +249,70 @@ impl Tiles {
         operands: [Strips; 2],
         sums: Sums<T>,
         size: [usize; 2],
-        overwrite: Overwrite,
+        start: Start<T>,
     ) {
         let mut whole = [T::default(); BLOCK * BLOCK];
         let all = Sums { dst: &mut whole, stride: BLOCK };
-        within(sums, all, size, overwrite, |all| self.whole_block(steps, operands, all, overwrite));
+        within(sums, all, size, start, |all| self.whole_block(steps, operands, all, Start::Sums));
     }
 
     #[inline(always)]
-    fn whole_block<T: Sum>(
-        &self,
-        steps: usize,
-        [left, right]: [Strips; 2],
-        sums: Sums<T>,
-        overwrite: Overwrite,
-    ) {
+    fn whole_block<T: Sum>(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<T>, start: Start<T>) {
         assert!(steps > 0 && self.rows == TILE);
         assert!(sums.dst.len() >= (BLOCK - 1) * sums.stride + BLOCK);
+        let first = sums.first(start, BLOCK);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
         // Spelt out, and inlined: operands that pass through memory wait until all sums before them are written.
         let left = [left.strip(0, steps).as_ptr(), left.strip(1, steps).as_ptr()];
         let right = [right.strip(0, steps).as_ptr(), right.strip(1, steps).as_ptr()];
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
-        unsafe { T::add_block(steps, left, right, dst, overwrite) }
+        unsafe { T::add_block(steps, left, right, first, dst) }
     }
 
-    /// Adds the products of `steps` tiles of the inner dimension to so many rows of up to 64 sums, or overwrites them.
+    /// So many rows of up to 64 sums: what they start from, and the products of `steps` tiles of the inner dimension.
     ///
     /// # Shapes
-    /// A strip of the left operand, four of the right.
+    /// A strip of the left operand, four of the right; a bias has `cols` numbers.
     ///
     /// # Panics
     /// If an operand is too short.
     #[inline(always)]
-    pub fn few(
-        &self,
-        steps: usize,
-        [left, right]: [Strips; 2],
-        sums: Sums<f32>,
-        cols: usize,
-        overwrite: Overwrite,
-    ) {
+    pub fn few(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<f32>, cols: usize, start: Start) {
         if cols == PANEL {
-            return self.whole_few(steps, [left, right], sums, overwrite);
+            return self.whole_few(steps, [left, right], sums, start);
         }
         let mut whole = [0.0; TILE * PANEL];
         let all = Sums { dst: &mut whole, stride: PANEL };
-        within(sums, all, [self.rows, cols], overwrite, |all| {
-            self.whole_few(steps, [left, right], all, overwrite);
+        within(sums, all, [self.rows, cols], start, |all| {
+            self.whole_few(steps, [left, right], all, Start::Sums);
         });
     }
 
     #[inline(always)]
-    fn whole_few(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<f32>, overwrite: Overwrite) {
+    fn whole_few(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<f32>, start: Start) {
         assert!(steps > 0 && sums.dst.len() >= (self.rows - 1) * sums.stride + PANEL);
+        let first = sums.first(start, PANEL);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
         let strip = |i: usize| right.strip(i, steps).as_ptr();
         let right = [strip(0), strip(1), strip(2), strip(3)];
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
-        unsafe { add_few(steps, left.strip(0, steps).as_ptr(), right, dst, overwrite) }
+        unsafe { add_few(steps, left.strip(0, steps).as_ptr(), right, first, dst) }
     }
 }
 
-/// Lets `add` work on whole rows and columns, of which `sums` has some.
+/// Lets `add` work on whole rows and columns, zeros where `sums` has no others.
 fn within<T: Sum>(
     sums: Sums<T>,
     whole: Sums<T>,
     [rows, cols]: [usize; 2],
-    overwrite: Overwrite,
+    start: Start<T>,
     add: impl FnOnce(Sums<T>),
 ) {
-    if overwrite == Overwrite::No {
-        for (whole, row) in
-            whole.dst.chunks_exact_mut(whole.stride).zip(sums.dst.chunks(sums.stride)).take(rows)
-        {
-            whole[..cols].copy_from_slice(&row[..cols]);
-        }
+    let first = whole.dst.chunks_exact_mut(whole.stride).zip(sums.dst.chunks(sums.stride)).take(rows);
+    match start {
+        Start::Zeros => {}
+        Start::Bias(bias) => first.for_each(|(whole, _)| whole[..cols].copy_from_slice(&bias[..cols])),
+        Start::Sums => first.for_each(|(whole, row)| whole[..cols].copy_from_slice(&row[..cols])),
     }
     add(Sums { dst: &mut *whole.dst, stride: whole.stride });
     for (whole, row) in whole.dst.chunks_exact(whole.stride).zip(sums.dst.chunks_mut(sums.stride)).take(rows)
