@@ -40,12 +40,13 @@ pub(super) trait Sum: Copy + Default {
     /// Adds the products of `steps` tiles of the inner dimension to the first sums of a block, and leaves them in another.
     ///
     /// # Safety
-    /// Tiles are configured, 16 rows of 64 bytes each. At each of `left` and `right`, `steps` tiles can be read, one after the
-    /// other; 32 rows of 32 sums can be read at `first` and written at `dst`, so many bytes apart. `steps` is not zero.
+    /// Tiles are configured, 16 rows of 64 bytes each. At `left` and `right`, and `strip` bytes behind each, `steps` tiles can be
+    /// read, one after the other; 32 rows of 32 sums can be read at `first` and written at `dst`, so many bytes apart. `steps` is
+    /// not zero.
     unsafe fn add_block(
         steps: usize,
-        left: [*const u32; 2],
-        right: [*const u32; 2],
+        operands: [*const u32; 2],
+        strip: usize,
         first: (*const Self, usize),
         dst: (*mut Self, usize),
     );
@@ -54,50 +55,59 @@ pub(super) trait Sum: Copy + Default {
 macro_rules! sum_by {
     ($multiply:literal, $sum:ty) => {
         impl Sum for $sum {
+            #[inline(always)]
             unsafe fn add_block(
                 steps: usize,
-                left: [*const u32; 2],
-                right: [*const u32; 2],
+                [left, right]: [*const u32; 2],
+                strip: usize,
                 (first, first_stride): (*const Self, usize),
                 (dst, stride): (*mut Self, usize),
             ) {
+                // Few operands: those that do not fit in registers would wait in memory until all sums before them are written.
                 // SAFETY: by the caller's promise nothing is read or written but what may be.
                 unsafe {
                     asm!(
-                        "tileloadd tmm0, [{first0} + {first_stride}]",
-                        "tileloadd tmm1, [{first0} + {first_stride} + 64]",
-                        "tileloadd tmm2, [{first1} + {first_stride}]",
-                        "tileloadd tmm3, [{first1} + {first_stride} + 64]",
-                        "3:",
-                        "tileloadd tmm4, [{left0} + {row}]",
-                        "tileloadd tmm6, [{right0} + {row}]",
+                        "tileloadd tmm0, [{first} + {row}]",
+                        "tileloadd tmm1, [{first} + {row} + 64]",
+                        "mov {other}, {row}",
+                        "shl {other}, 4",
+                        "add {first}, {other}",
+                        "tileloadd tmm2, [{first} + {row}]",
+                        "tileloadd tmm3, [{first} + {row} + 64]",
+                        // From here on the second strips, of the left operand and of the right.
+                        "lea {first}, [{left} + {strip}]",
+                        "lea {other}, [{right} + {strip}]",
+                        "mov {row:e}, 64",
+                        "2:",
+                        "tileloadd tmm4, [{left} + {row}]",
+                        "tileloadd tmm6, [{right} + {row}]",
                         concat!($multiply, " tmm0, tmm4, tmm6"),
-                        "tileloadd tmm5, [{left1} + {row}]",
+                        "tileloadd tmm5, [{first} + {row}]",
                         concat!($multiply, " tmm2, tmm5, tmm6"),
-                        "tileloadd tmm7, [{right1} + {row}]",
+                        "tileloadd tmm7, [{other} + {row}]",
                         concat!($multiply, " tmm1, tmm4, tmm7"),
                         concat!($multiply, " tmm3, tmm5, tmm7"),
-                        "add {left0}, 1024",
-                        "add {left1}, 1024",
-                        "add {right0}, 1024",
-                        "add {right1}, 1024",
+                        "add {left}, 1024",
+                        "add {right}, 1024",
+                        "add {first}, 1024",
+                        "add {other}, 1024",
                         "dec {steps}",
-                        "jnz 3b",
-                        "tilestored [{upper} + {stride}], tmm0",
-                        "tilestored [{upper} + {stride} + 64], tmm1",
-                        "tilestored [{lower} + {stride}], tmm2",
-                        "tilestored [{lower} + {stride} + 64], tmm3",
-                        first0 = in(reg) first,
-                        first1 = in(reg) first.cast::<u8>().wrapping_add(TILE * first_stride),
-                        first_stride = in(reg) first_stride,
-                        upper = in(reg) dst,
-                        lower = in(reg) dst.cast::<u8>().wrapping_add(TILE * stride),
+                        "jnz 2b",
+                        "tilestored [{dst} + {stride}], tmm0",
+                        "tilestored [{dst} + {stride} + 64], tmm1",
+                        "mov {other}, {stride}",
+                        "shl {other}, 4",
+                        "add {other}, {dst}",
+                        "tilestored [{other} + {stride}], tmm2",
+                        "tilestored [{other} + {stride} + 64], tmm3",
+                        first = inout(reg) first => _,
+                        row = inout(reg) first_stride => _,
+                        other = out(reg) _,
+                        dst = in(reg) dst,
                         stride = in(reg) stride,
-                        left0 = inout(reg) left[0] => _,
-                        left1 = inout(reg) left[1] => _,
-                        right0 = inout(reg) right[0] => _,
-                        right1 = inout(reg) right[1] => _,
-                        row = in(reg) TILE * WORD,
+                        left = inout(reg) left => _,
+                        right = inout(reg) right => _,
+                        strip = in(reg) strip,
                         steps = inout(reg) steps => _,
                         options(nostack),
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -236,7 +246,8 @@ impl Tiles {
         [rows, cols]: [usize; 2],
         start: Start<T>,
     ) {
-        if [rows, cols] == [BLOCK; 2] {
+        // Not as arrays, which would pass through memory and wait until all sums before them are written.
+        if rows == BLOCK && cols == BLOCK {
             return self.whole_block(steps, [left, right], sums, start);
         }
         self.part_of_block(steps, [left, right], sums, [rows, cols], start);
@@ -262,11 +273,13 @@ impl Tiles {
         assert!(sums.dst.len() >= (BLOCK - 1) * sums.stride + BLOCK);
         let first = sums.first(start, BLOCK);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
-        // Spelt out, and inlined: operands that pass through memory wait until all sums before them are written.
-        let left = [left.strip(0, steps).as_ptr(), left.strip(1, steps).as_ptr()];
-        let right = [right.strip(0, steps).as_ptr(), right.strip(1, steps).as_ptr()];
+        assert!(left.stride == right.stride);
+        assert!(left.strip(1, steps).len() == right.strip(1, steps).len(), "the second strips are there");
+        // Spelt out, and inlined, for the same reason as above.
+        let operands = [left.strip(0, steps).as_ptr(), right.strip(0, steps).as_ptr()];
+        let strip = left.stride * WORD;
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
-        unsafe { T::add_block(steps, left, right, first, dst) }
+        unsafe { T::add_block(steps, operands, strip, first, dst) }
     }
 
     /// So many rows of up to 64 sums: what they start from, and the products of `steps` tiles of the inner dimension.
