@@ -78,7 +78,10 @@ fn every_kind_comes_back_from_a_file() {
                 let model = Model::new(config.clone(), params, &threads);
                 Engine::new(Recording::Nothing).logits(&model, &cells, &threads)
             };
-            assert_eq!(logits(Params::from_state_dict(&read.config, &read.model)), logits(params.clone()));
+            assert_eq!(
+                logits(Params::from_state_dict(&read.config, read.model.clone())),
+                logits(params.clone())
+            );
         }
     }
 }

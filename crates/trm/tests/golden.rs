@@ -82,7 +82,7 @@ impl Golden {
             let data = self.numbers(&format!("param.{name}"));
             (name, Tensor { shape, data })
         });
-        Params::from_state_dict(&self.config, &tensors.collect())
+        Params::from_state_dict(&self.config, tensors.collect())
     }
 
     fn batch(&self) -> Batch {

@@ -43,7 +43,8 @@ fn assert_close(ours: &[f32], theirs: &[f64], tolerance: f64, what: &str) {
 fn logits(checkpoint: &Checkpoint) -> Vec<f32> {
     let config = TrmConfig { precision: Precision::F32, ..checkpoint.config.clone() };
     let threads = Threads::new(1);
-    let model = Model::new(config.clone(), Params::from_state_dict(&config, &checkpoint.model), &threads);
+    let model =
+        Model::new(config.clone(), Params::from_state_dict(&config, checkpoint.model.clone()), &threads);
     Engine::new(Recording::Nothing).logits(&model, Grid::parse(PUZZLE).unwrap().cells(), &threads)
 }
 

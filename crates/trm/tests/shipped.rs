@@ -8,7 +8,7 @@ use trm::sudoku::{Generator, Puzzle};
 fn answers(puzzles: &[Puzzle], guesses: usize) -> Vec<Prediction> {
     let shipped = Checkpoint::shipped();
     let threads = Threads::new(0);
-    let params = Params::from_state_dict(&shipped.config, &shipped.model);
+    let params = Params::from_state_dict(&shipped.config, shipped.model.clone());
     let budget = Budget { guesses, ..Budget::trained(&shipped.config) };
     let model = Model::new(shipped.config, params, &threads);
     let cells: Vec<u8> = puzzles.iter().flat_map(|p| *p.quiz.cells()).collect();

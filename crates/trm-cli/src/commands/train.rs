@@ -15,7 +15,7 @@ use trm::compress::Pruning;
 use trm::config::{CheckpointActivations, ConfigLayers, Curriculum, CurriculumBy, TrmConfig};
 use trm::data::{Dataset, ReadOptions, cached_grades, difficulties, read_csv};
 use trm::evaluate::Evaluation;
-use trm::model::{MemoryPlan, Model, Params, flops_per_sample, parameter_count};
+use trm::model::{MemoryPlan, Params, flops_per_sample, parameter_count};
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Grid};
 use trm::train::{Ending, RunFolder, TrainError, Trainer, TrainingData, run as run_training, split_data};
@@ -210,7 +210,7 @@ fn read_start(path: &Path) -> Result<Checkpoint, CliError> {
 /// Its weights, if the settings ask for a model of its sizes.
 fn weights_for(config: &TrmConfig, start: &Checkpoint) -> Result<Params, CliError> {
     if Params::layout(config) == Params::layout(&start.config) {
-        return Ok(Params::from_state_dict(config, &start.model));
+        return Ok(Params::from_state_dict(config, start.model.clone()));
     }
     Err(CliError::Input(
         "--init: the settings ask for a model of other sizes; leave out the preset or the settings that change them".into(),
@@ -433,8 +433,7 @@ fn show_one(trainer: &Trainer, folder: &RunFolder) -> Result<(), CliError> {
         return Ok(());
     }
     let best = Checkpoint::read(&folder.production()).map_err(|e| CliError::Failed(e.to_string()))?;
-    let params = Params::from_state_dict(&best.config, &best.model);
-    let model = Model::new(best.config, params, trainer.threads());
+    let model = best.into_model(trainer.threads());
     let answers = solve::answers_of(&model, &puzzles, trainer.threads());
     let solved = answers.iter().filter(|a| a.solved).count();
     let shown = answers.iter().position(|a| a.solved).unwrap_or(0);

@@ -119,7 +119,7 @@ impl QuantisedCheckpoint {
         let Self { config, mut tensors, weights } = self;
         let empty = |shape: [usize; 2]| Tensor { shape: shape.to_vec(), data: Vec::new() };
         tensors.extend(weights.iter().map(|(name, weight)| (name.clone(), empty(weight.shape))));
-        let params = Params::from_state_dict(&config, &tensors);
+        let params = Params::from_state_dict(&config, tensors);
         Model::quantised(config, params, &weights, threads)
     }
 

@@ -329,11 +329,16 @@ impl Reader {
         self.budget -= numel as u64;
         let key = self.storage_key(storage).ok_or_else(|| fail("its storage makes no sense"))?;
         let storage = self.storage(&key).map_err(|reason| fail(&reason))?;
+        let values = storage.len();
         let reach = shape.iter().zip(&strides).try_fold(offset, |reach, (size, stride)| {
             reach.checked_add(size.saturating_sub(1).checked_mul(*stride)?)
         });
-        if numel > 0 && reach.is_none_or(|reach| reach >= storage.len()) {
+        if numel > 0 && reach.is_none_or(|reach| reach >= values) {
             return Err(fail("it reaches beyond its storage"));
+        }
+        if is_contiguous(&shape, &strides) && numel == values {
+            // The whole of it: read again if another tensor shares it.
+            return Ok(Tensor { data: std::mem::take(storage), shape });
         }
         Ok(Tensor { data: gather(storage, offset, &shape, &strides, numel), shape })
     }
@@ -347,33 +352,45 @@ impl Reader {
         Some((kind.clone(), key.to_string()))
     }
 
-    fn storage(&mut self, (kind, key): &(String, String)) -> Result<&[f32], String> {
-        let id = format!("{kind} {key}");
-        if !self.storages.contains_key(&id) {
-            let bytes = self.zip.storage(key).map_err(|e| match e {
+    fn storage(&mut self, (kind, key): &(String, String)) -> Result<&mut Vec<f32>, String> {
+        let values = self.storages.entry(format!("{kind} {key}")).or_default();
+        if values.is_empty() {
+            let read = match kind.as_str() {
+                "torch.FloatStorage" => self.zip.f32_storage(key),
+                _ => self.zip.storage(key).and_then(|bytes| Ok(decode(kind, &bytes)?)),
+            };
+            *values = read.map_err(|e| match e {
                 ReadError::Io(e) => e.to_string(),
                 ReadError::Format(reason) => reason,
                 ReadError::Tensors(problems) => problems.join("; "),
             })?;
-            self.storages.insert(id.clone(), decode(kind, &bytes)?);
         }
-        Ok(&self.storages[&id])
+        Ok(values)
     }
 }
 
-/// The values of a storage as f32.
+/// The values of a storage of another type as f32.
 fn decode(kind: &str, bytes: &[u8]) -> Result<Vec<f32>, String> {
     fn all<const N: usize>(bytes: &[u8], one: impl Fn([u8; N]) -> f32) -> Vec<f32> {
         bytes.as_chunks::<N>().0.iter().map(|b| one(*b)).collect()
     }
     Ok(match kind {
-        "torch.FloatStorage" => all(bytes, f32::from_le_bytes),
         "torch.DoubleStorage" => all(bytes, |b| f64::from_le_bytes(b) as f32),
         "torch.HalfStorage" => all(bytes, |b| f16::from_le_bytes(b).to_f32()),
         "torch.BFloat16Storage" => all(bytes, |b| bf16::from_le_bytes(b).to_f32()),
         "torch.LongStorage" => all(bytes, |b| i64::from_le_bytes(b) as f32),
         "torch.IntStorage" => all(bytes, |b| i32::from_le_bytes(b) as f32),
         other => return Err(format!("its type {other} is not supported")),
+    })
+}
+
+/// Whether the values of a view follow each other.
+fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
+    let mut expected = 1;
+    shape.iter().zip(strides).rev().all(|(size, stride)| {
+        let follows = *size == 1 || *stride == expected;
+        expected *= size;
+        follows
     })
 }
 

@@ -9,6 +9,7 @@ use crate::atomic_file::AtomicWriter;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
+use zip::read::ZipFile;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
@@ -85,19 +86,50 @@ impl TorchZip {
         self.read(&format!("data/{key}"), self.file_bytes)
     }
 
+    /// The values of a storage of f32, read to where they stay.
+    pub fn f32_storage(&mut self, key: &str) -> Result<Vec<f32>, ReadError> {
+        let name = format!("data/{key}");
+        let mut values = vec![0.0f32; self.size(&name, self.file_bytes)? / size_of::<f32>()];
+        self.read_whole(&name, bytemuck::cast_slice_mut(&mut values))?;
+        if cfg!(target_endian = "big") {
+            values.iter_mut().for_each(|value| *value = f32::from_bits(value.to_bits().swap_bytes()));
+        }
+        Ok(values)
+    }
+
     fn read(&mut self, name: &str, most: u64) -> Result<Vec<u8>, ReadError> {
-        let entry = self.archive.by_name(&format!("{}/{name}", self.prefix)).map_err(damaged)?;
-        let size = entry.size();
+        let mut bytes = vec![0; self.size(name, most)?];
+        self.read_whole(name, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn entry(&mut self, name: &str) -> Result<ZipFile<'_, File>, ReadError> {
+        self.archive.by_name(&format!("{}/{name}", self.prefix)).map_err(damaged)
+    }
+
+    /// Bytes of an entry.
+    fn size(&mut self, name: &str, most: u64) -> Result<usize, ReadError> {
+        let size = self.entry(name)?.size();
         if size > most {
             return Err(ReadError::Format(format!("{name} has {size} bytes; at most {most} are expected")));
         }
-        let mut bytes = Vec::with_capacity(size as usize);
-        // Reading to the end also compares the checksum.
-        entry.take(most).read_to_end(&mut bytes).map_err(|e| format!("{name}: {e}: the file is damaged"))?;
-        if bytes.len() as u64 != size {
-            return Err(ReadError::Format(format!("{name} ends early: the file is damaged")));
+        Ok(size as usize)
+    }
+
+    /// Reads an entry of the target's size.
+    fn read_whole(&mut self, name: &str, target: &mut [u8]) -> Result<(), ReadError> {
+        let mut entry = self.entry(name)?;
+        let broken = |e: io::Error| match e.kind() {
+            io::ErrorKind::UnexpectedEof => format!("{name} ends early: the file is damaged"),
+            _ => format!("{name}: {e}: the file is damaged"),
+        };
+        entry.read_exact(target).map_err(broken)?;
+        // Reading on to the end also compares the checksum.
+        let rest = entry.read_to_end(&mut Vec::new()).map_err(broken)?;
+        if rest > 0 {
+            return Err(ReadError::Format(format!("{name} goes on behind its end: the file is damaged")));
         }
-        Ok(bytes)
+        Ok(())
     }
 }
 

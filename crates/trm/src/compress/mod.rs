@@ -13,7 +13,7 @@ use crate::tensor::Tensor;
 
 /// The model without the share `sparsity` of its weights or units, without optimiser and history.
 pub fn pruned(checkpoint: &Checkpoint, kind: Pruning, sparsity: f64) -> Checkpoint {
-    let mut params = Params::from_state_dict(&checkpoint.config, &checkpoint.model);
+    let mut params = Params::from_state_dict(&checkpoint.config, checkpoint.model.clone());
     let mut config = checkpoint.config.clone();
     if kind == Pruning::Structured {
         (config, params) = remove_units(&config, &params, sparsity);

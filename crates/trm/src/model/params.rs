@@ -7,6 +7,7 @@ use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::HashMap;
 
 /// A linear map: `weight` `[out, in]`, `bias` `[out]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -305,11 +306,12 @@ impl Params {
     ///
     /// # Panics
     /// If a name is missing or a shape differs; [`crate::checkpoint`] reports those as errors.
-    pub fn from_state_dict(config: &TrmConfig, state: &StateDict) -> Self {
+    pub fn from_state_dict(config: &TrmConfig, state: StateDict) -> Self {
+        let mut state: HashMap<String, Tensor> = state.into_iter().collect();
         Builder(|name: String, shape: Vec<usize>| {
-            let (_, value) = state.iter().find(|(n, _)| *n == name).expect("checked names");
+            let value = state.remove(&name).expect("checked names");
             assert_eq!(shape, value.shape, "checked shape of {name}");
-            value.clone()
+            value
         })
         .params(config)
     }
@@ -424,7 +426,7 @@ mod tests {
             assert_eq!(shape("latent_layers.0.net.1.weight"), &[12, 3]);
             assert_eq!(shape("output_layers.0.net.4.weight"), &[3, 12]);
             assert_eq!(shape("output_proj.bias"), &[state.widths()[1]]);
-            assert_eq!(Params::from_state_dict(&config, &saved), params);
+            assert_eq!(Params::from_state_dict(&config, saved.clone()), params);
             let names = Params::matrix_names(&config);
             let matrices = params.matrices();
             assert_eq!(names.len(), matrices.len());

@@ -27,7 +27,7 @@ impl Trainer {
                 data.sizes()
             )));
         }
-        let read = |state| Params::from_state_dict(&config, state);
+        let read = |state: &StateDict| Params::from_state_dict(&config, state.clone());
         let optimizer = AdamW {
             step: optimizer.step,
             exp_avg: read(&optimizer.exp_avg),

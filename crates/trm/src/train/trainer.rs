@@ -304,7 +304,7 @@ impl Trainer {
         if self.data.holdout.is_empty() {
             return None;
         }
-        let params = Params::from_state_dict(&self.config, &best.model);
+        let params = Params::from_state_dict(&self.config, best.model.clone());
         let model = Model::new(self.config.clone(), params, &self.threads);
         let budget = Budget::trained(&self.config);
         Some(evaluate(&model, &mut self.evaluator, &self.data.holdout, &budget, &self.threads))
