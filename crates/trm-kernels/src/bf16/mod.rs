@@ -149,7 +149,7 @@ pub fn weight_gradient_bf16(
     d_weight: &mut [f32],
 ) {
     /// Tiles of the inner dimension in one pass.
-    const PASS: usize = 8;
+    const PASS: usize = 16;
     thread_local! {
         /// d^T and x of a pass, the latter a panel at a time.
         static OPERANDS: RefCell<[Words; 2]> = RefCell::default();

@@ -73,8 +73,8 @@ pub struct TrmConfig {
     pub gates: Gates,
     /// First value of both gates, everywhere.
     pub gate_init: f64,
-    /// The first weights are those of the same function told in weights of this size, so that steps of one learning rate change
-    /// them more or less ([`crate::model::Params::init`]).
+    /// Size of the first states, and of the weights that make them: the smaller, the more a step of one learning rate changes
+    /// ([`crate::model::Params::init`]).
     pub init_scale: f64,
 
     /// Which answers the loss is taken of.

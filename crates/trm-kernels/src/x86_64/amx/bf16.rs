@@ -1,11 +1,7 @@
 //! AMX-BF16: `tdpbf16ps` multiplies a tile of 16 rows of 32 bfloat16 numbers by one of 32 rows of 16.
 
 use super::tiles::{BLOCK, Sums, Tiles};
-use crate::bf16::{PANEL, Product, Start, TILE};
-
-/// Tiles of the inner dimension in one pass over the sums: two strips of them are 32 kB, so that what all blocks of rows
-/// are multiplied by stays in the first-level cache, and sums are loaded once for 16 multiplications.
-const PASS: usize = 16;
+use crate::bf16::{PANEL, Product, TILE};
 
 /// Whole blocks of rows, then the rows that are left. There are pairs.
 pub(crate) fn multiply(product: Product, dst: &mut [f32], stride: usize) {
@@ -15,16 +11,13 @@ pub(crate) fn multiply(product: Product, dst: &mut [f32], stride: usize) {
     let in_blocks = rows - few;
     if in_blocks > 0 {
         let tiles = Tiles::of_blocks();
-        for first in (0..steps).step_by(PASS) {
-            let start = if first == 0 { start } else { Start::Sums };
-            for col in (0..cols).step_by(BLOCK) {
-                let right = right.from(col / TILE, first);
-                for row in (0..in_blocks).step_by(BLOCK) {
-                    let operands = [left.from(row / TILE, first), right];
-                    let sums = Sums { dst: &mut dst[row * stride + col..], stride };
-                    let size = [BLOCK.min(in_blocks - row), BLOCK.min(cols - col)];
-                    tiles.block(PASS.min(steps - first), operands, sums, size, start.from(col));
-                }
+        for col in (0..cols).step_by(BLOCK) {
+            let right = right.from(col / TILE, 0);
+            for row in (0..in_blocks).step_by(BLOCK) {
+                let operands = [left.from(row / TILE, 0), right];
+                let sums = Sums { dst: &mut dst[row * stride + col..], stride };
+                let size = [BLOCK.min(in_blocks - row), BLOCK.min(cols - col)];
+                tiles.block(steps, operands, sums, size, start.from(col));
             }
         }
     }
