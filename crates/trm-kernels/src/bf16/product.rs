@@ -17,7 +17,7 @@ pub enum Start<'a, T = f32> {
     Sums,
 }
 
-impl<'a, T> Start<'a, T> {
+impl<T> Start<'_, T> {
     /// For the columns from one on.
     #[inline(always)]
     pub(crate) fn from(self, column: usize) -> Self {
@@ -26,9 +26,7 @@ impl<'a, T> Start<'a, T> {
             start => start,
         }
     }
-}
 
-impl<T> Start<'_, T> {
     /// For some columns.
     pub(crate) fn of(self, columns: &Range<usize>) -> Self {
         match self {

@@ -386,10 +386,10 @@ fn decode(kind: &str, bytes: &[u8]) -> Result<Vec<f32>, String> {
 
 /// Whether the values of a view follow each other.
 fn is_contiguous(shape: &[usize], strides: &[usize]) -> bool {
-    let mut expected = 1;
+    let mut expected = 1usize;
     shape.iter().zip(strides).rev().all(|(size, stride)| {
         let follows = *size == 1 || *stride == expected;
-        expected *= size;
+        expected = expected.saturating_mul(*size);
         follows
     })
 }

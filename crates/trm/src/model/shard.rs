@@ -34,6 +34,12 @@ impl Recording {
             Self::Everything => (config.h_cycles, config.l_cycles),
         }
     }
+
+    /// Tapes for the blocks of R and of O: one for each, or one that all of them work in if nothing is kept.
+    fn tapes(self, config: &TrmConfig) -> [usize; 2] {
+        let blocks = [config.l_layers, config.output_layers];
+        if self == Self::Nothing { blocks.map(|blocks| blocks.min(1)) } else { blocks }
+    }
 }
 
 /// What one outer cycle leaves for the backward pass.
@@ -159,13 +165,10 @@ impl Shard {
         let is_constrained = config.constraint_weight > 0.0;
         let state = || zeros(rows * d);
         let gradient = || zeros(if training { rows * d } else { 0 });
-        let parts = |blocks: usize| if training { blocks } else { blocks.min(1) };
+        let [latent, output] = recording.tapes(config);
         let tape = |_| CycleTape {
-            latent: vec![
-                BlockTape::new(config, format, applications, rows, training);
-                parts(config.l_layers)
-            ],
-            output: vec![BlockTape::new(config, format, 1, rows, training); parts(config.output_layers)],
+            latent: vec![BlockTape::new(config, format, applications, rows, training); latent],
+            output: vec![BlockTape::new(config, format, 1, rows, training); output],
             latent_result: zeros(if training { applications * rows * d } else { 0 }),
             output_result: gradient(),
             latent_norm: NormTape::new(config, applications * rows),
@@ -214,9 +217,8 @@ impl Shard {
         let (format, training) = (config.precision.format(), recording != Recording::Nothing);
         let block = BlockTape::values_per_row(config, format, training);
         let norms = (applications + 1) * NormTape::values_per_row(config);
-        let parts = |blocks: usize| if training { blocks } else { blocks.min(1) };
-        let tape =
-            parts(config.l_layers) * applications * block + parts(config.output_layers) * block + norms;
+        let [latent, output] = recording.tapes(config);
+        let tape = latent * applications * block + output * block + norms;
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
         // As of many rows: a single one takes more.
