@@ -66,7 +66,7 @@ fn multiplies_right() -> bool {
         [&left[..], &right].map(|words| Strips { words, stride: PAIRS * TILE }),
         Sums { dst: &mut dst, stride: BLOCK },
     );
-    Tiles::of_blocks().block(STEPS, operands, sums, [BLOCK; 2], Start::Zeros);
+    Tiles::of_blocks().block(STEPS, operands, None, sums, [BLOCK; 2], Start::Zeros);
     let want = |r, c| (0..2 * PAIRS).map(|k| a(r, k) * b(k, c)).sum::<f32>();
     dst.iter().enumerate().all(|(i, dst)| *dst == want(i / BLOCK, i % BLOCK))
 }

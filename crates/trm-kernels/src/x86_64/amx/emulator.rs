@@ -2,7 +2,7 @@
 //! would have done and goes on behind it.
 //!
 //! # Source
-//! Intel SDM volume 2: LDTILECFG, TILERELEASE, TILELOADD, TILESTORED, TDPBF16PS, TDPBSUD; encoding by VEX.
+//! Intel SDM volume 2: LDTILECFG, TILERELEASE, TILELOADD, TILELOADDT1, TILESTORED, TDPBF16PS, TDPBSUD; encoding by VEX.
 
 use half::bf16;
 use std::cell::UnsafeCell;
@@ -135,7 +135,8 @@ fn decode(code: &[u8], registers: &[libc::greg_t; 23]) -> Option<(Instruction, u
     let at = register(registers, base).wrapping_add_signed(displacement);
     let instruction = match (opcode, prefix) {
         (0x49, 0) => Instruction::Configure { at: at.wrapping_add(stride) },
-        (0x4b, 3) => Instruction::Load { tile: reg, at, stride },
+        // TILELOADD, and TILELOADDT1, which differs by a hint.
+        (0x4b, 3 | 1) => Instruction::Load { tile: reg, at, stride },
         (0x4b, 2) => Instruction::Store { tile: reg, at, stride },
         _ => return None,
     };

@@ -39,7 +39,7 @@ fn block_of(tiles: &Tiles, tile: &Tile, first_row: usize, first_col: usize) -> [
         let mut sums = [0i32; BLOCK * BLOCK];
         let dst = Sums { dst: &mut sums, stride: BLOCK };
         let operands = [left, right].map(|strips| strips.from(0, g * group_words / TILE));
-        tiles.block(group_words / TILE, operands, dst, [BLOCK; 2], Start::Zeros);
+        tiles.block(group_words / TILE, operands, None, dst, [BLOCK; 2], Start::Zeros);
         let scales = &tile.scales[g * PANEL + first_col..][..BLOCK];
         let rows = totals.chunks_exact_mut(BLOCK).zip(sums.chunks_exact(BLOCK));
         vectorize(

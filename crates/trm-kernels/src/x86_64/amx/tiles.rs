@@ -37,16 +37,21 @@ impl<T> Sums<'_, T> {
 
 /// A sum, and with it what is multiplied: f32 of bfloat16 numbers, i32 of signed by unsigned bytes.
 pub(super) trait Sum: Copy + Default {
-    /// Adds the products of `steps` tiles of the inner dimension to the first sums of a block, and leaves them in another.
+    /// Adds the products of `steps` tiles of the inner dimension to the first sums of a block, and leaves them in another. With
+    /// `FETCH`, brings 256 bytes `ahead` for each step from memory to the second-level cache.
+    ///
+    /// The left operand passes by the first-level cache, as far as the CPU takes that hint: the right one is to stay there for
+    /// the next rows.
     ///
     /// # Safety
     /// Tiles are configured, 16 rows of 64 bytes each. At `left` and `right`, and `strip` bytes behind each, `steps` tiles can be
     /// read, one after the other; 32 rows of 32 sums can be read at `first` and written at `dst`, so many bytes apart. `steps` is
-    /// not zero.
-    unsafe fn add_block(
+    /// not zero. Nothing is promised about `ahead`.
+    unsafe fn add_block<const FETCH: bool>(
         steps: usize,
         operands: [*const u32; 2],
         strip: usize,
+        ahead: *const u32,
         first: (*const Self, usize),
         dst: (*mut Self, usize),
     );
@@ -56,10 +61,11 @@ macro_rules! sum_by {
     ($multiply:literal, $sum:ty) => {
         impl Sum for $sum {
             #[inline(always)]
-            unsafe fn add_block(
+            unsafe fn add_block<const FETCH: bool>(
                 steps: usize,
                 [left, right]: [*const u32; 2],
                 strip: usize,
+                ahead: *const u32,
                 (first, first_stride): (*const Self, usize),
                 (dst, stride): (*mut Self, usize),
             ) {
@@ -79,14 +85,21 @@ macro_rules! sum_by {
                         "lea {other}, [{right} + {strip}]",
                         "mov {row:e}, 64",
                         "2:",
-                        "tileloadd tmm4, [{left} + {row}]",
+                        "tileloaddt1 tmm4, [{left} + {row}]",
                         "tileloadd tmm6, [{right} + {row}]",
                         concat!($multiply, " tmm0, tmm4, tmm6"),
-                        "tileloadd tmm5, [{first} + {row}]",
+                        "tileloaddt1 tmm5, [{first} + {row}]",
                         concat!($multiply, " tmm2, tmm5, tmm6"),
                         "tileloadd tmm7, [{other} + {row}]",
                         concat!($multiply, " tmm1, tmm4, tmm7"),
                         concat!($multiply, " tmm3, tmm5, tmm7"),
+                        ".if {fetch}",
+                        "prefetcht1 [{ahead}]",
+                        "prefetcht1 [{ahead} + 64]",
+                        "prefetcht1 [{ahead} + 128]",
+                        "prefetcht1 [{ahead} + 192]",
+                        "add {ahead}, 256",
+                        ".endif",
                         "add {left}, 1024",
                         "add {right}, 1024",
                         "add {first}, 1024",
@@ -108,6 +121,8 @@ macro_rules! sum_by {
                         left = inout(reg) left => _,
                         right = inout(reg) right => _,
                         strip = in(reg) strip,
+                        ahead = inout(reg) ahead => _,
+                        fetch = const FETCH as usize,
                         steps = inout(reg) steps => _,
                         options(nostack),
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -230,7 +245,8 @@ impl Tiles {
         Self { rows }
     }
 
-    /// `[rows, cols]` of 32 by 32 sums: what they start from, and the products of `steps` tiles of the inner dimension.
+    /// `[rows, cols]` of 32 by 32 sums: what they start from, and the products of `steps` tiles of the inner dimension. Words
+    /// `ahead`, 64 for each step, come closer meanwhile.
     ///
     /// # Shapes
     /// Two strips of each operand, `sums` is `[rows, cols]`, a bias has `cols` numbers.
@@ -242,13 +258,14 @@ impl Tiles {
         &self,
         steps: usize,
         [left, right]: [Strips; 2],
+        ahead: Option<*const u32>,
         sums: Sums<T>,
         [rows, cols]: [usize; 2],
         start: Start<T>,
     ) {
         // Not as arrays, which would pass through memory and wait until all sums before them are written.
         if rows == BLOCK && cols == BLOCK {
-            return self.whole_block(steps, [left, right], sums, start);
+            return self.whole_block(steps, [left, right], ahead, sums, start);
         }
         self.part_of_block(steps, [left, right], sums, [rows, cols], start);
     }
@@ -264,11 +281,18 @@ impl Tiles {
     ) {
         let mut whole = [T::default(); BLOCK * BLOCK];
         let all = Sums { dst: &mut whole, stride: BLOCK };
-        within(sums, all, size, start, |all| self.whole_block(steps, operands, all, Start::Sums));
+        within(sums, all, size, start, |all| self.whole_block(steps, operands, None, all, Start::Sums));
     }
 
     #[inline(always)]
-    fn whole_block<T: Sum>(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<T>, start: Start<T>) {
+    fn whole_block<T: Sum>(
+        &self,
+        steps: usize,
+        [left, right]: [Strips; 2],
+        ahead: Option<*const u32>,
+        sums: Sums<T>,
+        start: Start<T>,
+    ) {
         assert!(steps > 0 && self.rows == TILE);
         assert!(sums.dst.len() >= (BLOCK - 1) * sums.stride + BLOCK);
         let first = sums.first(start, BLOCK);
@@ -279,7 +303,12 @@ impl Tiles {
         let operands = [left.strip(0, steps).as_ptr(), right.strip(0, steps).as_ptr()];
         let strip = left.stride * WORD;
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
-        unsafe { T::add_block(steps, operands, strip, first, dst) }
+        unsafe {
+            match ahead {
+                Some(ahead) => T::add_block::<true>(steps, operands, strip, ahead, first, dst),
+                None => T::add_block::<false>(steps, operands, strip, std::ptr::null(), first, dst),
+            }
+        }
     }
 
     /// So many rows of up to 64 sums: what they start from, and the products of `steps` tiles of the inner dimension.
