@@ -66,6 +66,34 @@ pub fn normal(x: f32, mul_add: MulAdd) -> (f32, f32) {
     (integral, INV_SQRT_2PI * gaussian)
 }
 
+/// The integral that [`normal`] gives, in half the time, for what is rounded to bfloat16 next: x times it has an absolute error
+/// below 4e-6 for `|x| <= 8`, and below `1e-6 |x|` beyond.
+///
+/// `1/2 + x P(x^2)`, the product of x with it by the polynomial P of degree 10 with the least error for `|x| <= 4.75`; beyond,
+/// its value there. P is written in `2 (x / 4.75)^2 - 1`, from -1 to 1, where its terms are small and do not cancel.
+#[inline(always)]
+pub fn rough_normal_integral(x: f32, mul_add: MulAdd) -> f32 {
+    const END: f32 = 4.75;
+    let x = x.max(-END).min(END);
+    let t = mul_add.of(x * x, 2.0 / (END * END), -1.0);
+    let mut polynomial = 0.001_280_269_3;
+    for coefficient in [
+        -0.003_771_046_1,
+        0.005_015_963_2,
+        -0.007_168_798_4,
+        0.013_405_635,
+        -0.021_649_569,
+        0.030_402_853,
+        -0.040_568_225,
+        0.053_235_26,
+        -0.073_667_547,
+        0.148_748_29,
+    ] {
+        polynomial = mul_add.of(polynomial, t, coefficient);
+    }
+    mul_add.of(x, polynomial, 0.5)
+}
+
 /// Numbers that are summed side by side: as many as the widest register holds.
 const LANES: usize = 16;
 
@@ -121,6 +149,19 @@ mod tests {
         for mul_add in BOTH {
             assert!(exp_nonpositive(f32::NEG_INFINITY, mul_add) < 2e-38);
             assert_eq!(exp_nonpositive(0.0, mul_add), 1.0);
+        }
+    }
+
+    #[test]
+    fn the_rough_normal_integral_is_wrong_by_less_than_rounding_is() {
+        for x in (-20_000..=20_000).map(|i| i as f32 * 1e-3) {
+            for mul_add in BOTH {
+                let error = (x * (rough_normal_integral(x, mul_add) - normal(x, mul_add).0)).abs();
+                assert!(error < if x.abs() <= 8.0 { 4e-6 } else { 1e-6 * x.abs() }, "{x}: {error}");
+            }
+        }
+        for mul_add in BOTH {
+            assert_eq!(f32::INFINITY * rough_normal_integral(f32::INFINITY, mul_add), f32::INFINITY);
         }
     }
 

@@ -11,9 +11,9 @@ use super::packed::PackedBlock;
 use super::params::BlockParams;
 use crate::config::{TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, InParts, Part, Rows, Slot, add_to_members, gate_backward, gate_forward, gelu,
-    gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_bias,
-    linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts, rows_forward,
+    Dropout, Format, InParts, Part, Rows, Slot, add_to_members, gate_backward, gate_forward,
+    gate_forward_part, gelu, gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward,
+    linear_backward_bias, linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts,
     rows_forward_in_parts, sum_units,
 };
 use crate::sudoku::Units;
@@ -44,7 +44,7 @@ pub struct BlockTape {
     /// Output of GELU and dropout, wide: the input of W2.
     pub activation: Rows,
     /// f(h), width d, where the gradient of a gate needs it.
-    branch: Vec<f32>,
+    branch: Rows,
     /// Gradient of W2's output, width d, made by the backward pass.
     pub d_branch: Rows,
     format: Format,
@@ -113,7 +113,6 @@ impl BlockTape {
     pub fn new(config: &TrmConfig, format: Format, applications: usize, rows: usize, training: bool) -> Self {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let whole = applications * rows;
-        let zeros = |width: usize| vec![0.0; whole * width];
         let units = |width: usize| vec![0.0; config.units().len() * (whole / 9) * width];
         let kept = if training { applications } else { 0 };
         Self {
@@ -125,7 +124,7 @@ impl BlockTape {
             messages: units(wide),
             slope: Rows::new(format, kept, rows, wide),
             activation: Rows::new(format, applications, rows, wide),
-            branch: zeros(if training { inner_gates(config) * d } else { 0 }),
+            branch: Rows::new(Format::F32, kept * inner_gates(config), rows, d),
             d_branch: Rows::new(format, kept, rows, d),
             format,
             training,
@@ -156,8 +155,8 @@ fn in_parts(units: &[Units]) -> InParts {
 pub fn scratch(config: &TrmConfig, format: Format, rows: usize) -> usize {
     let (d, units) = (config.hidden_dim, config.units());
     let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));
-    // The result or its gradient; parts of the inner layer, of two kinds; or the gradients of n and of the means.
-    let inner = 2 * in_parts(units).largest(format, rows, config.mlp_width());
+    // The gradient of n; parts of the inner layer, of two kinds, or of the result; or the gradients of n and of the means.
+    let inner = 2 * in_parts(units).largest(format, rows, config.mlp_width().max(d));
     (rows * mixer).max(rows * d + inner.max(rows * units.len() * d / 9))
 }
 
@@ -220,8 +219,8 @@ pub fn block_forward(
     let (rows, units) = (h.len() / d, application.units);
     let at = Places::new(&application, rows, [d, wide]);
     let in_parts = in_parts(units);
-    let (branch, scratch) = scratch.split_at_mut(rows * d);
-    let (product_scratch, activation) = scratch.split_at_mut(in_parts.largest(tape.format, rows, wide));
+    let (product_scratch, activation) =
+        scratch.split_at_mut(in_parts.largest(tape.format, rows, wide.max(d)));
 
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
     let normalised = tape.normalised.get_mut(at.narrow.clone()).unwrap_or_default();
@@ -229,7 +228,7 @@ pub fn block_forward(
     let (means, messages) = (&mut tape.means[at.means], &mut tape.messages[at.messages]);
     for part in in_parts.of_rows(rows, d) {
         let (rows, values) = (part.rows.clone(), part.rows.start * d..part.rows.end * d);
-        let normed = &mut branch[..values.len()];
+        let normed = &mut activation[..values.len()];
         let normalised = normalised.get_mut(values.clone()).unwrap_or_default();
         let inv_std = inv_std.get_mut(rows).unwrap_or_default();
         layer_norm_forward(&h[values], gain, bias, normalised, inv_std, normed);
@@ -244,7 +243,7 @@ pub fn block_forward(
     rows_forward_in_parts(&tape.normed, at.slot, expand, in_parts, product_scratch, |part, inner| {
         add_to_members(units, messages, wide, 1.0, inner);
         if !tape.training {
-            gelu(inner);
+            gelu(inner, tape.format);
             return tape.activation.put(at.slot, &part, inner);
         }
         let activation = &mut activation[..inner.len()];
@@ -253,12 +252,12 @@ pub fn block_forward(
         tape.activation.put(at.slot, &part, activation);
         tape.slope.put(at.slot, &part, inner);
     });
-    rows_forward(&tape.activation, at.slot, (&packed.contract, &params.contract.bias.data), branch);
-    application.drop_result(branch, d, &Part { rows: 0..rows, columns: 0..d });
-    gate_forward(h, application.gate, branch);
-    if !tape.branch.is_empty() {
-        tape.branch[at.narrow].copy_from_slice(branch);
-    }
+    let contract = (&packed.contract, &params.contract.bias.data[..]);
+    rows_forward_in_parts(&tape.activation, at.slot, contract, in_parts, product_scratch, |part, result| {
+        application.drop_result(result, d, &part);
+        gate_forward_part((h, d), &part, application.gate, result);
+        tape.branch.put(at.slot, &part, result);
+    });
 }
 
 /// The part of kind k in values `[kinds, rows / 9, width]`, where all rows of that width hold `values`.
@@ -284,8 +283,9 @@ pub fn block_backward(
     let (rows, units) = (d_h.len() / d, application.units);
     let at = Places::new(&application, rows, [d, wide]);
     let in_parts = in_parts(units);
-    if !tape.branch.is_empty() {
-        gate_backward(d_h, &tape.branch[at.narrow.clone()], &mut sums.gate);
+    if !sums.gate.is_empty() {
+        let branch = tape.branch.plain(at.slot.slot + 1, rows);
+        gate_backward(d_h, &branch[at.narrow.clone()], &mut sums.gate);
     }
     for part in in_parts.of_rows(rows, d) {
         let d_h = &d_h[part.rows.start * d..part.rows.end * d];

@@ -3,7 +3,8 @@
 //! A scalar gate is the case of a gate of length 1, which stands for d equal factors.
 
 use super::{add_scaled, dot};
-use trm_kernels::vectorize;
+use crate::timing::{Phase, phase};
+use trm_kernels::{Part, vectorize};
 
 /// `target += gate * values`, elementwise in each row.
 ///
@@ -23,6 +24,28 @@ pub fn gate_forward(target: &mut [f32], gate: &[f32], values: &[f32]) {
             for (target, values) in rows {
                 for ((t, g), v) in target.iter_mut().zip(gate).zip(values) {
                     *t += g * v;
+                }
+            }
+        },
+    );
+}
+
+/// The same for a part of the target.
+///
+/// # Shapes
+/// `target` is `[rows, d]`, given with d; `values` is `[rows, columns]` of the part, `gate` is `[1]` or `[d]`.
+pub fn gate_forward_part((target, d): (&mut [f32], usize), part: &Part, gate: &[f32], values: &[f32]) {
+    let _timed = phase(Phase::States);
+    let columns = part.columns.clone();
+    vectorize(
+        #[inline(always)]
+        || {
+            let rows = target[part.rows.start * d..part.rows.end * d].chunks_exact_mut(d);
+            for (row, values) in rows.zip(values.chunks_exact(columns.len())) {
+                let row = row[columns.clone()].iter_mut().zip(values);
+                match gate {
+                    [gate] => row.for_each(|(t, v)| *t += gate * v),
+                    _ => row.zip(&gate[columns.clone()]).for_each(|((t, v), g)| *t += g * v),
                 }
             }
         },
@@ -86,6 +109,23 @@ mod tests {
             output
         };
         assert_eq!(gated(&[0.3]), gated(&[0.3; 11]));
+    }
+
+    #[test]
+    fn parts_make_the_whole() {
+        let (rows, d) = (5, 37);
+        let (target, values) = (numbers(rows * d, 6), numbers(rows * d, 7));
+        for gate in [numbers(1, 8), numbers(d, 8)] {
+            let (mut whole, mut parts) = (target.clone(), target.clone());
+            gate_forward(&mut whole, &gate, &values);
+            for (rows, columns) in [(0..2, 0..32), (2..5, 0..32), (0..5, 32..37)] {
+                let part = Part { rows: rows.clone(), columns: columns.clone() };
+                let of_row = |r: usize| values[r * d..][columns.clone()].to_vec();
+                let values: Vec<f32> = rows.flat_map(of_row).collect();
+                gate_forward_part((&mut parts, d), &part, &gate, &values);
+            }
+            assert_eq!(whole, parts);
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use constraint_loss::{constraint_loss, constraint_loss_backward};
 pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use dropout::Dropout;
 pub use embedding::{embedding_backward, embedding_forward};
-pub use gate::{gate_backward, gate_forward};
+pub use gate::{gate_backward, gate_forward, gate_forward_part};
 pub use gelu::{gelu, gelu_backward, gelu_forward};
 pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use linear::{
