@@ -34,5 +34,6 @@ pub use level::{Level, LevelError, at_level, choose_level, level, vectorize, vec
 pub use lines::AlignedMemory;
 pub use matmul::{Overwrite, matmul, matmul_lhs_transposed};
 pub use quantised::{
-    GROUP_MULTIPLE, LONGEST_GROUP, QuantisedPanels, WeightBits, matmul_quantised, row_matmul_quantised,
+    GROUP_MULTIPLE, LONGEST_GROUP, QuantisedPanels, QuantisedRows, WeightBits, matmul_quantised,
+    matmul_quantised_in_parts, matmul_quantised_packed, row_matmul_quantised,
 };

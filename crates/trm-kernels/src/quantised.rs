@@ -13,13 +13,15 @@
 mod rounded;
 mod tile;
 
-use crate::bf16::{PANEL, TILE, Words};
+use crate::bf16::{PANEL, Part, Start, TILE, Words, in_parts};
 use crate::{Overwrite, vectorize};
-use rounded::Rounded;
+pub use rounded::QuantisedRows;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use rounded::{LARGEST_INPUT, RUN};
 use std::cell::RefCell;
 use std::ops::Range;
+use tile::BLOCK;
 pub(crate) use tile::Tile;
-use tile::{BLOCK, Kernel};
 
 /// Groups are whole words of either width.
 pub const GROUP_MULTIPLE: usize = 8;
@@ -136,12 +138,11 @@ impl QuantisedPanels {
 }
 
 thread_local! {
-    static ROUNDED: RefCell<Rounded> = RefCell::default();
+    /// The left operand of a product that rounds it.
+    static LEFT: RefCell<QuantisedRows> = RefCell::default();
 }
 
-/// `dst = a b` or `dst += a b`, with a rounded to multiples of `step`, or of a 127th of the largest magnitude of each row.
-///
-/// A row that holds a number that is not finite gives numbers that are not finite, unless there is a `step`.
+/// `dst = a b` or `dst += a b`, with a rounded as [`QuantisedRows::store`] says.
 ///
 /// # Shapes
 /// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, cols]`.
@@ -157,7 +158,6 @@ pub fn matmul_quantised(
     overwrite: Overwrite,
 ) {
     assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
-    assert_eq!(dst.len(), rows * b.cols, "dst is [rows, cols]");
     product(rows, a, step, (b, 0..b.cols), dst, overwrite);
 }
 
@@ -177,7 +177,6 @@ pub fn row_matmul_quantised(
     overwrite: Overwrite,
 ) {
     assert_eq!(a.len(), b.inner, "a is [1, inner]");
-    assert!(first.is_multiple_of(PANEL) && first + dst.len() <= b.cols, "whole panels inside b");
     product(1, a, step, (b, first..first + dst.len()), dst, overwrite);
 }
 
@@ -190,43 +189,112 @@ fn product(
     dst: &mut [f32],
     overwrite: Overwrite,
 ) {
+    LEFT.with_borrow_mut(|left| {
+        left.resize(rows, b);
+        left.store(&Part { rows: 0..rows, columns: 0..b.inner }, a, step);
+        matmul_quantised_packed(left, (b, columns), dst, overwrite.into());
+    });
+}
+
+/// All of `a b`, and a bias or zeros to start from, in parts that are as many whole panels of 64 columns as `buffer` has room
+/// for: `take` gets each, `[rows, columns]`, while it is in the cache. Every element has the bits that
+/// [`matmul_quantised_packed`] gives it.
+///
+/// # Shapes
+/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, a bias is `[cols]`; `buffer` has room for a panel, `[rows, 64]`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub fn matmul_quantised_in_parts(
+    a: &QuantisedRows,
+    b: &QuantisedPanels,
+    start: Start,
+    buffer: &mut [f32],
+    take: impl FnMut(Part, &mut [f32]),
+) {
+    assert!(start != Start::Sums, "there is no destination to start from");
+    let Some([sum, scale]) = a.kernel.halves else {
+        let make = |columns: Range<usize>, part: &mut [f32]| {
+            matmul_quantised_packed(a, (b, columns.clone()), part, start.of(&columns));
+        };
+        return in_parts([a.rows(), b.cols], buffer, make, take);
+    };
+    let mut take = take;
+    let all = 0..a.rows();
+    let make = |columns: Range<usize>, part: &mut [f32]| {
+        by_panels(a, (b, columns.clone()), part, start.of(&columns), all.clone(), sum);
+    };
+    in_parts([a.rows(), b.cols], buffer, make, |part, values| {
+        by_panels(a, (b, part.columns.clone()), values, start.of(&part.columns), part.rows.clone(), scale);
+        take(part, values);
+    });
+}
+
+/// Some columns of `a b`, from a whole panel on, and what they start from.
+///
+/// # Shapes
+/// `a` is `[rows, inner]`, rounded for b, `b` is `[inner, cols]`, `dst` is `[rows, columns]`, a bias is `[columns]`.
+///
+/// # Panics
+/// If the shapes do not fit, the first column is no multiple of [`PANEL`](crate::PANEL), or the columns do not lie inside b.
+pub fn matmul_quantised_packed(
+    a: &QuantisedRows,
+    (b, columns): (&QuantisedPanels, Range<usize>),
+    dst: &mut [f32],
+    start: Start,
+) {
+    let (rows, kernel) = (a.rows(), a.kernel);
+    assert!(a.is_for(b), "a is [rows, inner], rounded for b, which is [inner, cols]");
+    assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
+    assert!(columns.start.is_multiple_of(PANEL) && columns.end <= b.cols, "whole panels inside b");
+    // One kernel knows a bias, the others find it in the rows.
+    let start = match start {
+        Start::Bias(_) if !kernel.reads_strips => start.without_bias(dst, columns.len()).into(),
+        start => start,
+    };
     if b.inner == 0 {
-        if overwrite == Overwrite::Yes {
+        if start.without_bias(dst, columns.len()) == Overwrite::Yes {
             dst.fill(0.0);
         }
         return;
     }
-    ROUNDED.with_borrow_mut(|rounded| {
-        let kernel = Kernel::of(rows, b);
-        rounded.round_rows(a, step, b, kernel.reads_strips);
-        multiply(rows, rounded, (b, columns), dst, overwrite, kernel);
-    });
+    match kernel.halves {
+        Some(halves) if start != Start::Sums => {
+            for half in halves {
+                by_panels(a, (b, columns.clone()), dst, start, 0..rows, half);
+            }
+        }
+        _ => by_panels(a, (b, columns), dst, start, 0..rows, kernel.run),
+    }
 }
 
-fn multiply(
-    rows: usize,
-    a: &Rounded,
+/// Lets `run` work on tiles of so many rows as the kernel of `a` takes, panel by panel; `dst` has these rows only.
+fn by_panels(
+    a: &QuantisedRows,
     (b, columns): (&QuantisedPanels, Range<usize>),
     dst: &mut [f32],
-    overwrite: Overwrite,
-    kernel: Kernel,
+    start: Start,
+    rows: Range<usize>,
+    run: fn(Tile),
 ) {
     // Halves of bytes are taken apart once for all rows, where there are several blocks of them.
-    let takes_apart = b.bits == WeightBits::Four && rows > BLOCK;
+    let takes_apart = b.bits == WeightBits::Four && a.rows() > BLOCK;
+    let panel_words = b.groups * b.group_words * PANEL;
     let mut bytes = Words::default();
-    bytes.resize(if takes_apart { 2 * b.groups * b.group_words * PANEL } else { 0 }, 0);
+    bytes.resize(if takes_apart { 2 * panel_words } else { 0 }, 0);
     let (in_word, group_words) =
         if takes_apart { (4, 2 * b.group_words) } else { (b.bits.in_word(), b.group_words) };
-    let panels = b.words.chunks_exact(b.groups * b.group_words * PANEL);
-    let panels = panels.zip(b.scales.chunks_exact(b.groups * PANEL)).skip(columns.start / PANEL);
-    for ((panel, scales), first_col) in panels.zip((0..columns.len()).step_by(PANEL)) {
+    for first_col in (0..columns.len()).step_by(PANEL) {
+        let panel = (columns.start + first_col) / PANEL;
+        let words = &b.words[panel * panel_words..];
+        let cols = PANEL.min(columns.len() - first_col);
         if takes_apart {
-            take_apart(panel, &mut bytes);
+            take_apart(&words[..panel_words], &mut bytes);
         }
-        for first in (0..rows).step_by(kernel.most_rows) {
-            (kernel.run)(Tile {
-                rows: kernel.most_rows.min(rows - first),
-                cols: PANEL.min(columns.len() - first_col),
+        for first in rows.clone().step_by(a.kernel.most_rows) {
+            run(Tile {
+                rows: a.kernel.most_rows.min(rows.end - first),
+                cols,
                 in_word,
                 zero: b.bits.zero(),
                 groups: b.groups,
@@ -235,11 +303,11 @@ fn multiply(
                 left_strips: &a.strips,
                 left_sums: &a.sums[first * b.groups..],
                 steps: &a.steps[first..],
-                panel: if takes_apart { &bytes } else { panel },
-                scales,
-                dst: &mut dst[first * columns.len() + first_col..],
+                panel: if takes_apart { &bytes } else { words },
+                scales: &b.scales[panel * b.groups * PANEL..][..b.groups * PANEL],
+                dst: &mut dst[(first - rows.start) * columns.len() + first_col..],
                 dst_stride: columns.len(),
-                overwrite,
+                start: start.of(&(first_col..first_col + cols)),
             });
         }
     }

@@ -14,7 +14,7 @@ use crate::Overwrite;
 pub use panels::{PANEL, Panels};
 use product::multiply;
 pub use product::{Part, Start};
-pub(crate) use product::{Product, Tile, left_word};
+pub(crate) use product::{Product, Tile, in_parts, left_word};
 pub use rows::PackedRows;
 use std::cell::RefCell;
 use std::ops::Range;
@@ -107,18 +107,13 @@ pub fn matmul_in_parts(
     b: &Panels,
     start: Start,
     buffer: &mut [f32],
-    mut take: impl FnMut(Part, &mut [f32]),
+    take: impl FnMut(Part, &mut [f32]),
 ) {
     assert!(start != Start::Sums, "there is no destination to start from");
-    let rows = a.rows();
-    let panels = buffer.len() / (rows * PANEL).max(1);
-    assert!(panels > 0, "room for a panel");
-    for first in (0..b.cols()).step_by(panels * PANEL) {
-        let columns = first..(first + panels * PANEL).min(b.cols());
-        let part = &mut buffer[..rows * columns.len()];
+    let make = |columns: Range<usize>, part: &mut [f32]| {
         matmul_packed(a, (b, columns.clone()), part, start.of(&columns));
-        take(Part { rows: 0..rows, columns }, part);
-    }
+    };
+    in_parts([a.rows(), b.cols()], buffer, make, take);
 }
 
 fn product<'a>(a: &'a PackedRows, (b, columns): (&'a Panels, Range<usize>), start: Start<'a>) -> Product<'a> {

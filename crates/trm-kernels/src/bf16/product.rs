@@ -44,7 +44,7 @@ impl From<Overwrite> for Start<'_> {
 
 impl<'a> Start<'a> {
     /// The same for kernels that know no bias, which is in the rows of `dst` then.
-    fn without_bias(self, dst: &mut [f32], stride: usize) -> Overwrite {
+    pub(crate) fn without_bias(self, dst: &mut [f32], stride: usize) -> Overwrite {
         match self {
             Self::Zeros => Overwrite::Yes,
             Self::Bias(bias) => {
@@ -63,6 +63,30 @@ pub struct Part {
     pub rows: Range<usize>,
     /// Columns.
     pub columns: Range<usize>,
+}
+
+/// All columns of `[rows, cols]`, as many whole panels of 64 columns at a time as `buffer` has room for: `make` fills them, `take`
+/// gets some rows at a time, which come to the first-level cache once for all that it does.
+pub(crate) fn in_parts(
+    [rows, cols]: [usize; 2],
+    buffer: &mut [f32],
+    mut make: impl FnMut(Range<usize>, &mut [f32]),
+    mut take: impl FnMut(Part, &mut [f32]),
+) {
+    /// Rows that are taken at a time.
+    const HEIGHT: usize = 4 * TILE;
+    let panels = buffer.len() / (rows * PANEL).max(1);
+    assert!(panels > 0, "room for a panel");
+    for first in (0..cols).step_by(panels * PANEL) {
+        let columns = first..(first + panels * PANEL).min(cols);
+        let part = &mut buffer[..rows * columns.len()];
+        make(columns.clone(), part);
+        for (i, values) in part.chunks_mut(HEIGHT * columns.len()).enumerate() {
+            let first = i * HEIGHT;
+            let rows = first..first + values.len() / columns.len();
+            take(Part { rows, columns: columns.clone() }, values);
+        }
+    }
 }
 
 /// `left right`, and what it starts from.

@@ -1,73 +1,201 @@
 //! Inputs rounded to 8 bits.
 
-use super::QuantisedPanels;
-use crate::bf16::{TILE, TILE_WORDS, Words};
+use super::tile::Kernel;
+use super::{GROUP_MULTIPLE, QuantisedPanels};
+use crate::bf16::{Part, TILE, Words};
+#[cfg(target_arch = "x86_64")]
+use crate::level::{Level, level};
 use crate::vectorize;
+use std::ops::Range;
 
 /// Numbers in a word.
 const BYTES: usize = 4;
+/// Numbers that are rounded at once: a row of a tile.
+pub(crate) const RUN: usize = TILE * BYTES;
 /// Largest magnitude of a rounded input.
-const LARGEST_INPUT: f32 = 127.0;
+pub(crate) const LARGEST_INPUT: f32 = 127.0;
 
-/// The left operand of the product in progress.
-#[derive(Default)]
-pub(super) struct Rounded {
+/// The left operand of products with a [`QuantisedPanels`]: a matrix `[rows, inner]` rounded to whole numbers of 8 bits.
+#[derive(Clone, Debug)]
+pub struct QuantisedRows {
+    shape: Shape,
+    /// What reads it.
+    pub(super) kernel: Kernel,
     /// p, `[rows, row_len]`, unless they are in strips
-    pub values: Vec<i8>,
+    pub(super) values: Vec<i8>,
     /// p in strips of 16 rows, up to an even number of them: words of four bytes, where bfloat16 has pairs.
-    pub strips: Words,
+    pub(super) strips: Words,
     /// Sum of p over each group, `[rows, groups]`.
-    pub sums: Vec<i32>,
+    pub(super) sums: Vec<i32>,
+    /// The same in sixteen sums, while parts of the rows come.
+    lanes: Vec<[i32; TILE]>,
     /// `[rows]`
-    pub steps: Vec<f32>,
+    pub(super) steps: Vec<f32>,
+    /// `1 / steps`, or 0
+    per_steps: Vec<f32>,
 }
 
-impl Rounded {
-    /// Rounds rows to multiples of `step`, or of a 127th of the largest magnitude of each, for products with b.
-    pub fn round_rows(&mut self, a: &[f32], step: Option<f32>, b: &QuantisedPanels, in_strips: bool) {
-        let Self { values, strips, sums, steps } = self;
-        let (row_len, group_len) = (b.row_len(), b.group_words * b.bits.in_word());
-        let rows = a.len() / b.inner;
-        values.clear();
-        values.resize(if in_strips { row_len } else { rows * row_len }, 0);
-        let row_words = row_len / BYTES;
-        strips.resize(if in_strips { rows.next_multiple_of(2 * TILE) * row_words } else { 0 }, 0);
-        sums.clear();
-        steps.clear();
-        vectorize(
-            #[inline(always)]
-            || {
-                for (r, row) in a.chunks_exact(b.inner).enumerate() {
-                    let place = if in_strips { 0 } else { r * row_len };
-                    let values = &mut values[place..place + row_len];
-                    let step = step.unwrap_or_else(
-                        #[inline(always)]
-                        || largest_magnitude(row) / LARGEST_INPUT,
-                    );
-                    round_row(row, step, &mut values[..b.inner]);
-                    let group_sum = |group: &[i8]| group.iter().map(|p| i32::from(*p)).sum::<i32>();
-                    sums.extend(values.chunks_exact(group_len).map(group_sum));
-                    steps.push(step);
-                    if in_strips {
-                        to_strip(r, values, strips);
-                    }
-                }
-            },
-        );
-        if in_strips {
-            values.clear();
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Shape {
+    rows: usize,
+    inner: usize,
+    /// Numbers of a row, with zeros up to whole groups.
+    row_len: usize,
+    group_len: usize,
+    in_strips: bool,
+}
+
+impl Default for QuantisedRows {
+    fn default() -> Self {
+        Self {
+            shape: Shape::default(),
+            kernel: Kernel::PORTABLE,
+            values: Vec::new(),
+            strips: Words::default(),
+            sums: Vec::new(),
+            lanes: Vec::new(),
+            steps: Vec::new(),
+            per_steps: Vec::new(),
         }
     }
 }
 
-/// Puts row r, of whole tiles, into its strip.
-#[inline(always)]
-fn to_strip(r: usize, values: &[i8], strips: &mut [u32]) {
-    let strip = &mut strips[r / TILE * TILE * values.len() / BYTES..];
-    let tiles = strip.chunks_exact_mut(TILE_WORDS).map(|tile| &mut tile[r % TILE * TILE..][..TILE]);
-    for (words, bytes) in tiles.zip(values.chunks_exact(TILE * BYTES)) {
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks::<BYTES>().0) {
-            *word = u32::from_le_bytes(bytes.map(i8::cast_unsigned));
+impl QuantisedRows {
+    /// Rows.
+    pub fn rows(&self) -> usize {
+        self.shape.rows
+    }
+
+    /// Takes the shape that products of so many rows with b have.
+    pub fn resize(&mut self, rows: usize, b: &QuantisedPanels) {
+        self.kernel = Kernel::of(rows, b);
+        let (inner, row_len, group_len) = (b.inner, b.row_len(), b.group_words * b.bits.in_word());
+        let shape = Shape { rows, inner, row_len, group_len, in_strips: self.kernel.reads_strips };
+        if self.shape == shape {
+            return;
+        }
+        self.shape = shape;
+        let (strip_rows, rows_len) =
+            if shape.in_strips { (rows.next_multiple_of(2 * TILE), 0) } else { (0, rows * row_len) };
+        self.strips.clear();
+        self.strips.resize(strip_rows * row_len / BYTES, 0);
+        self.values.clear();
+        self.values.resize(rows_len, 0);
+        let sums = rows * (row_len / group_len.max(1));
+        self.sums.resize(sums, 0);
+        self.lanes.resize(sums, [0; TILE]);
+        self.steps.resize(rows, 0.0);
+        self.per_steps.resize(rows, 0.0);
+    }
+
+    /// Whether it has the shape that products with b have.
+    pub(super) fn is_for(&self, b: &QuantisedPanels) -> bool {
+        let Shape { inner, row_len, group_len, .. } = self.shape;
+        [inner, row_len, group_len] == [b.inner, b.row_len(), b.group_words * b.bits.in_word()]
+    }
+
+    /// Rounds a part, `[rows, columns]`, to multiples of `step`, or of a 127th of the largest magnitude of each row. The parts of a
+    /// row come from left to right.
+    ///
+    /// A row that holds a number that is not finite gives numbers that are not finite, unless there is a `step`.
+    ///
+    /// # Panics
+    /// If there is no such part, the slice has another length, the part does not start with a multiple of 64 columns, or it does
+    /// not have whole rows though there is no step.
+    pub fn store(&mut self, part: &Part, values: &[f32], step: Option<f32>) {
+        let Part { rows, columns } = part.clone();
+        let Shape { inner, .. } = self.shape;
+        assert!(rows.end <= self.shape.rows && columns.end <= inner, "rows and columns of the matrix");
+        assert_eq!(values.len(), rows.len() * columns.len(), "values are [rows, columns]");
+        assert!(columns.start.is_multiple_of(RUN), "columns from a whole run on");
+        assert!(step.is_some() || columns == (0..inner), "whole rows, whose largest number counts");
+        let groups = self.lanes.len() / self.shape.rows.max(1);
+        let sums = rows.start * groups..rows.end * groups;
+        if columns.start == 0 {
+            self.choose_steps(&rows, values, step);
+            self.lanes[sums.clone()].fill([0; TILE]);
+        }
+        for (run, column) in columns.clone().step_by(RUN).enumerate() {
+            let width = RUN.min(columns.end - column);
+            let numbers = values.chunks_exact(columns.len()).map(|row| &row[run * RUN..][..width]);
+            self.round_run_at_level(rows.clone(), column, numbers);
+        }
+        if columns.end == inner {
+            for (sum, lanes) in self.sums[sums.clone()].iter_mut().zip(&self.lanes[sums]) {
+                *sum = lanes.iter().sum();
+            }
+        }
+    }
+
+    fn choose_steps(&mut self, rows: &Range<usize>, values: &[f32], step: Option<f32>) {
+        let row_len = values.len() / rows.len().max(1);
+        vectorize(
+            #[inline(always)]
+            || {
+                for (r, row) in rows.clone().zip(values.chunks_exact(row_len.max(1))) {
+                    let step = step.unwrap_or_else(
+                        #[inline(always)]
+                        || largest_magnitude(row) / LARGEST_INPUT,
+                    );
+                    (self.steps[r], self.per_steps[r]) = (step, per_step(step));
+                }
+            },
+        );
+    }
+
+    fn round_run_at_level<'a>(
+        &mut self,
+        rows: Range<usize>,
+        column: usize,
+        numbers: impl Iterator<Item = &'a [f32]>,
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if level() >= Level::Avx512 {
+            return crate::x86_64::bytes::round_run(self, rows, column, numbers);
+        }
+        vectorize(
+            #[inline(always)]
+            || self.round_run(rows, column, numbers, round),
+        );
+    }
+
+    /// Rounds up to 64 numbers of some rows from a column on, by what rounds as [`round`] does.
+    #[inline(always)]
+    pub(crate) fn round_run<'a>(
+        &mut self,
+        rows: Range<usize>,
+        column: usize,
+        numbers: impl Iterator<Item = &'a [f32]>,
+        round: impl Fn(&[f32; RUN], f32, &mut [i8; RUN], &mut [i32; TILE]),
+    ) {
+        let Shape { row_len, group_len, in_strips, .. } = self.shape;
+        let groups = row_len / group_len;
+        let is_in_one_group = groups == 1 || group_len.is_multiple_of(RUN);
+        // The bytes of a tile are those of its words in the memory of an x86.
+        let bytes =
+            if in_strips { bytemuck::cast_slice_mut(&mut self.strips[..]) } else { &mut self.values[..] };
+        let place = |r: usize| match in_strips {
+            true => r / TILE * TILE * row_len + column * TILE + r % TILE * RUN,
+            false => r * row_len + column,
+        };
+        let lanes = self.lanes[rows.start * groups..].chunks_exact_mut(groups);
+        let rows = rows.clone().zip(&self.per_steps[rows]).zip(lanes);
+        for (((r, per_step), lanes), numbers) in rows.zip(numbers) {
+            let rounded = &mut bytes[place(r)..][..numbers.len()];
+            if is_in_one_group
+                && let (Some(numbers), Some(rounded)) = (numbers.first_chunk(), rounded.first_chunk_mut())
+            {
+                round(numbers, *per_step, rounded, &mut lanes[column / group_len]);
+                continue;
+            }
+            let (mut whole, mut rounded_whole) = ([0.0; RUN], [0; RUN]);
+            whole[..numbers.len()].copy_from_slice(numbers);
+            round(&whole, *per_step, &mut rounded_whole, &mut [0; TILE]);
+            rounded.copy_from_slice(&rounded_whole[..numbers.len()]);
+            for (i, bytes) in rounded.chunks(GROUP_MULTIPLE).enumerate() {
+                let sum: i32 = bytes.iter().map(|p| i32::from(*p)).sum();
+                lanes[(column + i * GROUP_MULTIPLE) / group_len][0] += sum;
+            }
         }
     }
 }
@@ -78,14 +206,27 @@ pub(super) fn largest_magnitude(row: &[f32]) -> f32 {
     f32::from_bits(row.iter().fold(0, |most, v| most.max(v.to_bits() & 0x7fff_ffff)))
 }
 
-/// `p = a / step` rounded to the nearest whole number, ties to even, at most 127 in magnitude.
+/// What numbers are multiplied by to count steps.
 #[inline(always)]
-pub(super) fn round_row(row: &[f32], step: f32, values: &mut [i8]) {
+pub(super) fn per_step(step: f32) -> f32 {
+    if step > 0.0 { 1.0 / step } else { 0.0 }
+}
+
+/// `p = a / step` rounded to the nearest whole number, ties to even, at most 127 in magnitude; adds them to sixteen sums.
+#[inline(always)]
+#[expect(clippy::manual_clamp, reason = "it would leave NaN, which is no whole number")]
+pub(super) fn round(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; TILE]) {
     /// 1.5 * 2^23: numbers of this size are whole, so adding it rounds, and the low bits of the sum are the number.
     const WHOLE: f32 = 12_582_912.0;
-    let per_step = if step > 0.0 { 1.0 / step } else { 0.0 };
-    for (p, v) in values.iter_mut().zip(row) {
-        let v = (v * per_step).clamp(-LARGEST_INPUT, LARGEST_INPUT);
-        *p = (v + WHOLE).to_bits() as i8;
+    let mut sums = *lanes;
+    let numbers = numbers.as_chunks::<TILE>().0;
+    for (rounded, numbers) in rounded.as_chunks_mut::<TILE>().0.iter_mut().zip(numbers) {
+        let whole: [i32; TILE] = std::array::from_fn(|i| {
+            let v = (numbers[i] * per_step).max(-LARGEST_INPUT).min(LARGEST_INPUT);
+            (v + WHOLE).to_bits().cast_signed() - WHOLE.to_bits().cast_signed()
+        });
+        sums.iter_mut().zip(&whole).for_each(|(sum, p)| *sum += p);
+        *rounded = whole.map(|p| p as i8);
     }
+    *lanes = sums;
 }

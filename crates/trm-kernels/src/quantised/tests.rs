@@ -1,6 +1,6 @@
 //! Exact sums, at ragged sizes and at every level.
 
-use super::rounded::{largest_magnitude, round_row};
+use super::rounded::{largest_magnitude, per_step, round};
 use super::*;
 use crate::reference::numbers;
 use crate::{Level, at_level};
@@ -92,11 +92,17 @@ fn the_largest_numbers_do_not_overflow() {
 
 #[test]
 fn inputs_are_rounded_to_the_nearest_even_and_clipped() {
-    let mut values = [0; 9];
-    round_row(&[0.5, 1.5, -2.5, 0.49, 126.6, 500.0, -1e30, f32::INFINITY, -0.2], 1.0, &mut values);
+    let rounded = |numbers: &[f32], step: f32| {
+        let (mut run, mut values) = ([0.0; 64], [0; 64]);
+        run[..numbers.len()].copy_from_slice(numbers);
+        let mut lanes = [0; 16];
+        round(&run, per_step(step), &mut values, &mut lanes);
+        assert_eq!(lanes.iter().sum::<i32>(), values.iter().map(|p| i32::from(*p)).sum::<i32>());
+        values[..numbers.len()].to_vec()
+    };
+    let values = rounded(&[0.5, 1.5, -2.5, 0.49, 126.6, 500.0, -1e30, f32::INFINITY, -0.2], 1.0);
     assert_eq!(values, [0, 2, -2, 0, 127, 127, -127, 127, 0]);
-    round_row(&[1.0, f32::NAN], 0.0, &mut values[..2]);
-    assert_eq!(values[0], 0);
+    assert_eq!(rounded(&[1.0, f32::NAN], 0.0)[0], 0);
     assert_eq!(largest_magnitude(&[1.0, -7.5, 0.0]), 7.5);
     assert!(largest_magnitude(&[1.0, -f32::NAN, f32::INFINITY]).is_nan());
 }
@@ -130,5 +136,44 @@ fn a_row_has_the_same_bits_in_every_company() {
             row_matmul_quantised(row, None, (&panels, i * PANEL), part, Overwrite::Yes);
         }
         assert_eq!(parts, one, "row {r} in parts");
+    }
+}
+
+#[test]
+fn parts_have_the_bits_of_the_whole_at_every_level() {
+    let (inner, cols) = (200, 131);
+    let bias = numbers(cols, 5);
+    for (bits, group) in [(WeightBits::Eight, 256), (WeightBits::Eight, 64), (WeightBits::Four, 40)] {
+        let q = integers(inner * cols, 2, bits.largest());
+        let scales = numbers(inner.div_ceil(group) * cols, 3);
+        let panels = QuantisedPanels::pack_transposed(bits, [inner, cols], group, &q, &scales);
+        for (rows, level) in [1, 7, 40, 130].into_iter().flat_map(|r| Level::available().map(move |l| (r, l)))
+        {
+            let a = numbers(rows * inner, 1);
+            let step = Some(1.0 / 120.0);
+            let mut whole: Vec<f32> = bias.repeat(rows);
+            let mut parts = vec![f32::NAN; rows * cols];
+            at_level(level, || {
+                matmul_quantised(rows, &a, step, &panels, &mut whole, Overwrite::No);
+                let mut left = QuantisedRows::default();
+                left.resize(rows, &panels);
+                for (row, column) in
+                    (0..inner).step_by(64).flat_map(|c| (0..rows).step_by(48).map(move |r| (r, c)))
+                {
+                    let part =
+                        Part { rows: row..rows.min(row + 48), columns: column..inner.min(column + 64) };
+                    let of_row = |r: usize| &a[r * inner..][part.columns.clone()];
+                    let values: Vec<f32> = part.rows.clone().flat_map(of_row).copied().collect();
+                    left.store(&part, &values, step);
+                }
+                let mut buffer = vec![f32::NAN; rows * PANEL];
+                matmul_quantised_in_parts(&left, &panels, Start::Bias(&bias), &mut buffer, |part, values| {
+                    for (r, values) in part.rows.clone().zip(values.chunks(part.columns.len())) {
+                        parts[r * cols..][part.columns.clone()].copy_from_slice(values);
+                    }
+                });
+            });
+            assert_eq!(parts, whole, "{bits:?} by {group}, {rows} rows at {}", level.name());
+        }
     }
 }

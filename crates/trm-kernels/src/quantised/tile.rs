@@ -1,10 +1,10 @@
 //! A tile of a product of whole numbers, and the portable kernel.
 
 use super::QuantisedPanels;
-use crate::bf16::{PANEL, TILE};
+use crate::bf16::{PANEL, Start, TILE};
 #[cfg(target_arch = "x86_64")]
 use crate::level::{Level, level};
-use crate::{Overwrite, vectorize};
+use crate::vectorize;
 
 /// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
 pub(crate) const BLOCK: usize = 6;
@@ -12,17 +12,20 @@ pub(crate) const BLOCK: usize = 6;
 const LANES: usize = TILE;
 
 /// What computes a tile of so many rows at most.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Kernel {
     pub run: fn(Tile),
+    /// The same in two halves, where that can be: sums, in bits that are no numbers yet, and what makes numbers of them, for as
+    /// few rows as you like.
+    pub halves: Option<[fn(Tile); 2]>,
     pub most_rows: usize,
-    /// It reads the left operand in strips.
+    /// It reads the left operand in strips, and knows a bias.
     pub reads_strips: bool,
 }
 
 impl Kernel {
     pub const PORTABLE: Self =
-        Self { run: |tile| tile.run_portable(), most_rows: BLOCK, reads_strips: false };
+        Self { run: |tile| tile.run_portable(), halves: None, most_rows: BLOCK, reads_strips: false };
 
     /// The kernel of the level in use. Tiles of AMX pay where there are rows for them; a few wait for the weights, which four
     /// bits then keep small.
@@ -32,10 +35,11 @@ impl Kernel {
         let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
         match level() {
             Level::Amx if rows > BLOCK && whole_tiles => {
-                Self { run: amx::run_quantised, most_rows: usize::MAX, reads_strips: true }
+                let halves = (b.groups == 1).then_some([amx::whole_sums as fn(Tile), amx::scale_sums]);
+                Self { run: amx::run_quantised, halves, most_rows: usize::MAX, reads_strips: true }
             }
             level if level >= Level::Avx512Vnni => {
-                Self { run: avx512_vnni::run, most_rows: BLOCK, reads_strips: false }
+                Self { run: avx512_vnni::run, halves: None, most_rows: BLOCK, reads_strips: false }
             }
             _ => Self::PORTABLE,
         }
@@ -66,13 +70,13 @@ pub(crate) struct Tile<'a> {
     pub left_sums: &'a [i32],
     /// `[rows]`
     pub steps: &'a [f32],
-    /// Four strips: `[4, groups * group_words, 16]`
+    /// From its four strips on: `[4, groups * group_words, 16]`
     pub panel: &'a [u32],
     /// `[groups, 64]`
     pub scales: &'a [f32],
     pub dst: &'a mut [f32],
     pub dst_stride: usize,
-    pub overwrite: Overwrite,
+    pub start: Start<'a>,
 }
 
 impl Tile<'_> {
@@ -134,7 +138,7 @@ impl Tile<'_> {
         for (r, totals) in totals.iter().take(self.rows).enumerate() {
             let dst = &mut self.dst[r * self.dst_stride + first..][..cols];
             for (dst, total) in dst.iter_mut().zip(totals) {
-                let before = if self.overwrite == Overwrite::Yes { 0.0 } else { *dst };
+                let before = if self.start == Start::Zeros { 0.0 } else { *dst };
                 *dst = before + self.steps[r] * total;
             }
         }

@@ -1,7 +1,6 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of unsigned and signed bytes to each of sixteen 32-bit sums.
 
-use crate::Overwrite;
-use crate::bf16::PANEL;
+use crate::bf16::{PANEL, Start};
 use crate::quantised::Tile;
 use std::arch::x86_64::*;
 
@@ -50,7 +49,7 @@ unsafe fn rows_of<const WIDTH: usize, const IN_WORD: usize>(tile: Tile) {
 /// of ROWS rows at its stride.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn sums<const ROWS: usize, const WIDTH: usize, const IN_WORD: usize>(tile: Tile) {
-    let Tile { cols, zero, groups, group_words, dst_stride, overwrite, .. } = tile;
+    let Tile { cols, zero, groups, group_words, dst_stride, start, .. } = tile;
     let (left_at, panel_at, scales_at) = (tile.left.as_ptr(), tile.panel.as_ptr(), tile.scales.as_ptr());
     let group_len = group_words * IN_WORD;
     let mut totals = [[_mm512_setzero_ps(); WIDTH]; ROWS];
@@ -102,9 +101,9 @@ unsafe fn sums<const ROWS: usize, const WIDTH: usize, const IN_WORD: usize>(tile
             let at = dst_at.wrapping_add(r * dst_stride + i * LANES);
             // SAFETY: the mask leaves out columns beyond `cols`; row r of `dst` has `cols` numbers.
             unsafe {
-                let before = match overwrite {
-                    Overwrite::Yes => _mm512_setzero_ps(),
-                    Overwrite::No => _mm512_maskz_loadu_ps(mask, at),
+                let before = match start {
+                    Start::Zeros => _mm512_setzero_ps(),
+                    _ => _mm512_maskz_loadu_ps(mask, at),
                 };
                 _mm512_mask_storeu_ps(at, mask, _mm512_add_ps(before, _mm512_mul_ps(step, *total)));
             }

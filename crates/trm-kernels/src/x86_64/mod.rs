@@ -4,4 +4,5 @@ pub mod amx;
 pub mod avx512_bf16;
 pub mod avx512_vnni;
 pub mod bf16_tiles;
+pub mod bytes;
 pub mod fma;

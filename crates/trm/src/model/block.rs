@@ -11,7 +11,7 @@ use super::packed::PackedBlock;
 use super::params::BlockParams;
 use crate::config::{TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, InParts, Part, Rows, Slot, add_to_members, gate_backward, gate_forward,
+    Dropout, InParts, Part, Rows, RowsFormat, Slot, add_to_members, gate_backward, gate_forward,
     gate_forward_part, gelu, gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward,
     linear_backward_bias, linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts,
     rows_forward_in_parts, sum_units,
@@ -47,7 +47,7 @@ pub struct BlockTape {
     branch: Rows,
     /// Gradient of W2's output, width d, made by the backward pass.
     pub d_branch: Rows,
-    format: Format,
+    format: RowsFormat,
     training: bool,
 }
 
@@ -110,7 +110,13 @@ impl Application<'_> {
 
 impl BlockTape {
     /// Room for some applications to `rows` rows; nothing is kept for a backward pass unless `training`.
-    pub fn new(config: &TrmConfig, format: Format, applications: usize, rows: usize, training: bool) -> Self {
+    pub fn new(
+        config: &TrmConfig,
+        format: RowsFormat,
+        applications: usize,
+        rows: usize,
+        training: bool,
+    ) -> Self {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let whole = applications * rows;
         let units = |width: usize| vec![0.0; config.units().len() * (whole / 9) * width];
@@ -124,7 +130,7 @@ impl BlockTape {
             messages: units(wide),
             slope: Rows::new(format, kept, rows, wide),
             activation: Rows::new(format, applications, rows, wide),
-            branch: Rows::new(Format::F32, kept * inner_gates(config), rows, d),
+            branch: Rows::new(RowsFormat::F32, kept * inner_gates(config), rows, d),
             d_branch: Rows::new(format, kept, rows, d),
             format,
             training,
@@ -132,7 +138,7 @@ impl BlockTape {
     }
 
     /// f32 values that one row takes.
-    pub fn values_per_row(config: &TrmConfig, format: Format, training: bool) -> usize {
+    pub fn values_per_row(config: &TrmConfig, format: RowsFormat, training: bool) -> usize {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d));
         let rows = |width: usize| Rows::values_per_row(format, width);
@@ -152,7 +158,7 @@ fn in_parts(units: &[Units]) -> InParts {
 }
 
 /// Values that a pass through a block of `rows` rows works in.
-pub fn scratch(config: &TrmConfig, format: Format, rows: usize) -> usize {
+pub fn scratch(config: &TrmConfig, format: RowsFormat, rows: usize) -> usize {
     let (d, units) = (config.hidden_dim, config.units());
     let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));
     // The gradient of n; parts of the inner layer, of two kinds, or of the result; or the gradients of n and of the means.
@@ -233,18 +239,19 @@ pub fn block_forward(
         let inv_std = inv_std.get_mut(rows).unwrap_or_default();
         layer_norm_forward(&h[values], gain, bias, normalised, inv_std, normed);
         sum_units(units, normed, d, NINTH, means);
-        tape.normed.put(at.slot, &part, normed);
+        tape.normed.put_input(at.slot, &part, normed, &packed.expand);
     }
     for (k, mix) in packed.mix.iter().enumerate() {
         let [mean, message] = [of_kind(means, rows * d, k), of_kind(messages, rows * wide, k)];
         product(rows / 9, mean, mix, message, Overwrite::Yes);
     }
     let expand = (&packed.expand, &params.expand.bias.data[..]);
-    rows_forward_in_parts(&tape.normed, at.slot, expand, in_parts, product_scratch, |part, inner| {
+    let inner_in_parts = in_parts.and(packed.contract.inputs_in_parts());
+    rows_forward_in_parts(&tape.normed, at.slot, expand, inner_in_parts, product_scratch, |part, inner| {
         add_to_members(units, messages, wide, 1.0, inner);
         if !tape.training {
             gelu(inner, tape.format);
-            return tape.activation.put(at.slot, &part, inner);
+            return tape.activation.put_input(at.slot, &part, inner, &packed.contract);
         }
         let activation = &mut activation[..inner.len()];
         gelu_forward(inner, activation);

@@ -4,7 +4,7 @@ use super::CELLS;
 use super::block::BlockTape;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};
-use crate::ops::{Dropout, Format};
+use crate::ops::{Dropout, RowsFormat};
 use crate::parallel::Threads;
 
 /// Rows of states that are in memory for each thread.
@@ -64,7 +64,7 @@ pub fn input_statistics(model: &Model, cells: &[u8], threads: &Threads) -> Vec<I
 
 fn of_puzzles(model: &Model, cells: &[u8]) -> Vec<InputStatistics> {
     let (config, params) = (model.config(), model.params());
-    let mut shard = Shard::new(config, Format::F32, cells.len() / CELLS, Recording::Cycle);
+    let mut shard = Shard::new(config, RowsFormat::F32, cells.len() / CELLS, Recording::Cycle);
     shard.load(config, cells, 0);
     let shapes: Vec<usize> = params.matrices().iter().map(|matrix| matrix.shape[1]).collect();
     let mut all = vec![InputStatistics::default(); shapes.len()];

@@ -86,6 +86,13 @@ impl Packed {
         packed
     }
 
+    /// Whether the MLPs of all blocks have weights of whole numbers.
+    pub fn is_quantised(&self) -> bool {
+        let weights =
+            self.latent.iter().chain(&self.output).flat_map(|block| [&block.expand, &block.contract]);
+        weights.into_iter().all(|weight| matches!(weight, PackedWeight::Quantised(..)))
+    }
+
     fn empty(params: &Params, format: Format) -> Self {
         let empty = || PackedWeight::new(format);
         let mixer = |_: &MixerParams| PackedMixer { enter: empty(), leave: empty() };

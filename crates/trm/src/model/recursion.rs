@@ -21,7 +21,7 @@ use super::shard::{NormTape, Recording, Shard};
 use super::stack::Stack;
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, QuantisedWeight, add_positions, add_scaled, constraint_loss_backward,
+    Dropout, Format, QuantisedWeight, RowsFormat, add_positions, add_scaled, constraint_loss_backward,
     cross_entropy_backward, gate_backward, gate_forward, layer_norm_backward, layer_norm_forward,
     linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
     sum_of,
@@ -35,7 +35,7 @@ pub struct Model {
     params: Params,
     packed: Packed,
     format: Format,
-    rows_format: Format,
+    rows_format: RowsFormat,
     mixer: Option<Mixer>,
 }
 
@@ -45,7 +45,7 @@ impl Model {
         let format = config.precision.format();
         let packed = Packed::new(&params, format, threads);
         let mixer = Mixer::new(&config);
-        Self { config, params, packed, format, rows_format: format, mixer }
+        Self { config, params, packed, format, rows_format: format.into(), mixer }
     }
 
     /// A model whose matrices are whole numbers where `quantised`, by name, has them; it cannot be trained. The f32 values of
@@ -61,7 +61,8 @@ impl Model {
         let weights: Vec<_> = Params::matrix_names(&config).iter().map(named).collect();
         let packed = Packed::quantised(&params, format, &weights, threads);
         let mixer = Mixer::new(&config);
-        Self { config, params, packed, format, rows_format: Format::F32, mixer }
+        let rows_format = if packed.is_quantised() { RowsFormat::Int8 } else { RowsFormat::F32 };
+        Self { config, params, packed, format, rows_format, mixer }
     }
 
     /// Its configuration.
@@ -74,8 +75,8 @@ impl Model {
         self.format
     }
 
-    /// Number format of the rows that blocks keep for their products: whole numbers are rounded from f32.
-    pub fn rows_format(&self) -> Format {
+    /// What the rows that blocks keep for their products are rounded to.
+    pub fn rows_format(&self) -> RowsFormat {
         self.rows_format
     }
 

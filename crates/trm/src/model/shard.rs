@@ -4,7 +4,7 @@ use super::block::{BlockRowSums, BlockTape, scratch};
 use super::feedback::Feedback;
 use super::{CELLS, DIGITS};
 use crate::config::{CheckpointActivations, State, TrmConfig};
-use crate::ops::Format;
+use crate::ops::RowsFormat;
 
 /// What the forward pass keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,13 +150,13 @@ pub struct Shard {
     pub sums: RowSums,
     recording: Recording,
     /// Of what the tapes keep for products.
-    format: Format,
+    format: RowsFormat,
     capacity: usize,
 }
 
 impl Shard {
     /// Room for some puzzles.
-    pub fn new(config: &TrmConfig, format: Format, puzzles: usize, recording: Recording) -> Self {
+    pub fn new(config: &TrmConfig, format: RowsFormat, puzzles: usize, recording: Recording) -> Self {
         let d = config.hidden_dim;
         let rows = puzzles * config.state.tokens();
         let (cycles, applications) = recording.room(config);
@@ -214,7 +214,7 @@ impl Shard {
     pub fn values_per_puzzle(config: &TrmConfig, recording: Recording) -> usize {
         let d = config.hidden_dim;
         let (cycles, applications) = recording.room(config);
-        let (format, training) = (config.precision.format(), recording != Recording::Nothing);
+        let (format, training) = (config.precision.format().into(), recording != Recording::Nothing);
         let block = BlockTape::values_per_row(config, format, training);
         let norms = (applications + 1) * NormTape::values_per_row(config);
         let [latent, output] = recording.tapes(config);

@@ -1,19 +1,20 @@
 //! `GELU(x) = x Phi(x)`, the exact form with the Gaussian integral (PyTorch's `nn.GELU()`).
 
-use super::Format;
+use super::RowsFormat;
 use crate::timing::{Phase, phase};
-use trm_kernels::math::{normal, rough_normal_integral};
+use trm_kernels::math::{normal, normal_integral_for_bf16, normal_integral_for_int8};
 use trm_kernels::{vectorize, vectorize_fused};
 
-/// `GELU(input)` in place of the input. What is rounded to bfloat16 next is only as exact as that asks for: an error below 4e-6,
-/// where rounding a number near 1 makes one of up to 4e-3.
-pub fn gelu(values: &mut [f32], next: Format) {
+/// `GELU(input)` in place of the input. What is rounded next is only as exact as that asks for: an error below 4e-6 before
+/// bfloat16, which makes one of up to 4e-3 of numbers near 1, and below 2e-4 before 127 steps up to the largest number.
+pub fn gelu(values: &mut [f32], next: RowsFormat) {
     let _timed = phase(Phase::Activations);
     vectorize_fused(
         #[inline(always)]
         |mul_add| match next {
-            Format::F32 => values.iter_mut().for_each(|x| *x *= normal(*x, mul_add).0),
-            Format::Bf16 => values.iter_mut().for_each(|x| *x *= rough_normal_integral(*x, mul_add)),
+            RowsFormat::F32 => values.iter_mut().for_each(|x| *x *= normal(*x, mul_add).0),
+            RowsFormat::Bf16 => values.iter_mut().for_each(|x| *x *= normal_integral_for_bf16(*x, mul_add)),
+            RowsFormat::Int8 => values.iter_mut().for_each(|x| *x *= normal_integral_for_int8(*x, mul_add)),
         },
     );
 }

@@ -3,6 +3,7 @@
 //! The recursion multiplies by the same weights many times between two updates, so they are packed once after each:
 //! for both directions.
 
+use super::InParts;
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use trm_kernels::{
@@ -71,6 +72,11 @@ impl PackedWeight {
             // Its whole numbers were chosen once, by `QuantisedWeight`.
             Self::Quantised(..) => {}
         }
+    }
+
+    /// How what it is multiplied by can be made: as a whole, if the largest number of each row says how it is rounded.
+    pub fn inputs_in_parts(&self) -> InParts {
+        if matches!(self, Self::Quantised(_, None)) { InParts::No } else { InParts::Yes }
     }
 }
 

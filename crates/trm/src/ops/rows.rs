@@ -1,5 +1,5 @@
-//! Rows that products read, kept from the forward pass for the gradients of weights: plain numbers, or bfloat16 rounded and
-//! laid out once for all products that they take part in.
+//! Rows that products read, kept from the forward pass for the gradients of weights: plain numbers, or rounded ones, laid out
+//! once for all products that they take part in.
 //!
 //! Numbers are made in plain f32 and part by part, so that they are still in the cache when the next operation and the rounding
 //! come to them.
@@ -9,9 +9,29 @@ use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use std::ops::Range;
 use trm_kernels::{
-    F32Panels, Overwrite, PANEL, PackedRows, Part, Start, matmul_in_parts, matmul_packed, matmul_panels,
-    weight_gradient_bf16,
+    F32Panels, Overwrite, PANEL, PackedRows, Part, QuantisedRows, Start, matmul_in_parts, matmul_packed,
+    matmul_panels, matmul_quantised_in_parts, matmul_quantised_packed, weight_gradient_bf16,
 };
+
+/// What rows are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowsFormat {
+    /// Nothing.
+    F32,
+    /// bfloat16
+    Bf16,
+    /// Whole numbers of 8 bits, for weights of whole numbers: in inference only.
+    Int8,
+}
+
+impl From<Format> for RowsFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::F32 => Self::F32,
+            Format::Bf16 => Self::Bf16,
+        }
+    }
+}
 
 /// Some matrices `[rows, width]`, one for each slot.
 #[derive(Clone, Debug)]
@@ -25,6 +45,7 @@ enum Values {
     /// One slot after the other.
     F32(Vec<f32>),
     Bf16(Vec<PackedRows>),
+    Int8(Vec<QuantisedRows>),
 }
 
 /// One slot.
@@ -38,19 +59,22 @@ pub struct Slot {
 
 impl Rows {
     /// Zeros, room for some slots.
-    pub fn new(format: Format, slots: usize, rows: usize, width: usize) -> Self {
+    pub fn new(format: RowsFormat, slots: usize, rows: usize, width: usize) -> Self {
         let values = match format {
-            Format::F32 => Values::F32(vec![0.0; slots * rows * width]),
-            Format::Bf16 => Values::Bf16(vec![PackedRows::zeros(rows, width); slots]),
+            RowsFormat::F32 => Values::F32(vec![0.0; slots * rows * width]),
+            RowsFormat::Bf16 => Values::Bf16(vec![PackedRows::zeros(rows, width); slots]),
+            // They take the shape that their weight asks for.
+            RowsFormat::Int8 => Values::Int8(vec![QuantisedRows::default(); slots]),
         };
         Self { width, values }
     }
 
     /// Memory of a row in f32 numbers.
-    pub fn values_per_row(format: Format, width: usize) -> usize {
+    pub fn values_per_row(format: RowsFormat, width: usize) -> usize {
         match format {
-            Format::F32 => width,
-            Format::Bf16 => width.next_multiple_of(32) / 2,
+            RowsFormat::F32 => width,
+            RowsFormat::Bf16 => width.next_multiple_of(32) / 2,
+            RowsFormat::Int8 => width.next_multiple_of(64) / 4,
         }
     }
 
@@ -72,8 +96,25 @@ impl Rows {
                 packed.resize([at.rows, self.width]);
                 packed.store(part, values);
             }
+            Values::Int8(_) => panic!("rows are rounded for a weight"),
             _ => {}
         }
+    }
+
+    /// Stores a part of a slot of what `weight` is multiplied by.
+    ///
+    /// # Shapes
+    /// As for [`Self::put`].
+    ///
+    /// # Panics
+    /// If whole numbers are asked for and the weight has none, or rounds whole rows and this is no part of whole rows.
+    pub fn put_input(&mut self, at: Slot, part: &Part, values: &[f32], weight: &PackedWeight) {
+        let Values::Int8(slots) = &mut self.values else { return self.put(at, part, values) };
+        let PackedWeight::Quantised(panels, step) = weight else { panic!("a weight of whole numbers") };
+        let _timed = phase(Phase::Packing);
+        let rows = &mut slots[at.slot];
+        rows.resize(at.rows, panels);
+        rows.store(part, values, *step);
     }
 
     /// Reads a part of a slot.
@@ -92,6 +133,7 @@ impl Rows {
                 let _timed = phase(Phase::Packing);
                 slots[at.slot].load(part, values);
             }
+            Values::Int8(_) => panic!("whole numbers are not read back"),
         }
     }
 
@@ -102,7 +144,7 @@ impl Rows {
     pub fn plain(&self, slots: usize, rows: usize) -> &[f32] {
         match &self.values {
             Values::F32(values) => &values[..slots * rows * self.width],
-            Values::Bf16(_) => panic!("these rows are rounded"),
+            Values::Bf16(_) | Values::Int8(_) => panic!("these rows are rounded"),
         }
     }
 }
@@ -121,12 +163,20 @@ pub enum InParts {
 }
 
 impl InParts {
+    /// In parts if both allow it.
+    pub fn and(self, other: Self) -> Self {
+        if self == Self::Yes { other } else { Self::No }
+    }
+
     /// Most numbers of `[rows, width]` that are made at once.
-    pub fn largest(self, format: Format, rows: usize, width: usize) -> usize {
-        /// 32 kB, or a panel.
-        const SOME: usize = 1 << 13;
-        let is_whole = self == Self::No || format == Format::F32 || rows == 1;
-        if is_whole { rows * width } else { rows * PANEL * (SOME / (rows * PANEL)).max(1) }
+    pub fn largest(self, format: RowsFormat, rows: usize, width: usize) -> usize {
+        match format {
+            _ if self == Self::No || rows == 1 => rows * width,
+            RowsFormat::F32 => rows * width,
+            RowsFormat::Bf16 => some_panels(rows),
+            // They may be rounded by whole rows.
+            RowsFormat::Int8 => (rows * width).max(some_panels(rows)),
+        }
     }
 
     /// `[rows, width]` in parts of whole rows.
@@ -138,29 +188,41 @@ impl InParts {
     }
 }
 
+/// Numbers of `rows` rows that are made at once: 32 kB, or a panel.
+fn some_panels(rows: usize) -> usize {
+    const SOME: usize = 1 << 13;
+    rows * PANEL * (SOME / (rows * PANEL)).max(1)
+}
+
 /// `output = input W^T + b` for one slot of the input.
 ///
 /// # Shapes
 /// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, out]`.
 ///
 /// # Panics
-/// If the rows are rounded and the weight is not.
+/// If the rows are rounded and the weight is not rounded alike.
 pub fn rows_forward(input: &Rows, at: Slot, (weight, bias): (&PackedWeight, &[f32]), output: &mut [f32]) {
-    let slots = match &input.values {
-        Values::F32(values) => return linear_forward(&values[place(at, input.width)], weight, bias, output),
-        Values::Bf16(slots) => slots,
-    };
-    let PackedWeight::Bf16(forward, _) = weight else { panic!("rounded rows times a rounded weight") };
     let _timed = phase(Phase::ForwardProducts);
-    let packed = &slots[at.slot];
-    if at.rows > 1 {
-        return matmul_packed(packed, (forward, 0..bias.len()), output, Start::Bias(bias));
+    let product = |columns: Range<usize>, output: &mut [f32]| {
+        let start = Start::Bias(&bias[columns.clone()]);
+        match (&input.values, weight) {
+            (Values::Bf16(slots), PackedWeight::Bf16(forward, _)) => {
+                matmul_packed(&slots[at.slot], (forward, columns), output, start);
+            }
+            (Values::Int8(slots), PackedWeight::Quantised(forward, _)) => {
+                matmul_quantised_packed(&slots[at.slot], (forward, columns), output, start);
+            }
+            _ => panic!("rounded rows times a weight rounded alike"),
+        }
+    };
+    match &input.values {
+        Values::F32(values) => linear_forward(&values[place(at, input.width)], weight, bias, output),
+        // A single row waits for the weights, which come faster to several threads.
+        _ if at.rows == 1 => for_each_chunk(output, PANEL, |i, output| {
+            product(i * PANEL..i * PANEL + output.len(), output);
+        }),
+        _ => product(0..bias.len(), output),
     }
-    // A single row waits for the weights, which come faster to several threads.
-    for_each_chunk(output, PANEL, |i, output| {
-        let columns = i * PANEL..i * PANEL + output.len();
-        matmul_packed(packed, (forward, columns.clone()), output, Start::Bias(&bias[columns]));
-    });
 }
 
 /// The same part by part, each given to `take` when it is made.
@@ -180,6 +242,10 @@ pub fn rows_forward_in_parts(
     match (&input.values, weight) {
         (Values::Bf16(slots), PackedWeight::Bf16(forward, _)) if !is_whole => {
             return matmul_in_parts(&slots[at.slot], forward, Start::Bias(bias), scratch, take);
+        }
+        (Values::Int8(slots), PackedWeight::Quantised(forward, _)) if !is_whole => {
+            let scratch = &mut scratch[..some_panels(at.rows)];
+            return matmul_quantised_in_parts(&slots[at.slot], forward, Start::Bias(bias), scratch, take);
         }
         (Values::F32(values), PackedWeight::F32(forward, _)) if !is_whole => {
             return plain_in_parts(at.rows, &values[place(at, input.width)], forward, bias, scratch, take);
@@ -317,8 +383,8 @@ mod tests {
         let (weight, bias) = (numbers(out * inputs, 2), numbers(out, 3));
         let mut packed = PackedWeight::new(format);
         packed.pack([out, inputs], &weight);
-        let mut input = Rows::new(format, slots, rows, inputs);
-        let mut d_output = Rows::new(format, slots, rows, out);
+        let mut input = Rows::new(format.into(), slots, rows, inputs);
+        let mut d_output = Rows::new(format.into(), slots, rows, out);
         let mut results = [vec![], vec![], vec![0.0; 40 * inputs]];
         for slot in 0..slots {
             let at = Slot { slot, rows };
@@ -328,7 +394,7 @@ mod tests {
             }
             let mut output = vec![0.0; rows * out];
             rows_forward(&input, at, (&packed, &bias), &mut output);
-            let mut scratch = vec![0.0; InParts::Yes.largest(format, rows, out)];
+            let mut scratch = vec![0.0; InParts::Yes.largest(format.into(), rows, out)];
             let mut parts = vec![f32::NAN; rows * out];
             rows_forward_in_parts(
                 &input,
@@ -390,7 +456,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_forgotten() {
-        for format in [Format::F32, Format::Bf16] {
+        for format in [RowsFormat::F32, RowsFormat::Bf16] {
             let mut none = Rows::new(format, 0, 3, 40);
             none.put(Slot { slot: 0, rows: 3 }, &Part { rows: 0..3, columns: 0..40 }, &[1.0; 120]);
         }

@@ -2,7 +2,7 @@
 //! would have done and goes on behind it.
 //!
 //! # Source
-//! Intel SDM volume 2: LDTILECFG, TILERELEASE, TILELOADD, TILELOADDT1, TILESTORED, TDPBF16PS, TDPBSUD; encoding by VEX.
+//! Intel SDM volume 2: LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILELOADDT1, TILESTORED, TDPBF16PS, TDPBSUD; encoding by VEX.
 
 use half::bf16;
 use std::cell::UnsafeCell;
@@ -70,6 +70,9 @@ enum Instruction {
         at: usize,
     },
     Release,
+    Zero {
+        tile: usize,
+    },
     Load {
         tile: usize,
         at: usize,
@@ -109,6 +112,7 @@ fn decode(code: &[u8], registers: &[libc::greg_t; 23]) -> Option<(Instruction, u
     if mode == 3 {
         let instruction = match (opcode, prefix) {
             (0x49, 0) => Instruction::Release,
+            (0x49, 3) => Instruction::Zero { tile: reg },
             (0x5c, 2) => Instruction::MultiplyPairs { sums: reg, left: rm | b, right: vvvv },
             (0x5e, 2) => Instruction::MultiplyBytes { sums: reg, left: rm | b, right: vvvv },
             _ => return None,
@@ -165,6 +169,7 @@ fn run(instruction: Instruction, tiles: &mut Tiles) {
             }
         }
         Instruction::Release => tiles.shapes = [(0, 0); 8],
+        Instruction::Zero { tile } => tiles.data[tile] = [[0; ROW_BYTES]; ROWS],
         Instruction::Load { tile, at, stride } => {
             let (rows, bytes) = tiles.shape(tile);
             tiles.data[tile] = [[0; ROW_BYTES]; ROWS];

@@ -1,9 +1,10 @@
 //! AMX-INT8: `tdpbsud` multiplies a tile of 16 rows of 64 signed bytes by one of 64 rows of 16 unsigned ones.
 
+use super::blocks::multiply_blocks;
 use super::tiles::{BLOCK, Sums, Tiles};
 use crate::bf16::{PANEL, Start, Strips, TILE};
 use crate::quantised::Tile;
-use crate::{Overwrite, vectorize};
+use crate::vectorize;
 
 /// A group of weights has a multiple of so many words: whole tiles.
 pub(crate) const GROUP_WORDS: usize = TILE;
@@ -19,13 +20,47 @@ pub(crate) fn run(tile: Tile) {
             let width = BLOCK.min(tile.cols - first_col);
             for (r, totals) in (first_row..tile.rows).zip(totals.chunks_exact(BLOCK)) {
                 let dst = &mut tile.dst[r * tile.dst_stride + first_col..][..width];
-                for (dst, total) in dst.iter_mut().zip(totals) {
-                    let before = if tile.overwrite == Overwrite::Yes { 0.0 } else { *dst };
+                for (c, (dst, total)) in dst.iter_mut().zip(totals).enumerate() {
+                    let before = match tile.start {
+                        Start::Zeros => 0.0,
+                        Start::Bias(bias) => bias[first_col + c],
+                        Start::Sums => *dst,
+                    };
                     *dst = before + tile.steps[r] * total;
                 }
             }
         }
     }
+}
+
+/// The sums of one group, in the bits of a destination whose numbers do not count. Call it at level AMX only.
+pub(crate) fn whole_sums(tile: Tile) {
+    let Tile { rows, cols, group_words, dst, dst_stride, .. } = tile;
+    let stride = group_words * TILE;
+    let operands = [tile.left_strips, tile.panel].map(|words| Strips { words, stride });
+    let sums = Sums { dst: bytemuck::cast_slice_mut::<_, i32>(dst), stride: dst_stride };
+    multiply_blocks([rows, cols, group_words / TILE], operands, sums, Start::Zeros);
+}
+
+/// Makes of the sums of one group the numbers they stand for.
+pub(crate) fn scale_sums(tile: Tile) {
+    let Tile { rows, cols, zero, dst, dst_stride, .. } = tile;
+    let (scales, zeros) = (&tile.scales[..cols], [0.0; PANEL]);
+    let bias = if let Start::Bias(bias) = tile.start { &bias[..cols] } else { &zeros[..cols] };
+    vectorize(
+        #[inline(always)]
+        || {
+            let rows = dst.chunks_mut(dst_stride).zip(tile.left_sums).zip(tile.steps).take(rows);
+            for ((row, left_sum), step) in rows {
+                // Taken out afterwards, where other kernels start with it: whole numbers do not mind.
+                let offset = zero * left_sum;
+                for ((value, scale), before) in row[..cols].iter_mut().zip(scales).zip(bias) {
+                    let sum = value.to_bits().cast_signed() - offset;
+                    *value = before + step * (sum as f32 * scale);
+                }
+            }
+        },
+    );
 }
 
 /// The scaled sums over all groups, of 32 rows and columns.

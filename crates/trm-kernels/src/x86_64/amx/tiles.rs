@@ -37,8 +37,8 @@ impl<T> Sums<'_, T> {
 
 /// A sum, and with it what is multiplied: f32 of bfloat16 numbers, i32 of signed by unsigned bytes.
 pub(super) trait Sum: Copy + Default {
-    /// Adds the products of `steps` tiles of the inner dimension to the first sums of a block, and leaves them in another. With
-    /// `FETCH`, brings 256 bytes `ahead` for each step from memory to the second-level cache.
+    /// Adds the products of `steps` tiles of the inner dimension to the first sums of a block, or to ZEROS, and leaves them in
+    /// another. With `FETCH`, brings 256 bytes `ahead` for each step from memory to the second-level cache.
     ///
     /// The left operand passes by the first-level cache, as far as the CPU takes that hint: the right one is to stay there for
     /// the next rows.
@@ -47,7 +47,7 @@ pub(super) trait Sum: Copy + Default {
     /// Tiles are configured, 16 rows of 64 bytes each. At `left` and `right`, and `strip` bytes behind each, `steps` tiles can be
     /// read, one after the other; 32 rows of 32 sums can be read at `first` and written at `dst`, so many bytes apart. `steps` is
     /// not zero. Nothing is promised about `ahead`.
-    unsafe fn add_block<const FETCH: bool>(
+    unsafe fn add_block<const FETCH: bool, const ZEROS: bool>(
         steps: usize,
         operands: [*const u32; 2],
         strip: usize,
@@ -61,7 +61,7 @@ macro_rules! sum_by {
     ($multiply:literal, $sum:ty) => {
         impl Sum for $sum {
             #[inline(always)]
-            unsafe fn add_block<const FETCH: bool>(
+            unsafe fn add_block<const FETCH: bool, const ZEROS: bool>(
                 steps: usize,
                 [left, right]: [*const u32; 2],
                 strip: usize,
@@ -73,6 +73,12 @@ macro_rules! sum_by {
                 // SAFETY: by the caller's promise nothing is read or written but what may be.
                 unsafe {
                     asm!(
+                        ".if {zeros}",
+                        "tilezero tmm0",
+                        "tilezero tmm1",
+                        "tilezero tmm2",
+                        "tilezero tmm3",
+                        ".else",
                         "tileloadd tmm0, [{first} + {row}]",
                         "tileloadd tmm1, [{first} + {row} + 64]",
                         "mov {other}, {row}",
@@ -80,6 +86,7 @@ macro_rules! sum_by {
                         "add {first}, {other}",
                         "tileloadd tmm2, [{first} + {row}]",
                         "tileloadd tmm3, [{first} + {row} + 64]",
+                        ".endif",
                         // From here on the second strips, of the left operand and of the right.
                         "lea {first}, [{left} + {strip}]",
                         "lea {other}, [{right} + {strip}]",
@@ -123,6 +130,7 @@ macro_rules! sum_by {
                         strip = in(reg) strip,
                         ahead = inout(reg) ahead => _,
                         fetch = const FETCH as usize,
+                        zeros = const ZEROS as usize,
                         steps = inout(reg) steps => _,
                         options(nostack),
                         out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
@@ -304,9 +312,17 @@ impl Tiles {
         let strip = left.stride * WORD;
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
         unsafe {
-            match ahead {
-                Some(ahead) => T::add_block::<true>(steps, operands, strip, ahead, first, dst),
-                None => T::add_block::<false>(steps, operands, strip, std::ptr::null(), first, dst),
+            match (ahead, start) {
+                (Some(ahead), Start::Zeros) => {
+                    T::add_block::<true, true>(steps, operands, strip, ahead, first, dst);
+                }
+                (Some(ahead), _) => T::add_block::<true, false>(steps, operands, strip, ahead, first, dst),
+                (None, Start::Zeros) => {
+                    T::add_block::<false, true>(steps, operands, strip, std::ptr::null(), first, dst);
+                }
+                (None, _) => {
+                    T::add_block::<false, false>(steps, operands, strip, std::ptr::null(), first, dst);
+                }
             }
         }
     }
