@@ -133,14 +133,17 @@ pub fn dot(a: &[f32], b: &[f32]) -> f32 {
 fn reduce(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (a_chunks, b_chunks) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    let mut add = |a: &[f32], b: &[f32]| {
+    for (a, b) in a_chunks.0.iter().zip(b_chunks.0) {
         for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
             *lane += term(*a, *b);
         }
-    };
-    a_chunks.0.iter().zip(b_chunks.0).for_each(|(a, b)| add(a, b));
+    }
     let (a_half, b_half) = (a_chunks.1.as_chunks::<{ LANES / 2 }>(), b_chunks.1.as_chunks::<{ LANES / 2 }>());
-    a_half.0.iter().zip(b_half.0).for_each(|(a, b)| add(a, b));
+    for (a, b) in a_half.0.iter().zip(b_half.0) {
+        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
+            *lane += term(*a, *b);
+        }
+    }
     let tail: f32 = a_half.1.iter().zip(b_half.1).map(|(a, b)| term(*a, *b)).sum();
     let mut width = LANES / 2;
     while width > 0 {

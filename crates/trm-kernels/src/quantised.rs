@@ -210,22 +210,23 @@ pub fn matmul_quantised_in_parts(
     b: &QuantisedPanels,
     start: Start,
     buffer: &mut [f32],
-    take: impl FnMut(Part, &mut [f32]),
+    mut take: impl FnMut(Part, &mut [f32]),
 ) {
     assert!(start != Start::Sums, "there is no destination to start from");
+    let size = [a.rows(), b.cols];
     let Some([sum, scale]) = a.kernel.halves else {
         let make = |columns: Range<usize>, part: &mut [f32]| {
             matmul_quantised_packed(a, (b, columns.clone()), part, start.of(&columns));
         };
-        return in_parts([a.rows(), b.cols], buffer, make, take);
+        return in_parts(size, buffer, make, take);
     };
-    let mut take = take;
-    let all = 0..a.rows();
-    let make = |columns: Range<usize>, part: &mut [f32]| {
-        by_panels(a, (b, columns.clone()), part, start.of(&columns), all.clone(), sum);
+    let by_panels = |part: &Part, values: &mut [f32], half: fn(Tile)| {
+        let columns = part.columns.clone();
+        by_panels(a, (b, columns.clone()), values, start.of(&columns), part.rows.clone(), half);
     };
-    in_parts([a.rows(), b.cols], buffer, make, |part, values| {
-        by_panels(a, (b, part.columns.clone()), values, start.of(&part.columns), part.rows.clone(), scale);
+    let make = |columns, values: &mut [f32]| by_panels(&Part { rows: 0..a.rows(), columns }, values, sum);
+    in_parts(size, buffer, make, |part, values| {
+        by_panels(&part, values, scale);
         take(part, values);
     });
 }
@@ -244,7 +245,6 @@ pub fn matmul_quantised_packed(
     start: Start,
 ) {
     let (rows, kernel) = (a.rows(), a.kernel);
-    assert!(a.is_for(b), "a is [rows, inner], rounded for b, which is [inner, cols]");
     assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
     assert!(columns.start.is_multiple_of(PANEL) && columns.end <= b.cols, "whole panels inside b");
     // One kernel knows a bias, the others find it in the rows.
@@ -277,6 +277,7 @@ fn by_panels(
     rows: Range<usize>,
     run: fn(Tile),
 ) {
+    assert!(a.is_for(b), "a is [rows, inner], rounded for b, which is [inner, cols]");
     // Halves of bytes are taken apart once for all rows, where there are several blocks of them.
     let takes_apart = b.bits == WeightBits::Four && a.rows() > BLOCK;
     let panel_words = b.groups * b.group_words * PANEL;

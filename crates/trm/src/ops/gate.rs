@@ -43,9 +43,14 @@ pub fn gate_forward_part((target, d): (&mut [f32], usize), part: &Part, gate: &[
             let rows = target[part.rows.start * d..part.rows.end * d].chunks_exact_mut(d);
             for (row, values) in rows.zip(values.chunks_exact(columns.len())) {
                 let row = row[columns.clone()].iter_mut().zip(values);
-                match gate {
-                    [gate] => row.for_each(|(t, v)| *t += gate * v),
-                    _ => row.zip(&gate[columns.clone()]).for_each(|((t, v), g)| *t += g * v),
+                if let [gate] = gate {
+                    for (t, v) in row {
+                        *t += gate * v;
+                    }
+                } else {
+                    for ((t, v), g) in row.zip(&gate[columns.clone()]) {
+                        *t += g * v;
+                    }
                 }
             }
         },

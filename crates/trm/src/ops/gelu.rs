@@ -9,12 +9,25 @@ use trm_kernels::{vectorize, vectorize_fused};
 /// bfloat16, which makes one of up to 4e-3 of numbers near 1, and below 2e-4 before 127 steps up to the largest number.
 pub fn gelu(values: &mut [f32], next: RowsFormat) {
     let _timed = phase(Phase::Activations);
+    // Loops spelt out: a closure in one of them need not become part of what `vectorize_fused` compiles.
     vectorize_fused(
         #[inline(always)]
         |mul_add| match next {
-            RowsFormat::F32 => values.iter_mut().for_each(|x| *x *= normal(*x, mul_add).0),
-            RowsFormat::Bf16 => values.iter_mut().for_each(|x| *x *= normal_integral_for_bf16(*x, mul_add)),
-            RowsFormat::Int8 => values.iter_mut().for_each(|x| *x *= normal_integral_for_int8(*x, mul_add)),
+            RowsFormat::F32 => {
+                for x in values {
+                    *x *= normal(*x, mul_add).0;
+                }
+            }
+            RowsFormat::Bf16 => {
+                for x in values {
+                    *x *= normal_integral_for_bf16(*x, mul_add);
+                }
+            }
+            RowsFormat::Int8 => {
+                for x in values {
+                    *x *= normal_integral_for_int8(*x, mul_add);
+                }
+            }
         },
     );
 }
