@@ -4,7 +4,7 @@
 use half::bf16;
 use std::hint::black_box;
 use std::time::Instant;
-use tract_data::internal::{DatumExt, Tensor};
+use tract_data::internal::Tensor;
 use tract_linalg::mmm::{AsInputValue, FusedSpec, MMMInputValue, MatMatMul, ScratchSpace};
 use trm_kernels::{Level, PackedRows, Panels, Start, level, matmul_packed};
 
@@ -135,7 +135,7 @@ impl Library for Tract {
         let b = AsInputValue::Borrowed(&*self.weights[block][shape]);
         // SAFETY: the output is [rows, cols] of f32, row by row, and operands are packed for this kernel.
         unsafe {
-            let output = self.kernel.c_from_data_and_strides(f32::datum_type().size_of(), cols as isize, 1);
+            let output = self.kernel.c_from_data_and_strides(size_of::<f32>(), cols as isize, 1);
             let store = FusedSpec::Store(output.wrap(&self.output[shape].view()));
             let specs = [FusedSpec::AddMatMul { a, b, packing: PACKING }, store];
             self.kernel.run_with_scratch_space(self.rows, cols, &mut *self.scratch, &specs).expect("it runs");
