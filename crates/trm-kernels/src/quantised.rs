@@ -247,6 +247,9 @@ pub fn matmul_quantised_packed(
     let (rows, kernel) = (a.rows(), a.kernel);
     assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
     assert!(columns.start.is_multiple_of(PANEL) && columns.end <= b.cols, "whole panels inside b");
+    if let Start::Bias(bias) = start {
+        assert_eq!(bias.len(), columns.len(), "a bias for each column");
+    }
     // One kernel knows a bias, the others find it in the rows.
     let start = match start {
         Start::Bias(_) if !kernel.reads_strips => start.without_bias(dst, columns.len()).into(),

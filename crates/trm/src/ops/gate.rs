@@ -17,17 +17,9 @@ pub fn gate_forward(target: &mut [f32], gate: &[f32], values: &[f32]) {
     if let [gate] = gate {
         return add_scaled(target, *gate, values);
     }
-    vectorize(
-        #[inline(always)]
-        || {
-            let rows = target.chunks_exact_mut(gate.len()).zip(values.chunks_exact(gate.len()));
-            for (target, values) in rows {
-                for ((t, g), v) in target.iter_mut().zip(gate).zip(values) {
-                    *t += g * v;
-                }
-            }
-        },
-    );
+    let d = gate.len();
+    let all = Part { rows: 0..target.len() / d, columns: 0..d };
+    gate_forward_part((target, d), &all, gate, values);
 }
 
 /// The same for a part of the target.
