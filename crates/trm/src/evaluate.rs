@@ -71,7 +71,8 @@ pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<P
     let solved =
         |within: &dyn Fn(&Prediction) -> bool| all.iter().filter(|p| p.solved && within(p)).count() as u64;
     let most = |of: fn(&Prediction) -> usize| all.iter().map(of).max().unwrap_or(0);
-    let powers = |most: usize| std::iter::successors(Some(1), move |n| (*n < most).then_some(2 * n));
+    let powers =
+        |most: usize| std::iter::successors((most > 0).then_some(1), move |n| (*n < most).then_some(2 * n));
     let guesses = std::iter::once(0).chain(powers(most(|p| p.guesses)));
     Evaluation {
         puzzles: total.boards[0],

@@ -1,6 +1,6 @@
 //! How an answer was refined: the board after every outer cycle and the size of every update.
 
-use crate::model::{Budget, CELLS, DIGITS, Model, Recording, Shard, States};
+use crate::model::{Budget, CELLS, DIGITS, Model, Recording, Shard, States, random};
 use crate::ops::Dropout;
 use crate::solve::{Answer, Givens};
 use crate::sudoku::Grid;
@@ -36,6 +36,7 @@ pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
     shard.load(config, puzzle.cells(), 0);
     States::initial(config, config.seed, [0]).parts_mut(1).for_each(|states| states.load(&mut shard));
     model.embed(&mut shard);
+    let mut hypotheses = [random(config.seed, 0)];
     let mut before = *puzzle.cells();
     let mut cycles = Vec::with_capacity(config.h_cycles);
     for h in 0..Budget::trained(config).steps {
@@ -55,6 +56,9 @@ pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
         // A model that thinks for as long as it takes is done with its solution.
         if config.segments > 1 && cycles[h].solved {
             break;
+        }
+        if (h + 1) % config.h_cycles == 0 {
+            model.revise_hypotheses(&mut shard, &mut hypotheses);
         }
     }
     cycles

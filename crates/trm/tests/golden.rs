@@ -3,11 +3,12 @@
 
 use safetensors::SafeTensors;
 use trm::config::{
-    CheckpointActivations, ConfigLayers, Gates, Mixing, Positions, Precision, Supervision, TrmConfig,
+    CheckpointActivations, ConfigLayers, Gates, Mixing, Positions, Precision, State, Supervision, TrmConfig,
 };
 use trm::model::{Batch, Engine, Model, Params, Recording, Shard, States, Tally, TrainingStep};
 use trm::ops::Dropout;
 use trm::parallel::Threads;
+use trm::sudoku::Generator;
 use trm::tensor::Tensor;
 use trm::train::optimizer::{AdamW, clip_factor, global_norm};
 use trm::train::schedule::{constraint_weights, learning_rate};
@@ -40,6 +41,7 @@ impl Golden {
                 .get("positions")
                 .map_or(Positions::None, |p| serde_json::from_value(p.clone()).unwrap()),
             feedback: settings.get("feedback").is_some(),
+            hypotheses: settings.get("hypotheses").is_some(),
             gates: settings
                 .get("gates")
                 .map_or(Gates::Scalar, |g| serde_json::from_value(g.clone()).unwrap()),
@@ -85,6 +87,13 @@ impl Golden {
         Params::from_state_dict(&self.config, tensors.collect())
     }
 
+    /// Digits that are taken for true, 0 for none.
+    fn assumed(&self) -> Vec<u8> {
+        let file = SafeTensors::deserialize(&self.bytes).unwrap();
+        let of_file = file.tensor("assumed").map(|tensor| tensor.data().to_vec());
+        of_file.unwrap_or_else(|_| vec![0; self.digits("inputs").len()])
+    }
+
     fn batch(&self) -> Batch {
         Batch { cells: self.digits("inputs"), targets: self.digits("targets") }
     }
@@ -100,13 +109,47 @@ fn assert_close(ours: &[f32], theirs: &[f32], what: &str) {
 
 /// The loss of the last answer, penalties included, and the gradients.
 fn loss_and_gradients(model: &Model, batch: &Batch, recording: Recording, threads: usize) -> (f64, Params) {
+    let assumed = vec![0; batch.cells.len()];
+    loss_and_gradients_under(&assumed, model, batch, recording, threads)
+}
+
+/// The same with some digits taken for true.
+fn loss_and_gradients_under(
+    assumed: &[u8],
+    model: &Model,
+    batch: &Batch,
+    recording: Recording,
+    threads: usize,
+) -> (f64, Params) {
     let mut grads = Params::zeros(model.config());
     let constraint_weights = constraint_weights(model.config(), 0, 1);
-    let step = TrainingStep { dropout: Dropout::new(model.config().dropout, 1, 2), constraint_weights };
+    let step = TrainingStep {
+        number: 0,
+        hypotheses: false,
+        dropout: Dropout::new(model.config().dropout, 1, 2),
+        constraint_weights,
+    };
     let mut states = States::initial(model.config(), 0, 0..batch.rows() as u64);
+    states.assumed.copy_from_slice(assumed);
     let (mut engine, threads) = (Engine::new(recording), Threads::new(threads));
     let tally = engine.forward_backward(model, batch, &mut states, &step, &mut grads, &threads);
     (loss_of(&tally, constraint_weights), grads)
+}
+
+/// The logits of all puzzles, with some digits taken for true.
+fn logits_under(assumed: &[u8], model: &Model, cells: &[u8]) -> Vec<f32> {
+    if assumed.iter().all(|digit| *digit == 0) {
+        return Engine::new(Recording::Nothing).logits(model, cells, &Threads::new(2));
+    }
+    let mut shard = Shard::new(model.config(), model.rows_format(), 1, Recording::Nothing);
+    let puzzles = cells.chunks(81).zip(assumed.chunks(81));
+    let logits = puzzles.flat_map(|(cells, assumed)| {
+        shard.load(model.config(), cells, 0);
+        shard.assume(assumed);
+        model.forward(&mut shard, &Dropout::OFF);
+        shard.logits.clone()
+    });
+    logits.collect()
 }
 
 fn loss_of(tally: &Tally, weights: [f32; 3]) -> f64 {
@@ -119,12 +162,13 @@ fn agrees_with_pytorch(file: &str) {
     let (config, batch, threads) = (&golden.config, golden.batch(), Threads::new(2));
     let mut model = Model::new(config.clone(), golden.params(), &threads);
 
-    let logits = Engine::new(Recording::Nothing).logits(&model, &batch.cells, &threads);
+    let assumed = golden.assumed();
+    let logits = logits_under(&assumed, &model, &batch.cells);
     assert_close(&logits, &golden.numbers("logits"), "logits");
     let loss = loss_of(&Tally::of(&logits, &batch.cells, &batch.targets), constraint_weights(config, 0, 1));
     assert_close(&[loss as f32], &golden.numbers("loss"), "loss");
 
-    let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 2);
+    let (_, grads) = loss_and_gradients_under(&assumed, &model, &batch, Recording::Everything, 2);
     for (name, grad) in grads.state_dict(config) {
         let theirs = golden.numbers(&format!("grad.{name}"));
         assert_close(
@@ -140,7 +184,7 @@ fn agrees_with_pytorch(file: &str) {
     let mut optimizer = AdamW::new(config);
     let mut losses = Vec::new();
     for step in 0..10 {
-        let (loss, mut grads) = loss_and_gradients(&model, &batch, Recording::Everything, 2);
+        let (loss, mut grads) = loss_and_gradients_under(&assumed, &model, &batch, Recording::Everything, 2);
         losses.push(loss as f32);
         let clip = clip_factor(global_norm(&grads, &threads), config.clip_norm);
         let lr = learning_rate(config, step, 10);
@@ -186,6 +230,11 @@ fn the_candidate_model_agrees_with_pytorch() {
 }
 
 #[test]
+fn the_model_of_open_candidates_agrees_with_pytorch() {
+    agrees_with_pytorch("open-candidate");
+}
+
+#[test]
 fn the_cell_model_with_attention_agrees_with_pytorch() {
     agrees_with_pytorch("cell");
 }
@@ -204,7 +253,7 @@ fn vector_gates_agree_with_pytorch() {
 /// A kind of model: what its settings have beside those of [`larger_case`].
 type Kind = &'static str;
 
-const EVERY_KIND: [Kind; 17] = [
+const EVERY_KIND: [Kind; 19] = [
     "update=documented",
     "update=original",
     "update=documented supervision=every output_norm=true",
@@ -217,6 +266,9 @@ const EVERY_KIND: [Kind; 17] = [
     "state=candidate mixing=unit_mean update=original",
     "state=candidate mixing=unit_mean update=original gates=vector",
     "state=candidate mixing=unit_mean update=single output_layers=0 supervision=every output_norm=true state_norm=true",
+    "state=open_candidate mixing=unit_mean update=documented",
+    "state=open_candidate mixing=unit_mean update=single output_layers=0 supervision=every output_norm=true state_norm=true \
+     constraint_weight=1",
     "state=cell mixing=attention positions=rotary update=documented gates=vector",
     "state=cell mixing=unit_attention positions=units feedback=true update=original gates=vector",
     "state=cell mixing=unit_attention positions=rotary feedback=true update=single output_layers=0 supervision=every \
@@ -241,8 +293,14 @@ fn larger_case(kind: Kind, precision: Precision) -> (Model, Batch) {
         Mixing::UnitMean => 37,
         _ => 19,
     };
-    let cells = (0..rows * 81).map(|i| (i * i / 7 % 10) as u8).collect();
-    let targets = (0..rows * 81).map(|i| (i * i / 11 % 9) as u8).collect();
+    let mut cells: Vec<u8> = (0..rows * 81).map(|i| (i * i / 7 % 10) as u8).collect();
+    let mut targets: Vec<u8> = (0..rows * 81).map(|i| (i * i / 11 % 9) as u8).collect();
+    if config.state == State::OpenCandidate {
+        // What the givens rule out has no vector, so solutions have to be right.
+        let puzzles = Generator::new(1, 25..=81).generate_many(rows, &Threads::new(1)).unwrap();
+        cells = puzzles.iter().flat_map(|puzzle| *puzzle.quiz.cells()).collect();
+        targets = puzzles.iter().flat_map(|puzzle| puzzle.solution.cells().map(|digit| digit - 1)).collect();
+    }
     let mut params = Params::init(&config);
     // Vectors whose factors differ, so that none can stand for another.
     for gate in [&mut params.latent_gate, &mut params.output_gate] {

@@ -50,11 +50,26 @@ fn steps(trainer: &mut Trainer, count: usize) {
     }
 }
 
+/// Only open candidates have vectors, and digits are assumed.
+fn with_hypotheses() -> TrmConfig {
+    let config = TrmConfig { state: State::OpenCandidate, hypotheses: true, ..config() };
+    config.validate().unwrap();
+    config
+}
+
 #[test]
 fn a_run_that_carries_states_is_resumed_bit_for_bit_from_both_formats() {
+    resumes_bit_for_bit(config());
+    resumes_bit_for_bit(with_hypotheses());
+}
+
+fn resumes_bit_for_bit(config: TrmConfig) {
     let folder = tempfile::tempdir().unwrap();
-    let mut whole = Trainer::new(config(), data(), Threads::new(2)).unwrap();
+    let mut whole = Trainer::new(config.clone(), data(), Threads::new(2)).unwrap();
     steps(&mut whole, 6);
+    let carried = whole.checkpoint().unwrap().training.unwrap().carry.unwrap();
+    let assumed = carried.iter().find(|(name, _)| name == "assumed");
+    assert_eq!(assumed.is_some_and(|(_, t)| t.data.iter().any(|digit| *digit > 0.0)), config.hypotheses);
     assert!(whole.progress().staying.iter().any(|(_, behind)| *behind > 1), "some puzzles stay");
     assert!(whole.progress().drawn > 12, "others are replaced");
     let resumed = ["pt", "safetensors"].map(|ending| {
@@ -103,15 +118,20 @@ fn without_halting_a_puzzle_stays_for_all_its_segments() {
 }
 
 /// A model that solves easy puzzles after more than one cycle, or not at all.
-fn trained() -> Model {
-    let mut trainer = Trainer::new(config(), data(), Threads::new(2)).unwrap();
+fn trained(config: TrmConfig) -> Model {
+    let mut trainer = Trainer::new(config, data(), Threads::new(2)).unwrap();
     steps(&mut trainer, 60);
     trainer.model().clone()
 }
 
 #[test]
 fn thinking_stops_at_the_solution_and_goes_on_as_far_as_the_budget_without_one() {
-    let (model, puzzles) = (trained(), puzzles());
+    thinks_as_far_as_the_budget(config());
+    thinks_as_far_as_the_budget(with_hypotheses());
+}
+
+fn thinks_as_far_as_the_budget(config: TrmConfig) {
+    let (model, puzzles) = (trained(config), puzzles());
     let cells: Vec<u8> = puzzles.iter().flat_map(|p| *p.quiz.cells()).collect();
     let predict = |budget: Budget, threads| {
         Engine::new(Recording::Nothing).predict(&model, &cells, &budget, &Threads::new(threads))

@@ -4,6 +4,7 @@ use super::{INPUT_DIM, OUTPUT_DIM};
 use crate::ops::Format;
 use crate::sudoku::Units;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// How a state takes in what the block stack computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +63,7 @@ impl Precision {
 
 /// What one vector of the states y and z stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum State {
     /// The whole board: one vector (SPEC.md).
     Board,
@@ -70,24 +71,26 @@ pub enum State {
     Cell,
     /// A digit in a cell: 729 vectors with the same weights for all, so that the model knows no digit from another.
     Candidate,
+    /// The same, but only for candidates that the givens leave open: two to three hundred of the 729 in a hard puzzle.
+    OpenCandidate,
 }
 
 impl State {
-    /// Vectors of one puzzle.
+    /// Vectors of one puzzle; the most that it can have, if that depends on the puzzle.
     pub fn tokens(self) -> usize {
         match self {
             Self::Board => 1,
             Self::Cell => 81,
-            Self::Candidate => 729,
+            Self::Candidate | Self::OpenCandidate => 729,
         }
     }
 
-    /// The kinds of units that its vectors form.
-    pub fn units(self) -> &'static [Units] {
+    /// The kinds of units that its vectors form: of all 729 candidates where only some of them have one.
+    pub fn units(self) -> Arc<[Units]> {
         match self {
-            Self::Board => &[],
-            Self::Cell => Units::of_cells(),
-            Self::Candidate => Units::of_candidates(),
+            Self::Board => Arc::new([]),
+            Self::Cell => Units::of_cells().clone(),
+            Self::Candidate | Self::OpenCandidate => Units::of_candidates().clone(),
         }
     }
 
@@ -96,6 +99,7 @@ impl State {
         match self {
             Self::Board | Self::Cell => 10,
             Self::Candidate => 3,
+            Self::OpenCandidate => 2,
         }
     }
 
@@ -105,6 +109,7 @@ impl State {
             Self::Board => [INPUT_DIM, OUTPUT_DIM],
             Self::Cell => [10, 9],
             Self::Candidate => [3, 1],
+            Self::OpenCandidate => [2, 1],
         }
     }
 }

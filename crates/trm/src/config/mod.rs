@@ -13,6 +13,7 @@ pub use layers::{ConfigError, ConfigLayers};
 use crate::compress::Pruning;
 use crate::sudoku::Units;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Cells of a Sudoku times the channels of one cell (blank and the digits 1 to 9).
 pub const INPUT_DIM: usize = 81 * 10;
@@ -40,6 +41,9 @@ pub struct TrmConfig {
     /// Whether the softmax of the answer goes back into the state, through a learned matrix added to x_emb, at the start of
     /// every outer cycle but the first.
     pub feedback: bool,
+    /// Whether the recursion assumes digits where it is certain of nothing more, one more after every other segment, and takes back those
+    /// that its answer speaks against ([`crate::model::revise`]).
+    pub hypotheses: bool,
     /// Width of the blocks' inner layer, in multiples of d.
     pub expansion: usize,
     /// Width of the blocks' inner layer where it is no multiple of d: what structured pruning left of it. 0 for
@@ -169,6 +173,7 @@ impl Default for TrmConfig {
             heads: 4,
             positions: Positions::None,
             feedback: false,
+            hypotheses: false,
             expansion: 4,
             mlp_dim: 0,
             output_dim: OUTPUT_DIM,
@@ -232,10 +237,10 @@ impl TrmConfig {
     }
 
     /// The kinds of units whose means are mixed in.
-    pub fn units(&self) -> &'static [Units] {
+    pub fn units(&self) -> Arc<[Units]> {
         match self.mixing {
             Mixing::UnitMean => self.state.units(),
-            _ => &[],
+            _ => Arc::new([]),
         }
     }
 

@@ -121,7 +121,9 @@ impl TrmConfig {
     fn validate_cells(&self) -> Result<(), ConfigError> {
         let refuse = |key, value: &dyn Display, expected| range(false, key, value, expected);
         match (self.mixing, self.state) {
-            (Mixing::None, _) | (_, State::Cell) | (Mixing::UnitMean, State::Candidate) => {}
+            (Mixing::None, _)
+            | (_, State::Cell)
+            | (Mixing::UnitMean, State::Candidate | State::OpenCandidate) => {}
             (mixing, State::Board) => {
                 return refuse(
                     "mixing",
@@ -145,6 +147,9 @@ impl TrmConfig {
         }
         if self.feedback && self.state != State::Cell {
             return refuse("feedback", &true, "false unless state = \"cell\"");
+        }
+        if self.hypotheses && self.state != State::OpenCandidate {
+            return refuse("hypotheses", &true, "false unless state = \"open_candidate\"");
         }
         if self.positions == Positions::Rotary {
             if !self.mixing.attends() {
@@ -213,6 +218,7 @@ mod tests {
             ("mixing=attention", "one vector only"),
             ("feedback=true", "state = \"cell\""),
             ("positions=units", "state = \"cell\""),
+            ("hypotheses=true", "state = \"open_candidate\""),
         ] {
             let text = error(set);
             assert!(text.contains(word), "{set}: {text}");

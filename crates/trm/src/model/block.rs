@@ -14,7 +14,7 @@ use crate::ops::{
     Dropout, InParts, Part, Rows, RowsFormat, Slot, add_to_members, gate_backward, gate_forward,
     gate_forward_part, gelu, gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward,
     linear_backward_bias, linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts,
-    rows_forward_in_parts, sum_units,
+    rows_forward_in_parts, sum_units, unit_rows,
 };
 use crate::sudoku::Units;
 use std::ops::Range;
@@ -35,9 +35,9 @@ pub struct BlockTape {
     inv_std: Vec<f32>,
     /// LayerNorm(h), width d: the input of W1.
     pub normed: Rows,
-    /// `mean_k(n)`, `[applications, kinds, rows / 9, d]`: the input of M_k.
+    /// `mean_k(n)`, `[applications, kinds, units, d]`: the input of M_k.
     pub means: Vec<f32>,
-    /// `M_k mean_k(n)`, `[applications, kinds, rows / 9, wide]`; the backward pass makes it the gradient of that.
+    /// `M_k mean_k(n)`, `[applications, kinds, units, wide]`; the backward pass makes it the gradient of that.
     pub messages: Vec<f32>,
     /// Slope of GELU with its dropout, wide; the backward pass makes it the gradient of W1's output.
     pub slope: Rows,
@@ -80,7 +80,7 @@ pub struct Application<'a> {
     /// Vectors of one sample.
     pub tokens: usize,
     /// Kinds of units to mix in.
-    pub units: &'static [Units],
+    pub units: &'a [Units],
     /// What mixes the cells before the MLP.
     pub mixer: Option<&'a Mixer>,
     /// Number of this application among all of the recursion.
@@ -119,7 +119,8 @@ impl BlockTape {
     ) -> Self {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let whole = applications * rows;
-        let units = |width: usize| vec![0.0; config.units().len() * (whole / 9) * width];
+        let kinds = config.units();
+        let units = |width: usize| vec![0.0; kinds.len() * unit_rows(&kinds, whole) * width];
         let kept = if training { applications } else { 0 };
         Self {
             mixer: Mixer::new(config).map(|mixer| MixerTape::new(&mixer, d, whole)),
@@ -160,10 +161,11 @@ fn in_parts(units: &[Units]) -> InParts {
 /// Values that a pass through a block of `rows` rows works in.
 pub fn scratch(config: &TrmConfig, format: RowsFormat, rows: usize) -> usize {
     let (d, units) = (config.hidden_dim, config.units());
+    let means = units.len() * unit_rows(&units, rows) * d;
     let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));
     // The gradient of n; parts of the inner layer, of two kinds, or of the result; or the gradients of n and of the means.
-    let inner = 2 * in_parts(units).largest(format, rows, config.mlp_width().max(d));
-    (rows * mixer).max(rows * d + inner.max(rows * units.len() * d / 9))
+    let inner = 2 * in_parts(&units).largest(format, rows, config.mlp_width().max(d));
+    (rows * mixer).max(rows * d + inner.max(means))
 }
 
 impl BlockRowSums {
@@ -188,6 +190,8 @@ struct Places {
     slot: Slot,
     narrow: Range<usize>,
     each: Range<usize>,
+    /// Units of a kind.
+    units: usize,
     means: Range<usize>,
     messages: Range<usize>,
 }
@@ -195,11 +199,13 @@ struct Places {
 impl Places {
     fn new(application: &Application, rows: usize, [d, wide]: [usize; 2]) -> Self {
         let place = |values: usize| application.slot * values..(application.slot + 1) * values;
-        let unit_rows = application.units.len() * (rows / 9);
+        let units = unit_rows(application.units, rows);
+        let unit_rows = application.units.len() * units;
         Self {
             slot: Slot { slot: application.slot, rows },
             narrow: place(rows * d),
             each: place(rows),
+            units,
             means: place(unit_rows * d),
             messages: place(unit_rows * wide),
         }
@@ -242,8 +248,8 @@ pub fn block_forward(
         tape.normed.put_input(at.slot, &part, normed, &packed.expand);
     }
     for (k, mix) in packed.mix.iter().enumerate() {
-        let [mean, message] = [of_kind(means, rows * d, k), of_kind(messages, rows * wide, k)];
-        product(rows / 9, mean, mix, message, Overwrite::Yes);
+        let [mean, message] = [of_kind(means, at.units * d, k), of_kind(messages, at.units * wide, k)];
+        product(at.units, mean, mix, message, Overwrite::Yes);
     }
     let expand = (&packed.expand, &params.expand.bias.data[..]);
     let inner_in_parts = in_parts.and(packed.contract.inputs_in_parts());
@@ -267,9 +273,9 @@ pub fn block_forward(
     });
 }
 
-/// The part of kind k in values `[kinds, rows / 9, width]`, where all rows of that width hold `values`.
+/// The part of kind k, `values` numbers each.
 fn of_kind(units: &mut [f32], values: usize, k: usize) -> &mut [f32] {
-    &mut units[k * values / 9..(k + 1) * values / 9]
+    &mut units[k * values..(k + 1) * values]
 }
 
 /// Turns `d_h`, the gradient of the block's result, into the gradient of its input, in place; leaves in the tape
@@ -326,8 +332,9 @@ pub fn block_backward(
     rows_backward_input(&tape.slope, at.slot, expand, d_normed);
     let d_means = &mut d_means[..at.means.len()];
     for (k, (mix, packed)) in params.mix.iter().zip(&packed.mix).enumerate() {
-        let [d_message, d_mean] = [of_kind(d_messages, rows * wide, k), of_kind(d_means, rows * d, k)];
-        linear_backward_input(rows / 9, d_message, (&mix.data, packed), d_mean);
+        let [d_message, d_mean] =
+            [of_kind(d_messages, at.units * wide, k), of_kind(d_means, at.units * d, k)];
+        linear_backward_input(at.units, d_message, (&mix.data, packed), d_mean);
     }
     add_to_members(units, d_means, d, NINTH, d_normed);
     layer_norm_backward(

@@ -4,6 +4,7 @@
 //! soon as its answer is such a board. Until then the recursion goes on, starts again from other random states, and at
 //! last guesses (search.rs). What is called solved is always checked.
 
+use super::hypotheses::random;
 use super::recursion::Model;
 use super::search::search;
 use super::shard::Shard;
@@ -66,8 +67,9 @@ impl Budget {
     fn trajectory(&self, model: &Model, s: &mut Shard, restart: usize, predictions: &mut [Prediction]) {
         let config = model.config();
         let streams = (s.first_sample..).take(s.puzzles).map(|p| (restart as u64) << 32 | p as u64);
-        let mut states = States::initial(config, self.seed, streams);
+        let mut states = States::initial(config, self.seed, streams.clone());
         states.parts_mut(s.puzzles).for_each(|states| states.load(s));
+        let mut hypotheses = streams.map(|stream| random(self.seed, stream)).collect::<Vec<_>>();
         model.embed(s);
         for step in 1..=self.steps {
             model.cycle(s, 0, &Dropout::OFF);
@@ -89,6 +91,9 @@ impl Budget {
             }
             if predictions.iter().all(|p| p.solved) {
                 return;
+            }
+            if step % config.h_cycles == 0 {
+                model.revise_hypotheses(s, &mut hypotheses);
             }
         }
     }

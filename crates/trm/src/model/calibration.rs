@@ -73,7 +73,9 @@ fn of_puzzles(model: &Model, cells: &[u8]) -> Vec<InputStatistics> {
         let tape = &s.tapes[0];
         let latent = tape.latent.iter().map(|tape| (tape, config.l_cycles));
         let blocks = latent.chain(tape.output.iter().map(|tape| (tape, 1)));
-        let inputs = blocks.flat_map(|(tape, applications)| block_inputs(tape, s.rows, applications, model));
+        let inputs = blocks.flat_map(|(tape, applications)| {
+            block_inputs(tape, [s.rows, s.unit_rows()], applications, model)
+        });
         for ((inputs, width), statistics) in inputs.zip(&shapes[first..]).zip(&mut all[first..]) {
             inputs.into_iter().for_each(|vectors| statistics.add(*width, vectors));
         }
@@ -87,7 +89,7 @@ fn of_puzzles(model: &Model, cells: &[u8]) -> Vec<InputStatistics> {
 /// What each matrix of a block was multiplied by, in the order of [`super::Params::matrices`].
 fn block_inputs<'a>(
     tape: &'a BlockTape,
-    rows: usize,
+    [rows, units]: [usize; 2],
     applications: usize,
     model: &Model,
 ) -> Vec<Vec<&'a [f32]>> {
@@ -103,10 +105,9 @@ fn block_inputs<'a>(
     inputs.push(vec![tape.normed.plain(applications, rows)]);
     let kinds = config.units().len();
     for kind in 0..kinds {
-        let place = |slot: usize| (slot * kinds + kind) * (rows / 9) * d;
-        inputs.push(
-            (0..applications).map(|slot| &tape.means[place(slot)..place(slot) + rows / 9 * d]).collect(),
-        );
+        let place = |slot: usize| (slot * kinds + kind) * units * d;
+        inputs
+            .push((0..applications).map(|slot| &tape.means[place(slot)..place(slot) + units * d]).collect());
     }
     inputs.push(vec![tape.activation.plain(applications, rows)]);
     inputs

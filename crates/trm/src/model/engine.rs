@@ -11,6 +11,7 @@
 use super::CELLS;
 use super::batch::{Batch, Tally, right_boards};
 use super::budget::{Budget, Prediction};
+use super::hypotheses::random;
 use super::params::Params;
 use super::recursion::{LossScale, Model};
 use super::shard::{Recording, Shard};
@@ -43,12 +44,18 @@ struct Pass<'a> {
     model: &'a Model,
     recording: Recording,
     dropout: &'a Dropout,
+    /// What the random numbers of hypotheses go by, if any are made.
+    hypotheses: Option<u64>,
     scale: LossScale,
 }
 
 /// What one optimiser step brings with it.
 #[derive(Clone, Debug)]
 pub struct TrainingStep {
+    /// Its number in the run: what the random numbers of hypotheses go by.
+    pub number: u64,
+    /// Whether hypotheses are made, if the configuration has any.
+    pub hypotheses: bool,
     /// The masks of dropout.
     pub dropout: Dropout,
     /// Weights of the penalties for rows, columns and boxes.
@@ -74,7 +81,9 @@ impl Sizes {
         match config.state {
             State::Board => Self { lanes: 1, wave: 256, shards: 4, fewest: 32, most: 128 },
             State::Cell => Self { lanes: 16, wave: 4, shards: 1, fewest: 4, most: 4 },
-            State::Candidate => Self { lanes: 16, wave: 1, shards: 1, fewest: 1, most: 1 },
+            State::Candidate | State::OpenCandidate => {
+                Self { lanes: 16, wave: 1, shards: 1, fewest: 1, most: 1 }
+            }
         }
     }
 
@@ -168,7 +177,8 @@ impl Engine {
             cross_entropy: 1.0 / (supervised * batch.targets.len()) as f32,
             constraints: step.constraint_weights.map(|weight| weight / (supervised * batch.rows()) as f32),
         };
-        let pass = Pass { model, recording: self.recording, dropout: &step.dropout, scale };
+        let hypotheses = (config.hypotheses && step.hypotheses).then_some(step.number);
+        let pass = Pass { model, recording: self.recording, dropout: &step.dropout, hypotheses, scale };
         self.lanes.resize_with(sizes.lanes, Lane::default);
         self.lane_grads.resize_with(sizes.lanes - 1, || Params::zeros(config));
 
@@ -240,7 +250,7 @@ impl Lane {
         grads: &mut Params,
         threads: &Threads,
     ) {
-        let Pass { model, recording, dropout, scale } = *pass;
+        let Pass { model, recording, dropout, hypotheses, scale } = *pass;
         let config = model.config();
         let puzzles = Sizes::of(config).shard_puzzles(cells.len() / CELLS);
         let shards = load(&mut self.shards, model, recording, cells, [puzzles, first_sample]);
@@ -258,6 +268,9 @@ impl Lane {
             model.forward(s, dropout);
             *tally = Tally::of(&s.logits, &s.cells, &s.targets);
             states.store(s, right_boards(&s.logits, &s.targets));
+            if let Some(number) = hypotheses {
+                states.revise(s, |sample| random(config.seed, number << 32 | sample as u64));
+            }
             model.begin_backward(s);
         });
         tallies.iter().for_each(|tally| self.tally.add(tally));

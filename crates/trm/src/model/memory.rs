@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::mixer::Mixer;
 use super::params::Params;
 use super::shard::{Recording, Shard};
-use crate::config::{CheckpointActivations, TrmConfig};
+use crate::config::{CheckpointActivations, State, TrmConfig};
 use crate::ops::Format;
 
 /// Bytes that training holds, by purpose.
@@ -67,13 +67,17 @@ pub fn parameter_count(config: &TrmConfig) -> u64 {
 }
 
 /// Floating-point operations of one puzzle: (forward, forward and backward). A product of `[1, a]` by `[a, b]` counts
-/// 2ab, the backward pass twice the forward.
+/// 2ab, the backward pass twice the forward. Of open candidates as many are counted as the puzzles of Sudoku-Extreme have on
+/// average.
 pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
     let d = config.hidden_dim as u64;
-    let tokens = config.state.tokens() as u64;
+    let [tokens, units] = match config.state {
+        State::OpenCandidate => [217, 57],
+        state => [state.tokens() as u64, state.tokens() as u64 / 9],
+    };
     // Two products for each vector, and one of each kind for each unit of nine.
     let wide = config.mlp_width() as u64;
-    let block = 2 * d * wide * (2 * tokens + config.units().len() as u64 * (tokens / 9));
+    let block = 2 * d * wide * (2 * tokens + config.units().len() as u64 * units);
     let latent = (config.l_layers * config.l_cycles) as u64;
     let block = block + Mixer::new(config).map_or(0, |mixer| mixer.flops(config.hidden_dim));
     let applications = config.h_cycles as u64 * (latent + config.output_layers as u64);
@@ -85,7 +89,7 @@ pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Mixing, State};
+    use crate::config::Mixing;
 
     #[test]
     fn the_count_without_allocating_is_the_count() {

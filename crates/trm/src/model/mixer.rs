@@ -42,7 +42,7 @@ impl Mixer {
             Mixing::None | Mixing::UnitMean => return None,
             Mixing::TokenMlp => return Some(Self::TokenMlp),
             Mixing::Attention => &[],
-            Mixing::UnitAttention => Units::of_cells(),
+            Mixing::UnitAttention => &Units::of_cells()[..],
         };
         let rotary = config.positions == Positions::Rotary;
         Some(Self::Attention(CellAttention::new(config.hidden_dim, config.heads, units, rotary)))

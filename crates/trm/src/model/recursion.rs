@@ -12,13 +12,14 @@
 //! is one state, `z <- R(x_emb + z)`, from which the answer is read off: `y <- z`. With `state_norm = true` every new state is
 //! divided by its root mean square.
 
-use super::DIGITS;
 use super::block::Application;
+use super::hypotheses::{revise, weigh};
 use super::mixer::Mixer;
 use super::packed::Packed;
 use super::params::Params;
 use super::shard::{NormTape, Recording, Shard};
 use super::stack::Stack;
+use super::{CELLS, DIGITS};
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
     Dropout, Format, QuantisedWeight, RowsFormat, add_positions, add_scaled, constraint_loss_backward,
@@ -27,6 +28,8 @@ use crate::ops::{
     sum_of,
 };
 use crate::parallel::Threads;
+use crate::sudoku::Units;
+use rand::Rng;
 
 /// A model ready to run: configuration, parameters, and the parameters as the forward pass reads them.
 #[derive(Clone, Debug)]
@@ -131,6 +134,21 @@ impl Model {
         }
     }
 
+    /// Between two segments: revises what is assumed by the newest answer, with random numbers for each puzzle, if the
+    /// configuration has the recursion assume anything.
+    pub fn revise_hypotheses(&self, s: &mut Shard, random: &mut [impl Rng]) {
+        if !self.config.hypotheses {
+            return;
+        }
+        let mut assumed = s.assumed.clone();
+        let answers = s.cells.chunks_exact(CELLS).zip(s.logits.chunks_exact(CELLS * DIGITS)).zip(random);
+        for (assumed, ((cells, logits), random)) in assumed.chunks_exact_mut(CELLS).zip(answers) {
+            revise(cells, logits, assumed, random);
+        }
+        s.assume(&assumed);
+        self.embed(s);
+    }
+
     /// One outer cycle.
     pub fn cycle(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
         for l in 0..self.config.l_cycles {
@@ -146,7 +164,8 @@ impl Model {
             Update::Single => sum_of([x_emb, &s.z], &mut s.h),
             Update::Documented | Update::Original => sum_of([x_emb, &s.y, &s.z], &mut s.h),
         }
-        let at = self.place(s, h, l, dropout);
+        let units = s.units.clone();
+        let at = self.place(s, h, l, (&units, dropout));
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
         stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, &mut s.scratch, at.application);
         self.update_state(&mut s.z, &s.h, &self.params.latent_gate.data);
@@ -160,7 +179,8 @@ impl Model {
             return s.y.copy_from_slice(&s.z);
         }
         sum_of([&s.y, &s.z], &mut s.h);
-        let at = self.place_of_output(s, h, dropout);
+        let units = s.units.clone();
+        let at = self.place_of_output(s, h, (&units, dropout));
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
         stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, &mut s.scratch, at.application);
         self.update_state(&mut s.y, &s.h, &self.params.output_gate.data);
@@ -191,7 +211,13 @@ impl Model {
             }
         }
         let bias = &self.params.output_proj.bias.data;
-        linear_forward(&s.answer, &self.packed.output_proj, bias, &mut s.logits);
+        match &mut s.open {
+            None => linear_forward(&s.answer, &self.packed.output_proj, bias, &mut s.logits),
+            Some(open) => {
+                linear_forward(&s.answer, &self.packed.output_proj, bias, &mut open.logits);
+                open.spread_logits(&s.cells, &mut s.logits);
+            }
+        }
     }
 
     fn update_state(&self, state: &mut [f32], result: &[f32], gate: &[f32]) {
@@ -248,6 +274,9 @@ impl Model {
             constraint_loss_backward(&s.logits, scale.constraints, &mut s.d_constraint);
         }
         cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale.cross_entropy);
+        if self.config.hypotheses {
+            weigh(&s.assumed, &s.targets, &mut s.logits);
+        }
         if is_constrained {
             add_scaled(&mut s.logits, 1.0, &s.d_constraint);
         }
@@ -257,8 +286,12 @@ impl Model {
         {
             feedback.backward(h, (weight, packed), &mut s.logits);
         }
+        if let Some(open) = &mut s.open {
+            open.gather_logits(&s.logits);
+        }
         let weight = (&self.params.output_proj.weight.data[..], &self.packed.output_proj);
-        linear_backward_input(s.rows, &s.logits, weight, &mut s.h);
+        let d_read = s.open.as_ref().map_or(&s.logits, |open| &open.logits);
+        linear_backward_input(s.rows, d_read, weight, &mut s.h);
         match &self.params.output_norm {
             None => add_scaled(&mut s.d_y, 1.0, &s.h),
             Some(norm) => {
@@ -291,7 +324,8 @@ impl Model {
     }
 
     fn refine_latent_backward(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
-        let at = self.place(s, h, l, dropout);
+        let units = s.units.clone();
+        let at = self.place(s, h, l, (&units, dropout));
         let tape = &mut s.tapes[at.cycle];
         let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
         self.normalise_backward(&mut tape.latent_norm, &mut s.d_z, at.application.slot);
@@ -312,7 +346,8 @@ impl Model {
             add_scaled(&mut s.d_z, 1.0, &s.d_y);
             return s.d_y.fill(0.0);
         }
-        let at = self.place_of_output(s, h, dropout);
+        let units = s.units.clone();
+        let at = self.place_of_output(s, h, (&units, dropout));
         let tape = &mut s.tapes[at.cycle];
         let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
         self.normalise_backward(&mut tape.output_norm, &mut s.d_y, at.application.slot);
@@ -358,12 +393,12 @@ impl Model {
         }
     }
 
-    fn place<'a>(&'a self, s: &Shard, h: usize, l: usize, dropout: &'a Dropout) -> Place<'a> {
-        self.numbered(s, h, l, &self.params.latent_gate.data, dropout)
+    fn place<'a>(&'a self, s: &Shard, h: usize, l: usize, with: (&'a [Units], &'a Dropout)) -> Place<'a> {
+        self.numbered(s, h, l, &self.params.latent_gate.data, with)
     }
 
-    fn place_of_output<'a>(&'a self, s: &Shard, h: usize, dropout: &'a Dropout) -> Place<'a> {
-        let mut at = self.numbered(s, h, self.config.l_cycles, &self.params.output_gate.data, dropout);
+    fn place_of_output<'a>(&'a self, s: &Shard, h: usize, with: (&'a [Units], &'a Dropout)) -> Place<'a> {
+        let mut at = self.numbered(s, h, self.config.l_cycles, &self.params.output_gate.data, with);
         at.application.slot = 0;
         at
     }
@@ -374,7 +409,7 @@ impl Model {
         h: usize,
         l: usize,
         gate: &'a [f32],
-        dropout: &'a Dropout,
+        (units, dropout): (&'a [Units], &'a Dropout),
     ) -> Place<'a> {
         let c = &self.config;
         let layers = c.l_layers.max(c.output_layers);
@@ -382,8 +417,8 @@ impl Model {
             slot: if s.recording() == Recording::Nothing { 0 } else { l },
             dropout,
             first_sample: s.first_sample,
-            tokens: c.state.tokens(),
-            units: c.units(),
+            tokens: s.rows / s.puzzles,
+            units,
             mixer: self.mixer.as_ref(),
             site: (h * (c.l_cycles + 1) + l) * layers,
             gate: if c.update == Update::Original { gate } else { &[1.0] },

@@ -2,9 +2,12 @@
 
 use super::block::{BlockRowSums, BlockTape, scratch};
 use super::feedback::Feedback;
+use super::open::OpenRows;
 use super::{CELLS, DIGITS};
-use crate::config::{CheckpointActivations, State, TrmConfig};
-use crate::ops::RowsFormat;
+use crate::config::{CheckpointActivations, Mixing, State, TrmConfig};
+use crate::ops::{RowsFormat, unit_rows};
+use crate::sudoku::Units;
+use std::sync::Arc;
 
 /// What the forward pass keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +117,12 @@ pub struct Shard {
     pub cells: Vec<u8>,
     /// Which channel of each group of the one-hot input is 1: `[puzzles, 81]`, or `[puzzles, 729]` for candidates.
     pub inputs: Vec<u8>,
+    /// Digits that the recursion takes for true, `[puzzles, 81]`, 0 for none.
+    pub assumed: Vec<u8>,
+    /// What the rows form units of.
+    pub units: Arc<[Units]>,
+    /// Which candidates they stand for, if only open ones have a row.
+    pub open: Option<OpenRows>,
     /// Digits of the solutions less one, `[puzzles, 81]`, for the backward pass.
     pub targets: Vec<u8>,
     /// `[rows, d]`
@@ -181,6 +190,9 @@ impl Shard {
             first_sample: 0,
             cells: Vec::with_capacity(puzzles * CELLS),
             inputs: Vec::new(),
+            assumed: Vec::new(),
+            units: config.units(),
+            open: None,
             targets: Vec::new(),
             x_emb: state(),
             feedback: Feedback::new(config, rows, recording),
@@ -247,22 +259,25 @@ impl Shard {
     /// Takes other puzzles, at most as many as there is room for: `cells` is `[puzzles, 81]`. Their states are zero.
     pub fn load(&mut self, config: &TrmConfig, cells: &[u8], first_sample: usize) {
         self.puzzles = cells.len() / CELLS;
-        self.rows = self.puzzles * config.state.tokens();
         self.first_sample = first_sample;
         self.set_cells(config, cells);
+        self.y.fill(0.0);
+        self.z.fill(0.0);
+    }
+
+    /// Makes as many rows of everything as the puzzles have.
+    fn resize(&mut self, config: &TrmConfig) {
         let values = self.rows * config.hidden_dim;
         let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h, &mut self.answer];
         let gradients = [&mut self.d_x_emb, &mut self.d_y, &mut self.d_z];
         states.into_iter().for_each(|state| state.resize(values, 0.0));
-        self.y.fill(0.0);
-        self.z.fill(0.0);
         self.feedback.iter_mut().for_each(|feedback| feedback.resize(self.rows, config.hidden_dim));
         if config.output_norm {
             self.answer_norm.0.resize(values, 0.0);
             self.answer_norm.1.resize(self.rows, 0.0);
         }
         self.logits.resize(self.puzzles * CELLS * DIGITS, 0.0);
-        self.scratch.resize(scratch(config, self.format, self.rows), 0.0);
+        self.scratch.resize(scratch(config, self.format, self.puzzles * config.state.tokens()), 0.0);
         if self.recording != Recording::Nothing {
             gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
             if config.constraint_weight > 0.0 {
@@ -275,19 +290,50 @@ impl Shard {
         }
     }
 
-    /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are; what went back of an
-    /// answer to other givens is forgotten.
+    /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are, unless rows come to stand
+    /// for something else; what went back of an answer to other givens, and what was assumed, is forgotten.
     pub fn set_cells(&mut self, config: &TrmConfig, cells: &[u8]) {
         self.cells.clear();
         self.cells.extend_from_slice(cells);
         self.feedback.iter_mut().for_each(Feedback::restart);
+        self.assumed.clear();
+        self.assumed.resize(cells.len(), 0);
         self.inputs.clear();
+        self.rows = self.puzzles * config.state.tokens();
         match config.state {
             State::Board | State::Cell => self.inputs.extend_from_slice(cells),
             State::Candidate => {
                 self.inputs.extend(cells.iter().flat_map(|cell| (1..=9).map(|digit| channel(*cell, digit))));
             }
+            State::OpenCandidate => {
+                let (open, units) = OpenRows::of(cells);
+                self.rows = open.len();
+                self.inputs.resize(self.rows, 0);
+                self.open = Some(open);
+                if config.mixing == Mixing::UnitMean {
+                    self.units = units;
+                }
+            }
         }
+        self.resize(config);
+    }
+
+    /// Takes these digits for true from the next [`super::Model::embed`] on: `[puzzles, 81]`.
+    pub fn assume(&mut self, assumed: &[u8]) {
+        self.assumed.copy_from_slice(assumed);
+        if let Some(open) = &self.open {
+            open.mark(assumed, &mut self.inputs);
+        }
+    }
+
+    /// Units of each kind that the rows form.
+    pub fn unit_rows(&self) -> usize {
+        unit_rows(&self.units, self.rows)
+    }
+
+    /// What was read off the rows, `[rows, logits of a row]`; after the backward pass its gradient.
+    pub fn read_out(&self) -> &[f32] {
+        self.open.as_ref().map_or(&self.logits, |open| &open.logits)
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where the recursion of each puzzle of a batch starts, and where it got to.
 
-use super::CELLS;
 use super::feedback::Feedback;
+use super::hypotheses::revise;
 use super::shard::Shard;
+use super::{CELLS, DIGITS};
 use crate::config::TrmConfig;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// The states y and z of some puzzles, `[puzzles, tokens, d]` each. A pass starts from them and leaves in them, detached
@@ -15,6 +16,8 @@ pub struct States {
     pub y: Vec<f32>,
     /// The latent states.
     pub z: Vec<f32>,
+    /// Digits that are taken for true for the time being, `[puzzles, 81]`, 0 for none.
+    pub assumed: Vec<u8>,
     /// Whether each puzzle's board was right at the end of the pass.
     pub solved: Vec<bool>,
 }
@@ -29,6 +32,7 @@ impl States {
         for stream in stream {
             states.y.resize(states.y.len() + values, 0.0);
             states.solved.push(false);
+            states.assumed.resize(states.assumed.len() + CELLS, 0);
             let first = states.z.len();
             states.z.resize(first + values, 0.0);
             if config.init_noise > 0.0 {
@@ -46,7 +50,8 @@ impl States {
     pub fn parts_mut(&mut self, puzzles: usize) -> impl ExactSizeIterator<Item = StatesMut<'_>> {
         let values = self.y.len() / self.solved.len().max(1) * puzzles;
         let states = self.y.chunks_mut(values.max(1)).zip(self.z.chunks_mut(values.max(1)));
-        states.zip(self.solved.chunks_mut(puzzles)).map(|((y, z), solved)| StatesMut { y, z, solved })
+        let rest = self.assumed.chunks_mut(puzzles * CELLS).zip(self.solved.chunks_mut(puzzles));
+        states.zip(rest).map(|((y, z), (assumed, solved))| StatesMut { y, z, assumed, solved })
     }
 
     /// Keeps the puzzles for which `keep` says so, in their order.
@@ -57,11 +62,13 @@ impl States {
             for state in [&mut self.y, &mut self.z] {
                 state.copy_within(i * values..(i + 1) * values, kept * values);
             }
+            self.assumed.copy_within(i * CELLS..(i + 1) * CELLS, kept * CELLS);
             self.solved[kept] = self.solved[i];
             kept += 1;
         }
         self.y.truncate(kept * values);
         self.z.truncate(kept * values);
+        self.assumed.truncate(kept * CELLS);
         self.solved.truncate(kept);
     }
 
@@ -69,6 +76,7 @@ impl States {
     pub fn append(&mut self, mut other: Self) {
         self.y.append(&mut other.y);
         self.z.append(&mut other.z);
+        self.assumed.append(&mut other.assumed);
         self.solved.append(&mut other.solved);
     }
 }
@@ -78,6 +86,7 @@ impl States {
 pub struct StatesMut<'a> {
     y: &'a mut [f32],
     z: &'a mut [f32],
+    assumed: &'a mut [u8],
     solved: &'a mut [bool],
 }
 
@@ -86,22 +95,42 @@ impl<'a> StatesMut<'a> {
     pub fn split_at(self, puzzles: usize) -> (Self, Self) {
         let values = self.y.len() / self.solved.len().max(1) * puzzles;
         let ((y, y_rest), (z, z_rest)) = (self.y.split_at_mut(values), self.z.split_at_mut(values));
+        let (assumed, assumed_rest) = self.assumed.split_at_mut(puzzles * CELLS);
         let (solved, solved_rest) = self.solved.split_at_mut(puzzles);
-        (Self { y, z, solved }, Self { y: y_rest, z: z_rest, solved: solved_rest })
+        let rest = Self { y: y_rest, z: z_rest, assumed: assumed_rest, solved: solved_rest };
+        (Self { y, z, assumed, solved }, rest)
     }
 
     /// Lets a shard start from these states.
     pub fn load(&self, s: &mut Shard) {
-        s.y.copy_from_slice(self.y);
-        s.z.copy_from_slice(self.z);
+        for (mine, state) in [(&*self.y, &mut s.y), (&*self.z, &mut s.z)] {
+            match &s.open {
+                None => state.copy_from_slice(mine),
+                Some(open) => open.gather(mine, state),
+            }
+        }
+        s.assume(self.assumed);
         s.feedback.iter_mut().for_each(Feedback::restart);
+    }
+
+    /// Revises what is assumed by what a shard reads off after its last cycle; `random` makes the random numbers of the puzzle
+    /// with a number in the batch.
+    pub fn revise<R: Rng>(&mut self, s: &Shard, random: impl Fn(usize) -> R) {
+        let answers = s.cells.chunks_exact(CELLS).zip(s.logits.chunks_exact(CELLS * DIGITS));
+        for (p, (assumed, (cells, logits))) in self.assumed.chunks_exact_mut(CELLS).zip(answers).enumerate() {
+            revise(cells, logits, assumed, &mut random(s.first_sample + p));
+        }
     }
 
     /// Takes the states of a shard after its last cycle, and which of its boards are right.
     pub fn store(&mut self, s: &Shard, solved: impl Iterator<Item = bool>) {
         debug_assert_eq!(self.solved.len(), s.cells.len() / CELLS);
-        self.y.copy_from_slice(&s.y);
-        self.z.copy_from_slice(&s.z);
+        for (mine, state) in [(&mut *self.y, &s.y), (&mut *self.z, &s.z)] {
+            match &s.open {
+                None => mine.copy_from_slice(state),
+                Some(open) => open.scatter(state, mine),
+            }
+        }
         self.solved.iter_mut().zip(solved).for_each(|(mine, solved)| *mine = solved);
     }
 }

@@ -65,13 +65,15 @@ pub fn weight_gradients(
     let (l_cycles, format) = (model.config().l_cycles, model.format());
     if model.is_read_out(cycles.end - 1) {
         let mut work = Vec::new();
-        let sources = shards.iter().map(|s| (s.rows, &s.answer[..], &s.logits[..])).collect();
+        let sources = shards.iter().map(|s| (s.rows, &s.answer[..], s.read_out())).collect();
         panels(&mut grads.output_proj.weight, Sources::Plain(sources), &mut work);
         run(work, format.for_outputs(grads.output_proj.bias.data.len()), threads);
-        shards.iter().for_each(|s| linear_backward_bias(&s.logits, &mut grads.output_proj.bias.data));
+        shards.iter().for_each(|s| linear_backward_bias(s.read_out(), &mut grads.output_proj.bias.data));
     }
     let mut work = Vec::new();
-    let tapes = cycles.rev().flat_map(|h| shards.iter().map(move |s| (s.rows, &s.tapes[h % s.tapes.len()])));
+    let tapes = cycles
+        .rev()
+        .flat_map(|h| shards.iter().map(move |s| ([s.rows, s.unit_rows()], &s.tapes[h % s.tapes.len()])));
     for (k, block) in grads.latent_layers.iter_mut().enumerate() {
         block_panels(block, tapes.clone().map(|(rows, tape)| (rows, l_cycles, &tape.latent[k])), &mut work);
     }
@@ -83,15 +85,15 @@ pub fn weight_gradients(
 
 fn block_panels<'a>(
     grads: &'a mut BlockParams,
-    tapes: impl Iterator<Item = (usize, usize, &'a BlockTape)> + Clone,
+    tapes: impl Iterator<Item = ([usize; 2], usize, &'a BlockTape)> + Clone,
     work: &mut Vec<Panel<'a>>,
 ) {
     let [wide, narrow] = grads.expand.weight.shape[..] else { unreachable!("weights are matrices") };
     if let Some(mixer) = &mut grads.mixer {
-        mixer_panels(mixer, tapes.clone().map(|(rows, slots, tape)| (rows * slots, tape)), work);
+        mixer_panels(mixer, tapes.clone().map(|([rows, _], slots, tape)| (rows * slots, tape)), work);
     }
     let kept = |pair: fn(&'a BlockTape) -> [&'a Rows; 2]| {
-        let pairs = tapes.clone().map(|(rows, slots, tape)| {
+        let pairs = tapes.clone().map(|([rows, _], slots, tape)| {
             let [d_output, input] = pair(tape);
             RowPairs { d_output, input, slots, rows }
         });
@@ -102,8 +104,7 @@ fn block_panels<'a>(
     let kinds = grads.mix.len();
     for (k, mix) in grads.mix.iter_mut().enumerate() {
         let mut sources = Vec::new();
-        for (rows, applications, tape) in tapes.clone() {
-            let rows = rows / 9;
+        for ([_, rows], applications, tape) in tapes.clone() {
             for place in (0..applications).map(|slot| (slot * kinds + k) * rows) {
                 let part = |width: usize| place * width..(place + rows) * width;
                 sources.push((rows, &tape.means[part(narrow)], &tape.messages[part(wide)]));

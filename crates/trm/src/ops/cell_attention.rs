@@ -144,7 +144,7 @@ impl CellAttention {
 
 /// The cells, first members of all units first: members of a unit lie nine apart.
 fn order_of(units: &Units) -> Vec<usize> {
-    (0..9).flat_map(|member| units.members.iter().map(move |unit| unit[member])).collect()
+    (0..9).flat_map(|member| units.members().map(move |unit| unit[member])).collect()
 }
 
 #[cfg(test)]

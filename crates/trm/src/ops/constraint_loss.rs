@@ -29,7 +29,7 @@ pub fn constraint_loss(logits: &[f32]) -> [f64; 3] {
     for board in logits.chunks_exact(LOGITS) {
         let mut p: [f32; LOGITS] = board.try_into().expect("a board of logits");
         softmax_rows(&mut p, DIGITS);
-        for (sum, kind) in sums.iter_mut().zip(Units::of_cells()) {
+        for (sum, kind) in sums.iter_mut().zip(Units::of_cells().iter()) {
             let squares = excess(&p, kind).into_iter().flatten().map(|e| f64::from(e) * f64::from(e));
             *sum += squares.sum::<f64>() / f64::from(COUNTS);
         }
@@ -49,7 +49,7 @@ pub fn constraint_loss_backward(logits: &[f32], weights: [f32; 3], d_logits: &mu
         let mut p: [f32; LOGITS] = board.try_into().expect("a board of logits");
         softmax_rows(&mut p, DIGITS);
         let mut g = [0.0; LOGITS];
-        for (weight, kind) in weights.into_iter().zip(Units::of_cells()) {
+        for (weight, kind) in weights.into_iter().zip(Units::of_cells().iter()) {
             let excess = excess(&p, kind);
             for (row, unit) in g.chunks_exact_mut(DIGITS).zip(&kind.unit_of) {
                 row.iter_mut().zip(excess[*unit]).for_each(|(g, e)| *g += 2.0 * weight / COUNTS * e);

@@ -100,8 +100,10 @@ pub fn linear_forward(input: &[f32], weight: &PackedWeight, bias: &[f32], output
 /// As for [`linear_forward`].
 pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
     let _timed = phase(Phase::ForwardProducts);
-    if rows == 1 {
-        return row_product(input, weight, output, overwrite);
+    match rows {
+        0 => return,
+        1 => return row_product(input, weight, output, overwrite),
+        _ => {}
     }
     match weight {
         PackedWeight::F32(forward, _) => {
@@ -140,6 +142,9 @@ pub fn linear_backward_input(
     d_input: &mut [f32],
 ) {
     let _timed = phase(Phase::BackwardProducts);
+    if rows == 0 {
+        return;
+    }
     let (out, inputs) = (d_output.len() / rows, d_input.len() / rows);
     match packed {
         PackedWeight::F32(_, backward) => {
@@ -165,6 +170,9 @@ pub fn linear_backward_weight(
     d_weight: &mut [f32],
     format: Format,
 ) {
+    if rows == 0 {
+        return;
+    }
     let _timed = phase(Phase::WeightGradients);
     let (inputs, out) = (input.len() / rows, d_output.len() / rows);
     let outputs = d_weight.len() / inputs;

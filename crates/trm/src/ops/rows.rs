@@ -179,11 +179,11 @@ impl InParts {
         }
     }
 
-    /// `[rows, width]` in parts of whole rows.
+    /// `[rows, width]` in parts of whole rows; of no rows, one part without any.
     pub fn of_rows(self, rows: usize, width: usize) -> impl Iterator<Item = Part> {
         const SOME: usize = 32;
         let height = if self == Self::No { rows } else { SOME };
-        let first = (0..rows).step_by(height.max(1));
+        let first = (0..rows.max(1)).step_by(height.max(1));
         first.map(move |first| Part { rows: first..(first + height).min(rows), columns: 0..width })
     }
 }

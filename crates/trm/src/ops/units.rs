@@ -6,20 +6,29 @@ use crate::sudoku::Units;
 use crate::timing::{Phase, phase};
 use trm_kernels::vectorize;
 
+/// Units of each kind that `rows` vectors form, those of all their puzzles together.
+pub fn unit_rows(units: &[Units], rows: usize) -> usize {
+    units.first().map_or(0, |kind| rows / kind.unit_of.len().max(1) * kind.count())
+}
+
 /// `sums[k, p, u] = scale * sum of values[p, t] over the members t of unit u of kind k`; overwrites.
 ///
 /// # Shapes
-/// `values` is `[puzzles, tokens, width]`, `sums` is `[kinds, puzzles, tokens / 9, width]`.
+/// `values` is `[puzzles, tokens, width]`, `sums` is `[kinds, puzzles, units, width]`.
 pub fn sum_units(units: &[Units], values: &[f32], width: usize, scale: f32, sums: &mut [f32]) {
     let _timed = phase(Phase::States);
-    let Some(tokens) = units.first().map(|kind| kind.unit_of.len()) else { return };
-    for (kind, sums) in units.iter().zip(sums.chunks_exact_mut(values.len() / 9)) {
-        let puzzles = values.chunks_exact(tokens * width).zip(sums.chunks_exact_mut(tokens / 9 * width));
+    let of_kind = unit_rows(units, values.len() / width) * width;
+    if of_kind == 0 {
+        return;
+    }
+    for (kind, sums) in units.iter().zip(sums.chunks_exact_mut(of_kind)) {
+        let [values_each, sums_each] = [kind.unit_of.len(), kind.count()].map(|rows| rows * width);
+        let puzzles = values.chunks_exact(values_each).zip(sums.chunks_exact_mut(sums_each));
         for (values, sums) in puzzles {
             vectorize(
                 #[inline(always)]
                 || {
-                    for (members, sum) in kind.members.iter().zip(sums.chunks_exact_mut(width)) {
+                    for (members, sum) in kind.members().zip(sums.chunks_exact_mut(width)) {
                         // Sixteen numbers at a time, so that their sums stay in a register.
                         let (parts, rest) = sum.as_chunks_mut::<16>();
                         let tail = parts.len() * 16;
@@ -52,15 +61,18 @@ pub fn sum_units(units: &[Units], values: &[f32], width: usize, scale: f32, sums
 /// As for [`sum_units`].
 pub fn add_to_members(units: &[Units], sums: &[f32], width: usize, scale: f32, values: &mut [f32]) {
     let _timed = phase(Phase::States);
-    let Some(tokens) = units.first().map(|kind| kind.unit_of.len()) else { return };
-    let of_kind = values.len() / 9;
+    let of_kind = unit_rows(units, values.len() / width) * width;
+    if of_kind == 0 {
+        return;
+    }
+    let [tokens, count] = [units[0].unit_of.len(), units[0].count()];
     for (p, values) in values.chunks_exact_mut(tokens * width).enumerate() {
         vectorize(
             #[inline(always)]
             || {
                 for (t, value) in values.chunks_exact_mut(width).enumerate() {
                     for (k, kind) in units.iter().enumerate() {
-                        let row = k * of_kind + (p * tokens / 9 + kind.unit_of[t]) * width;
+                        let row = k * of_kind + (p * count + kind.unit_of[t]) * width;
                         let sum = &sums[row..row + width];
                         value.iter_mut().zip(sum).for_each(|(value, sum)| *value += scale * sum);
                     }
@@ -74,6 +86,7 @@ pub fn add_to_members(units: &[Units], sums: &[f32], width: usize, scale: f32, v
 mod tests {
     use super::*;
     use crate::ops::gradient_check::{numbers, weighted_sum};
+    use crate::sudoku::OpenCandidates;
 
     #[test]
     fn a_sum_is_the_sum_of_its_unit() {
@@ -88,10 +101,13 @@ mod tests {
 
     #[test]
     fn the_two_operations_are_transposes_of_each_other() {
-        for units in [Units::of_cells(), Units::of_candidates()] {
-            let (width, puzzles) = (3, 2);
+        let quiz: [u8; 81] =
+            std::array::from_fn(|cell| if cell % 4 == 0 { ((cell * 4) % 9 + 1) as u8 } else { 0 });
+        let open = OpenCandidates::of(&quiz);
+        for units in [Units::of_cells(), Units::of_candidates(), &open.units] {
+            let (width, puzzles) = (19, 2);
             let values = numbers(puzzles * units[0].unit_of.len() * width, 1);
-            let mut sums = vec![0.0; units.len() * values.len() / 9];
+            let mut sums = vec![0.0; units.len() * unit_rows(units, values.len() / width) * width];
             sum_units(units, &values, width, 0.7, &mut sums);
             let (forward, weights) = weighted_sum(&sums);
             let mut back = vec![0.0; values.len()];

@@ -16,7 +16,7 @@ pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};
 pub use harden::{HardenError, Hardener};
 pub use solver::{Solutions, solve};
 pub use symmetry::Symmetry;
-pub use units::Units;
+pub use units::{OpenCandidates, Units};
 
 /// A puzzle and its solution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -61,6 +61,11 @@ impl Stages {
         &self.validation[place(stage)..place(stage + 1)]
     }
 
+    /// Whether there is no stage after stage `stage`.
+    pub fn is_last(&self, stage: usize) -> bool {
+        stage + 1 >= self.count
+    }
+
     /// Whether accuracy opens the stages.
     pub fn is_by_competence(&self) -> bool {
         self.kind == Curriculum::Competence

@@ -4,7 +4,7 @@ use super::optimizer::{ADAM_EPS, AdamW};
 use super::{Progress, TrainError, Trainer, TrainingData};
 use crate::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
 use crate::config::TrmConfig;
-use crate::model::{Params, States};
+use crate::model::{CELLS, Params, States};
 use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
 
@@ -86,7 +86,11 @@ impl Trainer {
         let states = &self.staying.1;
         let shape = [self.progress.staying.len(), self.config.state.tokens(), self.config.hidden_dim];
         let tensor = |data: &Vec<f32>| Tensor { shape: shape.to_vec(), data: data.clone() };
-        (shape[0] > 0).then(|| vec![("y".into(), tensor(&states.y)), ("z".into(), tensor(&states.z))])
+        let assumed = states.assumed.iter().map(|digit| f32::from(*digit)).collect();
+        let assumed = Tensor { shape: vec![shape[0], CELLS], data: assumed };
+        let states = [("y", tensor(&states.y)), ("z", tensor(&states.z))];
+        let hypotheses = self.config.hypotheses.then_some(("assumed", assumed));
+        (shape[0] > 0).then(|| states.into_iter().chain(hypotheses).map(|(n, t)| (n.into(), t)).collect())
     }
 }
 
@@ -97,11 +101,15 @@ fn carried_states(
     puzzles: usize,
 ) -> Result<States, TrainError> {
     let values = puzzles * config.state.tokens() * config.hidden_dim;
-    let find = |name: &str| {
+    let find = |name: &str, values: usize| {
         let tensor = carry.and_then(|carry| carry.iter().find(|(n, _)| n == name));
         let data = tensor.map_or(Vec::new(), |(_, tensor)| tensor.data.clone());
         let message = "its carried states do not fit the puzzles in its batch";
         (data.len() == values).then_some(data).ok_or_else(|| TrainError::NotResumable(message.into()))
     };
-    Ok(States { y: find("y")?, z: find("z")?, solved: vec![false; puzzles] })
+    let assumed = match config.hypotheses {
+        true => find("assumed", puzzles * CELLS)?.into_iter().map(|digit| digit as u8).collect(),
+        false => vec![0; puzzles * CELLS],
+    };
+    Ok(States { y: find("y", values)?, z: find("z", values)?, assumed, solved: vec![false; puzzles] })
 }

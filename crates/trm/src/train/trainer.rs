@@ -185,6 +185,8 @@ impl Trainer {
         let batch = batch_of(&puzzles);
         let step = self.optimizer.step;
         let this_step = TrainingStep {
+            number: step,
+            hypotheses: self.stages.as_ref().is_none_or(|stages| stages.is_last(self.progress.opened.len())),
             dropout: Dropout::new(self.config.dropout, self.config.seed, step),
             constraint_weights: constraint_weights(&self.config, step, self.total_steps()),
         };

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the numbers that the Rust models are tested against: documented, original, candidate,
-cell, vector-documented, vector-original and constraint.safetensors, and those of paper.py.
+open-candidate, cell, vector-documented, vector-original and constraint.safetensors, and those of paper.py.
 
     python3 -m venv ~/.cache/trm/torch-venv && ~/.cache/trm/torch-venv/bin/pip install torch
     ~/.cache/trm/torch-venv/bin/python crates/trm/tests/golden/generate.py            # writes the files here
@@ -15,8 +15,9 @@ Each file but those of paper.py holds (F32 unless said otherwise; the shapes of 
 
     param.<name>          weights before training, exact in f32
     inputs, targets       U8 [batch, 81]: cells 0 (blank) to 9; digits 0 to 8
+    assumed               U8 [batch, 81]: digits taken for true, 0 for none; open-candidate only
     logits, loss          [batch, 81, 9], [1]: mean cross-entropy over batch x 81 cells, and penalties if there are any
-    grad.<name>           gradient of that loss, not clipped
+    grad.<name>           gradient of that loss, of open-candidate of its cells weighted, not clipped
     grad_norm             [1]: L2 norm of all of it
     losses                [10]: loss before each of ten AdamW steps on this same batch
     grad_norms            [10]: norm before clipping in each of these steps
@@ -75,6 +76,12 @@ CANDIDATE = {
     "supervision": "every",
     "batch_size": 2,
 }
+# What the file of a model of open candidates has instead of that.
+OPEN = {"state": "open_candidate", "hypotheses": True, "L_cycles": 1, "H_cycles": 3}
+# How much more the cells of hypotheses count.
+WEIGHT = 8
+# The logit of a candidate that the givens rule out.
+CLOSED = -1e4
 # What the file of a cell model has instead.
 CELL = {
     "hidden_dim": 24,
@@ -95,6 +102,7 @@ SEEDS = {
     "documented": 2,
     "original": 3,
     "candidate": 4,
+    "open-candidate": 4,
     "cell": 5,
     "vector-documented": 2,
     "vector-original": 3,
@@ -127,7 +135,10 @@ class Block(nn.Module):
 
 
 class CandidateBlock(nn.Module):
-    """f(h) = W2 gelu(W1 n + b1 + sum_k M_k mean_k(n)) + b2, n = layer_norm(h): h is [batch, 729, d]."""
+    """f(h) = W2 gelu(W1 n + b1 + sum_k M_k mean_k(n)) + b2, n = layer_norm(h): h is [batch, 729, d].
+
+    Candidates that are not `open` count as zeros in the means of nine.
+    """
 
     def __init__(self, d, wide):
         super().__init__()
@@ -137,12 +148,12 @@ class CandidateBlock(nn.Module):
         kinds = ("cell", "row", "column", "box")
         self.mix = nn.ModuleDict({kind: nn.Linear(d, wide, bias=False) for kind in kinds})
 
-    def forward(self, h):
+    def forward(self, h, open):
         batch, _, d = h.shape
         n = self.net[0](h)
         u = self.net[1](n)
         # Axes: batch, band, row in band, stack, column in stack, digit, value.
-        board = n.view(batch, 3, 3, 3, 3, 9, d)
+        board = (n * open[..., None]).view(batch, 3, 3, 3, 3, 9, d)
         axes = {"cell": 5, "row": (3, 4), "column": (1, 2), "box": (2, 4)}
         for kind, mix in self.mix.items():
             u = u + mix(board.mean(axes[kind], keepdim=True)).expand(batch, 3, 3, 3, 3, 9, -1).reshape(u.shape)
@@ -193,14 +204,29 @@ class CellBlock(nn.Module):
         return mixed + self.net(h + mixed)
 
 
+def left_open(cells):
+    """Whether the givens leave each candidate open, [batch, 81, 9]: in a blank cell, and not given in any of its units."""
+    given = (cells[:, :, None] == torch.arange(1, 10)).view(-1, 3, 3, 3, 3, 9)
+    # Axes: batch, band, row in band, stack, column in stack, digit.
+    ruled_out = (cells > 0).view(-1, 3, 3, 3, 3, 1)
+    for axes in [(3, 4), (1, 2), (2, 4)]:
+        ruled_out = ruled_out | given.any(axes[1], keepdim=True).any(axes[0], keepdim=True)
+    return ~ruled_out.reshape(-1, 81, 9)
+
+
 class CandidateModel(nn.Module):
-    """One state of 729 vectors: z <- rms_norm(R(x_emb + z)), logits = W_out layer_norm(z) + b_out after every outer cycle."""
+    """One state of 729 vectors: z <- rms_norm(R(x_emb + z)), logits = W_out layer_norm(z) + b_out after every outer cycle.
+
+    With the state "open_candidate" vectors of other candidates are as good as not there, and those of digits that are
+    assumed have another first embedding.
+    """
 
     def __init__(self, config):
         super().__init__()
         d = config["hidden_dim"]
         self.config = config
-        self.input_proj = nn.Linear(3, d)
+        self.channels = 2 if config["state"] == "open_candidate" else 3
+        self.input_proj = nn.Linear(self.channels, d)
         self.latent_layers = nn.ModuleList(CandidateBlock(d, config["expansion"] * d) for _ in range(config["L_layers"]))
         self.output_norm = nn.LayerNorm(d, eps=1e-5)
         self.output_proj = nn.Linear(d, 1)
@@ -208,18 +234,26 @@ class CandidateModel(nn.Module):
         self.latent_gate = nn.Parameter(torch.zeros(1))
         self.output_gate = nn.Parameter(torch.zeros(1))
 
-    def forward(self, cells):
+    def forward(self, cells, assumed):
         given, this = cells[:, :, None] > 0, cells[:, :, None] == torch.arange(1, 10)
         channels = given.long() + this.long()  # nothing known, another digit given, this one given
-        x_emb = self.input_proj(nn.functional.one_hot(channels.flatten(1), 3).to(self.input_proj.weight.dtype))
+        open = torch.ones_like(this)
+        if self.channels == 2:
+            channels = (assumed[:, :, None] == torch.arange(1, 10)).long()
+            open = left_open(cells)
+        one_hot = nn.functional.one_hot(channels.flatten(1), self.channels)
+        x_emb = self.input_proj(one_hot.to(self.input_proj.weight.dtype))
         z, answers = torch.zeros_like(x_emb), []
         for _ in range(self.config["H_cycles"]):
             for _ in range(self.config["L_cycles"]):
                 z = x_emb + z
                 for f in self.latent_layers:
-                    z = z + f(z)
+                    z = z + f(z, open.flatten(1))
                 z = nn.functional.rms_norm(z, z.shape[-1:], eps=1e-5)
-            answers.append(self.output_proj(self.output_norm(z)).view(-1, 81, 9))
+            logits = self.output_proj(self.output_norm(z)).view(-1, 81, 9)
+            if self.channels == 2:
+                logits = logits.where(open, CLOSED * (1 - this.to(logits.dtype)))
+            answers.append(logits)
         return answers
 
 
@@ -256,7 +290,7 @@ class Model(nn.Module):
             h = h + gate * f(h)
         return h
 
-    def forward(self, cells):
+    def forward(self, cells, _assumed):
         x = nn.functional.one_hot(cells, 10).to(self.input_proj.weight.dtype)
         x = x if self.config["state"] == "cell" else x.flatten(1)
         x_emb = self.input_proj(x)
@@ -297,7 +331,7 @@ def draw_weights(model, rng):
             else:
                 # 81 of 810 inputs are set; W_out is small, so that the softmax is far from saturated.
                 scale, terms = {"input_proj.weight": (1.5, 81), "output_proj.weight": (0.2, 11)}.get(
-                    name if model.config["state"] != "candidate" else "", (1.5, parameter.shape[1])
+                    name if "candidate" not in model.config["state"] else "", (1.5, parameter.shape[1])
                 )
                 bound = scale / math.sqrt(terms)
                 low, high = -bound, bound
@@ -324,6 +358,8 @@ def settings(name):
         return paper.settings(name)
     if name == "candidate":
         return {**CONFIG, **CANDIDATE, "update": "single"}
+    if name == "open-candidate":
+        return {**CONFIG, **CANDIDATE, **OPEN, "update": "single"}
     if name == "cell":
         return {**CONFIG, **CELL, "update": "documented"}
     if name.startswith("vector-"):
@@ -339,12 +375,24 @@ def compute(name, seed):
     if name in paper.SEEDS:
         return paper.compute(name, rng, draw_puzzles)
     config = settings(name)
-    model = (CandidateModel(config) if name == "candidate" else Model(config, config["update"])).double()
+    model = (CandidateModel(config) if "candidate" in name else Model(config, config["update"])).double()
     draw_weights(model, rng)
     inputs, targets = draw_puzzles(config["batch_size"], rng)
+    # Digits of some blanks: right ones in the first puzzle, a right and a wrong one in the second.
+    assumed = torch.zeros_like(inputs)
+    if name == "open-candidate":
+        open = left_open(inputs)
+        for puzzle, cell in [(0, 5), (0, 41), (1, 17), (1, 62)]:
+            blank = next(c for c in range(cell, 81) if open[puzzle, c].sum() > 1)
+            of_cell = [digit for digit in range(9) if open[puzzle, blank, digit]]
+            right = targets[puzzle, blank].item()
+            assumed[puzzle, blank] = 1 + (right if cell % 2 else next(digit for digit in of_cell if digit != right))
     named = list(model.named_parameters())
     out = {f"param.{name}": to_f32(p).clone() for name, p in named}
     out |= {"inputs": inputs.to(torch.uint8), "targets": targets.to(torch.uint8)}
+
+    if name == "open-candidate":
+        out |= {"assumed": assumed.to(torch.uint8)}
 
     optimizer = torch.optim.AdamW(
         [
@@ -356,12 +404,20 @@ def compute(name, seed):
     )
     losses, grad_norms = [], []
     for step in range(CONFIG["steps"]):
-        answers = model(inputs)
+        answers = model(inputs, assumed)
         each = [nn.functional.cross_entropy(logits.reshape(-1, 9), targets.reshape(-1)) for logits in answers]
         if "constraint_weight" in config:
             each = [loss + penalty(logits, config) for loss, logits in zip(each, answers)]
         # What is differentiated is the mean over the answers, what is reported the loss of the last.
         logits, loss = answers[-1], each[-1]
+        # Under hypotheses it is differentiated with other weights: their own cells count more, and alone if one is wrong.
+        if config.get("hypotheses"):
+            right = ((assumed == 0) | (assumed == targets + 1)).all(1, keepdim=True)
+            weights = torch.where(assumed > 0, WEIGHT, right.long())
+            each = [
+                (weights * nn.functional.cross_entropy(logits.transpose(1, 2), targets, reduction="none")).mean()
+                for logits in answers
+            ]
         optimizer.zero_grad()
         torch.stack(each).mean().backward()
         # The gates of the candidate model have no gradient.

@@ -1,0 +1,164 @@
+//! Digits that the recursion takes for true for the time being: how it goes on where it is certain of nothing more.
+//!
+//! At the end of every other segment, of `H_cycles` outer cycles each, one more digit is assumed, drawn by the answer's own probabilities.
+//! Elsewhere the answer is then what follows from the hypotheses; in their own cells it is what to think of them: one of
+//! probability p is kept with probability 2p, at most 1. No rule of Sudoku is looked at, and states are carried on.
+//!
+//! That division is what the loss asks for. Where all hypotheses are right, every cell counts; where one is wrong, nothing can be
+//! asked of what follows, and their own cells alone count.
+
+use super::{CELLS, DIGITS};
+use crate::solve::softmax;
+use rand::{Rng, RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The random numbers of a trajectory, or of a segment of it: a function of the seed and these numbers.
+pub fn random(seed: u64, stream: u64) -> ChaCha8Rng {
+    const APART: u64 = 0x6879_706f_7468;
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ APART);
+    rng.set_stream(stream);
+    rng
+}
+
+/// How much more the cells of hypotheses count: there are few of them.
+const WEIGHT: f32 = 8.0;
+
+/// Turns the gradient of the cross-entropy into that of the loss under hypotheses.
+///
+/// # Shapes
+/// `assumed` and `targets` are `[puzzles, 81]`: digits, 0 for none, and digits of the solution less one; `d_logits` is
+/// `[puzzles, 81, 9]`.
+pub fn weigh(assumed: &[u8], targets: &[u8], d_logits: &mut [f32]) {
+    let puzzles = assumed.chunks_exact(CELLS).zip(targets.chunks_exact(CELLS));
+    for ((assumed, targets), d_logits) in puzzles.zip(d_logits.chunks_exact_mut(CELLS * DIGITS)) {
+        let is_wrong = assumed.iter().zip(targets).any(|(digit, target)| *digit > 0 && *digit != target + 1);
+        for (digit, d) in assumed.iter().zip(d_logits.chunks_exact_mut(DIGITS)) {
+            let weight = match digit {
+                0 if is_wrong => 0.0,
+                0 => 1.0,
+                _ => WEIGHT,
+            };
+            d.iter_mut().for_each(|d| *d *= weight);
+        }
+    }
+}
+
+/// Takes digits back that the answer speaks against or, where there are none, may assume one more.
+///
+/// # Shapes
+/// `givens` and `assumed` are the 81 digits of a puzzle, 0 for none; `logits` is `[81, 9]`.
+pub fn revise(givens: &[u8], logits: &[f32], assumed: &mut [u8], rng: &mut impl Rng) {
+    let p: Vec<[f32; DIGITS]> = logits.chunks_exact(DIGITS).map(softmax).collect();
+    let mut is_revised = false;
+    for (digit, p) in assumed.iter_mut().zip(&p).filter(|(digit, _)| **digit > 0) {
+        if rng.random::<f32>() >= 2.0 * p[usize::from(*digit) - 1] {
+            *digit = 0;
+            is_revised = true;
+        }
+    }
+    // Half of the time it thinks on.
+    if is_revised || rng.random_bool(0.5) {
+        return;
+    }
+    let is_free = |cell: usize| givens[cell] == 0 && assumed[cell] == 0;
+    // A digit that is nearly certain tells little, one that is unlikely leads astray.
+    let weight = |p: f32| p * p * (1.0 - p);
+    let weights: Vec<f32> = (0..CELLS * DIGITS)
+        .map(|i| if is_free(i / DIGITS) { weight(p[i / DIGITS][i % DIGITS]) } else { 0.0 })
+        .collect();
+    let mut drawn = rng.random::<f32>() * weights.iter().sum::<f32>();
+    for (i, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+        drawn -= weight;
+        if drawn <= 0.0 {
+            assumed[i / DIGITS] = (i % DIGITS) as u8 + 1;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Logits of a digit with these probabilities in each of the 81 cells, the rest shared by the other digits.
+    fn logits(p: impl Fn(usize) -> (u8, f32)) -> Vec<f32> {
+        let row = |cell: usize| {
+            let (digit, p) = p(cell);
+            (1..=9).map(move |k| if k == digit { p } else { (1.0 - p) / 8.0 }.ln())
+        };
+        (0..CELLS).flat_map(row).collect()
+    }
+
+    #[test]
+    fn one_digit_at_a_time_is_assumed_where_the_answer_is_uncertain() {
+        let mut givens = [0; CELLS];
+        givens[..30].fill(7);
+        let answer = logits(|cell| (3, if cell == 40 || cell < 30 { 0.6 } else { 1.0 - 1e-6 }));
+        let [mut made, mut met] = [0, 0];
+        for stream in 0..200 {
+            let mut assumed = [0; CELLS];
+            revise(&givens, &answer, &mut assumed, &mut random(1, stream));
+            let count = assumed.iter().filter(|digit| **digit > 0).count();
+            assert!(count <= 1);
+            made += count;
+            assert!(assumed[..30].iter().all(|digit| *digit == 0), "givens are no hypotheses");
+            met += usize::from(assumed[40] == 3);
+            // The answer agrees: it is kept, and another one joins it.
+            let first = assumed;
+            revise(&givens, &answer, &mut assumed, &mut random(2, stream));
+            if assumed[40] == 3 {
+                assert!(assumed.iter().zip(&first).all(|(now, then)| *then == 0 || now == then));
+            }
+        }
+        // Every other time, with a standard deviation of 7.
+        assert!((70..130).contains(&made), "{made}");
+        // 0.144 of the weight is 3's, 0.019 that of the other eight digits of its cell.
+        assert!((made * 3 / 4..made).contains(&met), "{met} of {made}");
+    }
+
+    #[test]
+    fn what_the_answer_speaks_against_is_taken_back_and_nothing_else_assumed() {
+        let mut kept = 0;
+        for stream in 0..1000 {
+            let mut assumed = [0; CELLS];
+            (assumed[3], assumed[50]) = (5, 6);
+            let answer = logits(|cell| if cell == 3 { (5, 0.3) } else { (6, 0.5) });
+            revise(&[0; CELLS], &answer, &mut assumed, &mut random(1, stream));
+            assert_eq!(assumed[50], 6, "a half is enough");
+            let all = assumed.iter().filter(|digit| **digit > 0).count();
+            match assumed[3] {
+                5 => assert!(all == 2 || all == 3),
+                _ => assert_eq!(all, 1),
+            }
+            kept += u64::from(assumed[3] == 5);
+        }
+        // Three of five, with a standard deviation of 15.
+        assert!((540..660).contains(&kept), "{kept}");
+    }
+
+    #[test]
+    fn cells_of_hypotheses_count_more_and_alone_where_one_is_wrong() {
+        let mut assumed = [0; 2 * CELLS];
+        (assumed[0], assumed[CELLS], assumed[CELLS + 1]) = (1, 1, 2);
+        let mut d_logits = [1.0; 2 * CELLS * DIGITS];
+        // The solution has a 1 everywhere: the second hypothesis of the second puzzle is wrong.
+        weigh(&assumed, &[0; 2 * CELLS], &mut d_logits);
+        for (cell, d) in d_logits.chunks_exact(DIGITS).enumerate() {
+            let weight = match cell {
+                0 | CELLS | 82 => 8.0,
+                cell if cell < CELLS => 1.0,
+                _ => 0.0,
+            };
+            assert_eq!(d, [weight; DIGITS], "{cell}");
+        }
+    }
+
+    #[test]
+    fn where_everything_is_certain_nothing_is_assumed() {
+        let mut assumed = [0; CELLS];
+        let answer: Vec<f32> =
+            (0..CELLS * DIGITS).map(|i| if i % DIGITS == 2 { 0.0 } else { -1e4 }).collect();
+        revise(&[0; CELLS], &answer, &mut assumed, &mut random(1, 1));
+        assert_eq!(assumed, [0; CELLS]);
+    }
+}
