@@ -32,8 +32,8 @@ fn puzzles_with_few_givens_are_solved_by_guessing_where_need_be() {
     let puzzles = puzzles(Generator::new(2026, 22..=26));
     let alone = answers(&puzzles, 0).iter().filter(|p| p.solved).count();
     let all = answers(&puzzles, 1000);
-    assert!(alone >= 170, "{alone} of 200 without a guess");
-    assert!(all.iter().filter(|p| p.solved).count() >= 199);
+    assert!(alone >= 190, "{alone} of 200 without a guess");
+    assert_eq!(all.iter().filter(|p| p.solved).count(), 200);
     for (prediction, puzzle) in all.iter().zip(&puzzles).filter(|(p, _)| p.solved) {
         let digits = prediction.logits.chunks_exact(9).map(|row| trm::model::argmax(row) as u8 + 1);
         let filled =
