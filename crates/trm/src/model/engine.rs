@@ -269,7 +269,9 @@ impl Lane {
             *tally = Tally::of(&s.logits, &s.cells, &s.targets);
             states.store(s, right_boards(&s.logits, &s.targets));
             if let Some(number) = hypotheses {
-                states.revise(s, |sample| random(config.seed, number << 32 | sample as u64));
+                let streams = (s.first_sample..).take(s.puzzles).map(|sample| number << 32 | sample as u64);
+                let mut random: Vec<_> = streams.map(|stream| random(config.seed, stream)).collect();
+                states.revise(s, &mut random);
             }
             model.begin_backward(s);
         });

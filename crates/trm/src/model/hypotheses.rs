@@ -43,6 +43,17 @@ pub fn weigh(assumed: &[u8], targets: &[u8], d_logits: &mut [f32]) {
     }
 }
 
+/// [`revise`] for some puzzles, each with random numbers of its own.
+///
+/// # Shapes
+/// As there, of all puzzles.
+pub fn revise_all(givens: &[u8], logits: &[f32], assumed: &mut [u8], random: &mut [impl Rng]) {
+    let answers = givens.chunks_exact(CELLS).zip(logits.chunks_exact(CELLS * DIGITS));
+    for ((assumed, (givens, logits)), rng) in assumed.chunks_exact_mut(CELLS).zip(answers).zip(random) {
+        revise(givens, logits, assumed, rng);
+    }
+}
+
 /// Takes digits back that the answer speaks against or, where there are none, may assume one more.
 ///
 /// # Shapes

@@ -12,14 +12,14 @@
 //! is one state, `z <- R(x_emb + z)`, from which the answer is read off: `y <- z`. With `state_norm = true` every new state is
 //! divided by its root mean square.
 
+use super::DIGITS;
 use super::block::Application;
-use super::hypotheses::{revise, weigh};
+use super::hypotheses::{revise_all, weigh};
 use super::mixer::Mixer;
 use super::packed::Packed;
 use super::params::Params;
 use super::shard::{NormTape, Recording, Shard};
 use super::stack::Stack;
-use super::{CELLS, DIGITS};
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
     Dropout, Format, QuantisedWeight, RowsFormat, add_positions, add_scaled, constraint_loss_backward,
@@ -141,10 +141,7 @@ impl Model {
             return;
         }
         let mut assumed = s.assumed.clone();
-        let answers = s.cells.chunks_exact(CELLS).zip(s.logits.chunks_exact(CELLS * DIGITS)).zip(random);
-        for (assumed, ((cells, logits), random)) in assumed.chunks_exact_mut(CELLS).zip(answers) {
-            revise(cells, logits, assumed, random);
-        }
+        revise_all(&s.cells, &s.logits, &mut assumed, random);
         s.assume(&assumed);
         self.embed(s);
     }

@@ -1,9 +1,9 @@
 //! Where the recursion of each puzzle of a batch starts, and where it got to.
 
+use super::CELLS;
 use super::feedback::Feedback;
-use super::hypotheses::revise;
+use super::hypotheses::revise_all;
 use super::shard::Shard;
-use super::{CELLS, DIGITS};
 use crate::config::TrmConfig;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -113,13 +113,9 @@ impl<'a> StatesMut<'a> {
         s.feedback.iter_mut().for_each(Feedback::restart);
     }
 
-    /// Revises what is assumed by what a shard reads off after its last cycle; `random` makes the random numbers of the puzzle
-    /// with a number in the batch.
-    pub fn revise<R: Rng>(&mut self, s: &Shard, random: impl Fn(usize) -> R) {
-        let answers = s.cells.chunks_exact(CELLS).zip(s.logits.chunks_exact(CELLS * DIGITS));
-        for (p, (assumed, (cells, logits))) in self.assumed.chunks_exact_mut(CELLS).zip(answers).enumerate() {
-            revise(cells, logits, assumed, &mut random(s.first_sample + p));
-        }
+    /// Revises what is assumed by what a shard reads off after its last cycle, with random numbers for each puzzle.
+    pub fn revise(&mut self, s: &Shard, random: &mut [impl Rng]) {
+        revise_all(&s.cells, &s.logits, self.assumed, random);
     }
 
     /// Takes the states of a shard after its last cycle, and which of its boards are right.
