@@ -8,8 +8,9 @@ pub struct MulAdd {
 }
 
 impl MulAdd {
+    /// `a * b + c`
     #[inline(always)]
-    fn of(self, a: f32, b: f32, c: f32) -> f32 {
+    pub fn of(self, a: f32, b: f32, c: f32) -> f32 {
         if self.is_fused { a.mul_add(b, c) } else { a * b + c }
     }
 }

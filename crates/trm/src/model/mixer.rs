@@ -72,8 +72,8 @@ impl Mixer {
             Self::Attention(attention) => attention.scratch().div_ceil(CELLS),
             Self::TokenMlp => 0,
         };
-        let [entered, left, _] = self.widths(d);
-        d + entered.max(left) + attention
+        let [_, left, _] = self.widths(d);
+        d + left + attention
     }
 
     /// Floating-point operations of a forward pass over one puzzle.
@@ -214,16 +214,10 @@ pub fn mixer_forward(
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
     layer_norm_forward(h, gain, bias, at.normalised, at.inv_std, state);
     mixer.enter(d, state, at.input);
+    linear_forward(at.input, &packed.enter, &params.enter.bias.data, at.entered);
     match mixer {
-        Mixer::Attention(attention) => {
-            let (qkv, scratch) = scratch.split_at_mut(at.entered.len());
-            linear_forward(at.input, &packed.enter, &params.enter.bias.data, qkv);
-            attention.forward(qkv, at.entered, at.weights, at.left, scratch);
-        }
-        Mixer::TokenMlp => {
-            linear_forward(at.input, &packed.enter, &params.enter.bias.data, at.entered);
-            gelu_forward(at.entered, at.left);
-        }
+        Mixer::Attention(attention) => attention.forward(at.entered, at.weights, at.left, scratch),
+        Mixer::TokenMlp => gelu_forward(at.entered, at.left),
     }
     linear_forward(at.left, &packed.leave, &params.leave.bias.data, at.branch);
     application.drop_mixed(at.branch, d);

@@ -48,9 +48,14 @@ impl Rotary {
         Self { cos: Vec::new(), sin: Vec::new(), parts: 0 }
     }
 
+    /// Whether there is anything to turn by.
+    pub(super) fn turns(&self) -> bool {
+        self.parts > 0
+    }
+
     /// Turns one head, `[head_dim, tokens]`, forward with `direction` 1 and back with -1.
     pub(super) fn turn(&self, head: &mut [f32], direction: f32) {
-        if self.parts == 0 {
+        if !self.turns() {
             return;
         }
         let angles = self.cos.len() / self.parts;
@@ -67,6 +72,20 @@ impl Rotary {
                     }
                 },
             );
+        }
+    }
+
+    /// The same of one token's head, `[head_dim]`, where there are angles.
+    pub(super) fn turn_token(&self, head: &mut [f32], token: usize, direction: f32) {
+        let tokens = 2 * self.cos.len() / head.len();
+        let angles = self.cos.len() / self.parts / tokens;
+        for (part, head) in head.chunks_exact_mut(2 * angles).enumerate() {
+            let (first, second) = head.split_at_mut(angles);
+            for (i, (a, b)) in first.iter_mut().zip(second).enumerate() {
+                let at = (part * angles + i) * tokens + token;
+                let (cos, sin) = (self.cos[at], direction * self.sin[at]);
+                (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+            }
         }
     }
 }
@@ -160,7 +179,7 @@ pub fn attention_backward(
 }
 
 /// Replaces scores, `[rows, columns]`, by the softmax of `scale` times each column.
-pub(super) fn softmax_of_columns(scores: &mut [f32], columns: usize, scale: f32) {
+fn softmax_of_columns(scores: &mut [f32], columns: usize, scale: f32) {
     let mut largest = vec![f32::NEG_INFINITY; columns];
     let mut total = vec![0.0; columns];
     vectorize_fused(
@@ -183,12 +202,7 @@ pub(super) fn softmax_of_columns(scores: &mut [f32], columns: usize, scale: f32)
 }
 
 /// Replaces the weights by the gradient of the scores.
-pub(super) fn softmax_of_columns_backward(
-    weights: &mut [f32],
-    d_weights: &[f32],
-    columns: usize,
-    scale: f32,
-) {
+fn softmax_of_columns_backward(weights: &mut [f32], d_weights: &[f32], columns: usize, scale: f32) {
     let mut total = vec![0.0; columns];
     vectorize(
         #[inline(always)]

@@ -1,9 +1,8 @@
 //! Attention among the 81 cells of a puzzle: every cell sees all cells, or each head sees one kind of unit only.
-//!
-//! States have a row for each cell, attention wants a row for each channel: this is where one becomes the other.
 
 use super::attention::{Heads, Rotary, attention_backward, attention_forward};
-use super::unit_attention::{unit_attention_backward, unit_attention_forward};
+use super::transpose;
+use super::unit_attention::{Members, unit_attention_backward, unit_attention_forward};
 use crate::sudoku::Units;
 use crate::timing::{Phase, phase};
 
@@ -17,12 +16,9 @@ const THETA: f64 = 10.0;
 #[derive(Clone, Debug)]
 pub struct CellAttention {
     heads: Heads,
-    /// Whether a head sees units only.
-    by_unit: bool,
-    /// The cells in the order in which head h has them: `orders[h % orders.len()]`.
-    orders: Vec<Vec<usize>>,
-    /// Positions in each order.
-    rotaries: Vec<Rotary>,
+    /// The units that heads see, those of each kind; none where a head sees all cells.
+    kinds: Vec<Members>,
+    rotary: Rotary,
 }
 
 impl CellAttention {
@@ -30,18 +26,14 @@ impl CellAttention {
     /// head's queries and keys turns with the row of the cell, the second with its column.
     pub fn new(d: usize, heads: usize, units: &[Units], rotary: bool) -> Self {
         let heads = Heads { count: heads, dim: d / heads, tokens: CELLS };
-        let mut orders: Vec<Vec<usize>> = units.iter().map(order_of).collect();
-        if orders.is_empty() {
-            orders.push((0..CELLS).collect());
-        }
-        let turned = |order: &Vec<usize>| {
-            let rows = order.iter().map(|cell| cell / 9).collect();
-            let columns = order.iter().map(|cell| cell % 9).collect();
-            Rotary::of_positions(heads.dim, &[rows, columns], THETA)
+        let nine = |unit: &[usize]| unit.try_into().expect("a unit has nine cells");
+        let kinds = units.iter().map(|kind| kind.members().map(nine).collect()).collect();
+        let positions = [|cell| cell / 9, |cell| cell % 9].map(|of| (0..CELLS).map(of).collect());
+        let rotary = match rotary {
+            true => Rotary::of_positions(heads.dim, &positions, THETA),
+            false => Rotary::none(),
         };
-        let rotaries =
-            orders.iter().map(|order| if rotary { turned(order) } else { Rotary::none() }).collect();
-        Self { heads, by_unit: !units.is_empty(), orders, rotaries }
+        Self { heads, kinds, rotary }
     }
 
     /// Width of the state.
@@ -49,9 +41,14 @@ impl CellAttention {
         self.heads.count * self.heads.dim
     }
 
+    /// Whether a head sees units only.
+    fn by_unit(&self) -> bool {
+        !self.kinds.is_empty()
+    }
+
     /// Cells that a head of a cell sees.
     fn seen(&self) -> usize {
-        if self.by_unit { 9 } else { CELLS }
+        if self.by_unit() { 9 } else { CELLS }
     }
 
     /// Values that [`Self::forward`] keeps in `weights` for each cell.
@@ -59,9 +56,9 @@ impl CellAttention {
         self.heads.count * self.seen()
     }
 
-    /// Values that [`Self::backward`] works in; [`Self::forward`] needs fewer.
+    /// Values that [`Self::forward`] and [`Self::backward`] work in.
     pub fn scratch(&self) -> usize {
-        4 * self.d() * CELLS + 2 * CELLS * CELLS
+        if self.by_unit() { 0 } else { 4 * self.d() * CELLS + 2 * CELLS * CELLS }
     }
 
     /// Floating-point operations of a forward pass over one puzzle.
@@ -72,79 +69,65 @@ impl CellAttention {
     /// Attention over each puzzle.
     ///
     /// # Shapes
-    /// `qkv` is `[puzzles, 81, 3 d]`: queries, keys and values, each by head; `columns`, `[puzzles, 3 d, 81]`, and `weights` are
-    /// kept for backward; `output` is `[puzzles, 81, d]`.
-    pub fn forward(
-        &self,
-        qkv: &[f32],
-        columns: &mut [f32],
-        weights: &mut [f32],
-        output: &mut [f32],
-        scratch: &mut [f32],
-    ) {
+    /// `qkv` is `[puzzles, 81, 3 d]`: queries, keys and values, each by head; it becomes what backward needs, and so do the
+    /// `weights`; `output` is `[puzzles, 81, d]`, `scratch` holds [`Self::scratch`] values.
+    pub fn forward(&self, qkv: &mut [f32], weights: &mut [f32], output: &mut [f32], scratch: &mut [f32]) {
         let _timed = phase(Phase::Attention);
         let d = self.d();
-        let attended = &mut scratch[..d * CELLS];
-        let puzzles = qkv.chunks_exact(3 * d * CELLS).zip(columns.chunks_exact_mut(3 * d * CELLS));
+        let puzzles = qkv.chunks_exact_mut(3 * d * CELLS).zip(output.chunks_exact_mut(d * CELLS));
         let kept = weights.chunks_exact_mut(self.weights_per_cell() * CELLS);
-        for (((qkv, columns), weights), output) in puzzles.zip(kept).zip(output.chunks_exact_mut(d * CELLS)) {
-            self.each(3 * d, |cells, channels| columns[channels] = qkv[cells]);
-            if self.by_unit {
-                unit_attention_forward(self.heads, &self.rotaries, columns, weights, attended);
+        for ((qkv, output), weights) in puzzles.zip(kept) {
+            if self.by_unit() {
+                self.turn(qkv, 1.0);
+                unit_attention_forward(self.heads, &self.kinds, qkv, weights, output);
             } else {
-                attention_forward(self.heads, &self.rotaries[0], columns, weights, attended);
+                let (columns, rest) = scratch.split_at_mut(3 * d * CELLS);
+                let attended = &mut rest[..d * CELLS];
+                transpose([CELLS, 3 * d], qkv, columns);
+                attention_forward(self.heads, &self.rotary, columns, weights, attended);
+                transpose([d, CELLS], attended, output);
+                qkv.copy_from_slice(columns);
             }
-            self.each(d, |cells, channels| output[cells] = attended[channels]);
         }
     }
 
-    /// Turns `columns` into the gradient of `qkv`, laid out as `qkv` was; overwrites the weights.
+    /// Turns what [`Self::forward`] made of `qkv` into the gradient of `qkv`; overwrites the weights.
     ///
     /// # Shapes
-    /// As for [`Self::forward`]; `scratch` holds [`Self::scratch`] values.
-    pub fn backward(&self, columns: &mut [f32], weights: &mut [f32], d_output: &[f32], scratch: &mut [f32]) {
+    /// As for [`Self::forward`].
+    pub fn backward(&self, qkv: &mut [f32], weights: &mut [f32], d_output: &[f32], scratch: &mut [f32]) {
         let _timed = phase(Phase::Attention);
         let d = self.d();
-        let (d_attended, rest) = scratch.split_at_mut(d * CELLS);
-        let (d_columns, rest) = rest.split_at_mut(3 * d * CELLS);
-        let puzzles = columns.chunks_exact_mut(3 * d * CELLS).zip(d_output.chunks_exact(d * CELLS));
+        let puzzles = qkv.chunks_exact_mut(3 * d * CELLS).zip(d_output.chunks_exact(d * CELLS));
         let kept = weights.chunks_exact_mut(self.weights_per_cell() * CELLS);
-        for ((columns, d_output), weights) in puzzles.zip(kept) {
-            self.each(d, |cells, channels| d_attended[channels] = d_output[cells]);
-            if self.by_unit {
-                let scratch = &mut rest[..9 * CELLS];
-                let rotaries = &self.rotaries;
-                unit_attention_backward(
-                    self.heads, rotaries, columns, weights, d_attended, d_columns, scratch,
-                );
+        for ((qkv, d_output), weights) in puzzles.zip(kept) {
+            if self.by_unit() {
+                unit_attention_backward(self.heads, &self.kinds, qkv, weights, d_output);
+                self.turn(qkv, -1.0);
             } else {
+                let (d_columns, rest) = scratch.split_at_mut(3 * d * CELLS);
+                let (d_attended, rest) = rest.split_at_mut(d * CELLS);
                 let scratch = &mut rest[..2 * CELLS * CELLS];
-                let rotary = &self.rotaries[0];
-                attention_backward(self.heads, rotary, columns, weights, d_attended, d_columns, scratch);
-            }
-            self.each(3 * d, |cells, channels| columns[cells] = d_columns[channels]);
-        }
-    }
-
-    /// Calls `copy` with the place of every value in `[81, width]` and its place in `[width, 81]`, where the cells are in
-    /// the order of the head that the channel belongs to.
-    #[inline(always)]
-    fn each(&self, width: usize, mut copy: impl FnMut(usize, usize)) {
-        let Heads { count, dim, .. } = self.heads;
-        for head in 0..width / dim {
-            let order = &self.orders[head % count % self.orders.len()];
-            for (place, cell) in order.iter().enumerate() {
-                for channel in head * dim..(head + 1) * dim {
-                    copy(cell * width + channel, channel * CELLS + place);
-                }
+                let rotary = &self.rotary;
+                transpose([CELLS, d], d_output, d_attended);
+                attention_backward(self.heads, rotary, qkv, weights, d_attended, d_columns, scratch);
+                transpose([3 * d, CELLS], d_columns, qkv);
             }
         }
     }
-}
 
-/// The cells, first members of all units first: members of a unit lie nine apart.
-fn order_of(units: &Units) -> Vec<usize> {
-    (0..9).flat_map(|member| units.members().map(move |unit| unit[member])).collect()
+    /// Turns queries and keys of every cell, `[81, 3 d]`.
+    fn turn(&self, qkv: &mut [f32], direction: f32) {
+        if !self.rotary.turns() {
+            return;
+        }
+        let d = self.d();
+        for (cell, qkv) in qkv.chunks_exact_mut(3 * d).enumerate() {
+            for head in qkv[..2 * d].chunks_exact_mut(self.heads.dim) {
+                self.rotary.turn_token(head, cell, direction);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -165,7 +148,7 @@ mod tests {
     }
 
     struct Run {
-        columns: Vec<f32>,
+        qkv: Vec<f32>,
         weights: Vec<f32>,
         output: Vec<f32>,
     }
@@ -173,12 +156,12 @@ mod tests {
     fn run(attention: &CellAttention, qkv: &[f32]) -> Run {
         let cells = qkv.len() / (3 * D);
         let mut run = Run {
-            columns: vec![0.0; qkv.len()],
+            qkv: qkv.to_vec(),
             weights: vec![0.0; cells * attention.weights_per_cell()],
             output: vec![0.0; cells * D],
         };
         let mut scratch = vec![0.0; attention.scratch()];
-        attention.forward(qkv, &mut run.columns, &mut run.weights, &mut run.output, &mut scratch);
+        attention.forward(&mut run.qkv, &mut run.weights, &mut run.output, &mut scratch);
         run
     }
 
@@ -232,11 +215,11 @@ mod tests {
             let mut at = run(&attention, &qkv);
             let d_output = weighted_sum(&at.output).1;
             let mut scratch = vec![0.0; attention.scratch()];
-            attention.backward(&mut at.columns, &mut at.weights, &d_output, &mut scratch);
+            attention.backward(&mut at.qkv, &mut at.weights, &d_output, &mut scratch);
             // Every 37th value: all heads, kinds of values and cells come by.
             let some: Vec<usize> = (0..qkv.len()).step_by(37).collect();
             let pick = |values: &[f32]| some.iter().map(|i| values[*i]).collect::<Vec<f32>>();
-            assert_gradient(&pick(&qkv), &pick(&at.columns), |moved| {
+            assert_gradient(&pick(&qkv), &pick(&at.qkv), |moved| {
                 let mut qkv = qkv.clone();
                 some.iter().zip(moved).for_each(|(i, value)| qkv[*i] = *value);
                 weighted_sum(&run(&attention, &qkv).output).0
@@ -256,10 +239,10 @@ mod tests {
     #[test]
     fn turned_heads_see_distances_alone() {
         // With one query and one key for all cells, products differ by rows and columns between them and nothing else.
-        let rotary = CellAttention::new(4, 1, &[], true).rotaries;
+        let rotary = CellAttention::new(4, 1, &[], true).rotary;
         let everywhere = |values: [f32; 4]| {
             let mut head: Vec<f32> = values.iter().flat_map(|v| [*v; CELLS]).collect();
-            rotary[0].turn(&mut head, 1.0);
+            rotary.turn(&mut head, 1.0);
             head
         };
         let (q, k) = (everywhere([0.3, -1.0, 0.5, 2.0]), everywhere([1.0, 0.7, -0.2, 0.4]));

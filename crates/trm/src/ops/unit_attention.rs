@@ -1,130 +1,233 @@
 //! Multi-head softmax attention in which a head sees only the nine cells of one unit: of the row, column or box that the
 //! cell which looks lies in.
 //!
-//! The cells of a head are put in an order in which the members of a unit lie nine apart: first the first member of every
-//! unit, then the second. The cell that another sees r members on is then `9 r` places on, wrapped around, and what would be
-//! nine small products for each head are sums over whole rows of 81.
+//! For one head and unit everything is a product of small matrices with nine rows, one for each cell: of 16 channels at a
+//! time, or of the weights of the cells that look, side by side. Nine registers hold such a matrix.
 
-use super::attention::{Heads, Rotary, softmax_of_columns, softmax_of_columns_backward};
-use trm_kernels::vectorize;
+use super::attention::Heads;
+use std::ops::Range;
+use trm_kernels::{
+    math::{MulAdd, exp_nonpositive},
+    vectorize_fused,
+};
 
-/// Cells of a unit, and units of a kind.
+/// Cells of a unit.
 const NINE: usize = 9;
 
-/// `output_h[t] = sum over r of V_h[t + 9 r] P_h[r, t]`, P the softmax over r of `Q_h[t] K_h[t + 9 r] / sqrt(head_dim)` with
-/// Q and K turned, for each head h.
+/// Numbers side by side: as many as the widest registers hold.
+const LANES: usize = 16;
+
+/// The cells of a unit, each with 16 channels or, where cells are seen, with its weights for those that look.
+type Rows = [[f32; LANES]; NINE];
+
+/// The cells of each unit of one kind.
+pub type Members = Vec<[usize; NINE]>;
+
+/// `output_h[i] = sum over j of P_h[i, j] V_h[j]`, P the softmax over j of `Q_h[i] K_h[j] / sqrt(head_dim)`, j being the cells of
+/// the unit that cell i lies in, for each head h.
 ///
 /// # Shapes
-/// As for [`super::attention_forward`] with 81 tokens; but `weights` is `[heads, 9, 81]`. Head h is turned by
-/// `rotaries[h % rotaries.len()]`.
+/// `qkv` is `[81, 3, heads, head_dim]`, `output` is `[81, heads, head_dim]`; `weights` (kept for backward) is
+/// `[heads, units, 9, 9]`, the cells that look last. Head h sees units of `kinds[h % kinds.len()]`.
 pub fn unit_attention_forward(
     heads: Heads,
-    rotaries: &[Rotary],
-    qkv: &mut [f32],
+    kinds: &[Members],
+    qkv: &[f32],
     weights: &mut [f32],
     output: &mut [f32],
 ) {
-    turn(heads, rotaries, &mut qkv[..2 * heads.count * heads.size()], 1.0);
-    let outputs = output.chunks_exact_mut(heads.size());
-    for (h, (weights, output)) in weights.chunks_exact_mut(NINE * heads.tokens).zip(outputs).enumerate() {
-        let [query, key, value] = heads.parts(qkv, h);
-        compare(heads.tokens, query, key, weights);
-        softmax_of_columns(weights, heads.tokens, heads.scale());
-        gather(heads.tokens, weights, value, output);
-    }
+    vectorize_fused(
+        #[inline(always)]
+        |mul_add| {
+            let mut weights = weights.as_chunks_mut::<{ NINE * NINE }>().0.iter_mut();
+            for h in 0..heads.count {
+                let [query, key, value, out] = places(heads, h);
+                for (cells, weights) in kinds[h % kinds.len()].iter().zip(&mut weights) {
+                    let (mut p, mut loaded) = (ZEROS, ZEROS);
+                    for part in parts(heads) {
+                        let mut queries = [[0.0; LANES]; LANES];
+                        load(&mut loaded, qkv, query, cells, &part);
+                        transpose(&loaded, &mut queries);
+                        load(&mut loaded, qkv, key, cells, &part);
+                        add_product(&mut p, |j, c| loaded[j][c], &queries, mul_add);
+                    }
+                    softmax(&mut p, heads.scale(), mul_add);
+                    for part in parts(heads) {
+                        let mut sums = ZEROS;
+                        load(&mut loaded, qkv, value, cells, &part);
+                        add_product(&mut sums, |i, j| p[j][i], &loaded, mul_add);
+                        store(&sums, output, out, cells, &part);
+                    }
+                    for (weights, p) in weights.chunks_exact_mut(NINE).zip(&p) {
+                        weights.copy_from_slice(&p[..NINE]);
+                    }
+                }
+            }
+        },
+    );
 }
 
-/// The gradient of queries, keys and values; overwrites `d_qkv` and the weights.
+/// Turns queries, keys and values into their gradients.
+///
+/// With P the weights, `d_V = P^T d_output`, `d_P = d_output V^T`, `d_S = P (d_P - row sums of P d_P)`, `d_Q = d_S K`,
+/// `d_K = d_S^T Q`, both times the scale.
 ///
 /// # Shapes
-/// As for [`unit_attention_forward`], whose turned queries and keys `qkv` holds; `scratch` is `[9, 81]`.
+/// As for [`unit_attention_forward`].
 pub fn unit_attention_backward(
     heads: Heads,
-    rotaries: &[Rotary],
-    qkv: &[f32],
-    weights: &mut [f32],
+    kinds: &[Members],
+    qkv: &mut [f32],
+    weights: &[f32],
     d_output: &[f32],
-    d_qkv: &mut [f32],
-    scratch: &mut [f32],
 ) {
-    let tokens = heads.tokens;
-    let (d_queries, rest) = d_qkv.split_at_mut(heads.count * heads.size());
-    let (d_keys, d_values) = rest.split_at_mut(heads.count * heads.size());
-    for (h, weights) in weights.chunks_exact_mut(NINE * tokens).enumerate() {
-        let [query, key, value] = heads.parts(qkv, h);
-        let own = h * heads.size()..(h + 1) * heads.size();
-        let d_output = &d_output[own.clone()];
-        scatter(tokens, weights, d_output, &mut d_values[own.clone()]);
-        compare(tokens, d_output, value, scratch);
-        softmax_of_columns_backward(weights, scratch, tokens, heads.scale());
-        gather(tokens, weights, key, &mut d_queries[own.clone()]);
-        scatter(tokens, weights, query, &mut d_keys[own]);
-    }
-    turn(heads, rotaries, d_queries, -1.0);
-    turn(heads, rotaries, d_keys, -1.0);
-}
-
-/// Turns all heads of queries, or of queries and keys.
-fn turn(heads: Heads, rotaries: &[Rotary], values: &mut [f32], direction: f32) {
-    for (h, head) in values.chunks_exact_mut(heads.size()).enumerate() {
-        rotaries[h % heads.count % rotaries.len()].turn(head, direction);
-    }
-}
-
-/// `scores[r, t] = sum over c of seeing[c, t] seen[c, t + 9 r]`
-fn compare(tokens: usize, seeing: &[f32], seen: &[f32], scores: &mut [f32]) {
-    vectorize(
+    vectorize_fused(
         #[inline(always)]
-        || {
-            for (r, scores) in scores.chunks_exact_mut(tokens).enumerate() {
-                scores.fill(0.0);
-                let (near, wrapped) = scores.split_at_mut(tokens - NINE * r);
-                for (seeing, seen) in seeing.chunks_exact(tokens).zip(seen.chunks_exact(tokens)) {
-                    add_products(near, &seeing[..near.len()], &seen[NINE * r..]);
-                    add_products(wrapped, &seeing[near.len()..], &seen[..NINE * r]);
+        |mul_add| {
+            let mut weights = weights.as_chunks::<{ NINE * NINE }>().0.iter();
+            for h in 0..heads.count {
+                let [query, key, value, out] = places(heads, h);
+                for (cells, weights) in kinds[h % kinds.len()].iter().zip(&mut weights) {
+                    let (mut p, mut d_s, mut loaded, mut d_out) = (ZEROS, ZEROS, ZEROS, ZEROS);
+                    for (p, weights) in p.iter_mut().zip(weights.chunks_exact(NINE)) {
+                        p[..NINE].copy_from_slice(weights);
+                    }
+                    for part in parts(heads) {
+                        let mut d_columns = [[0.0; LANES]; LANES];
+                        load(&mut d_out, d_output, out, cells, &part);
+                        transpose(&d_out, &mut d_columns);
+                        load(&mut loaded, qkv, value, cells, &part);
+                        add_product(&mut d_s, |j, c| loaded[j][c], &d_columns, mul_add);
+                    }
+                    softmax_backward(&p, &mut d_s, heads.scale());
+                    for part in parts(heads) {
+                        let [mut d_query, mut d_key, mut d_value] = [ZEROS; 3];
+                        load(&mut d_out, d_output, out, cells, &part);
+                        add_product(&mut d_value, |j, i| p[j][i], &d_out, mul_add);
+                        store(&d_value, qkv, value, cells, &part);
+                        load(&mut loaded, qkv, query, cells, &part);
+                        add_product(&mut d_key, |j, i| d_s[j][i], &loaded, mul_add);
+                        load(&mut loaded, qkv, key, cells, &part);
+                        add_product(&mut d_query, |i, j| d_s[j][i], &loaded, mul_add);
+                        store(&d_key, qkv, key, cells, &part);
+                        store(&d_query, qkv, query, cells, &part);
+                    }
                 }
             }
         },
     );
 }
 
-/// `output[c, t] = sum over r of weights[r, t] seen[c, t + 9 r]`
-fn gather(tokens: usize, weights: &[f32], seen: &[f32], output: &mut [f32]) {
-    vectorize(
-        #[inline(always)]
-        || {
-            for (seen, output) in seen.chunks_exact(tokens).zip(output.chunks_exact_mut(tokens)) {
-                output.fill(0.0);
-                for (r, weights) in weights.chunks_exact(tokens).enumerate() {
-                    let (near, wrapped) = output.split_at_mut(tokens - NINE * r);
-                    add_products(near, &weights[..near.len()], &seen[NINE * r..]);
-                    add_products(wrapped, &weights[near.len()..], &seen[..NINE * r]);
-                }
-            }
-        },
-    );
+const ZEROS: Rows = [[0.0; LANES]; NINE];
+
+/// Where a vector of one cell lies: its first value at `first + cell * step`.
+#[derive(Clone, Copy)]
+struct Place {
+    first: usize,
+    step: usize,
 }
 
-/// `output[c, t + 9 r] = sum over r of weights[r, t] seeing[c, t]`: the transpose of [`gather`].
-fn scatter(tokens: usize, weights: &[f32], seeing: &[f32], output: &mut [f32]) {
-    vectorize(
-        #[inline(always)]
-        || {
-            for (seeing, output) in seeing.chunks_exact(tokens).zip(output.chunks_exact_mut(tokens)) {
-                output.fill(0.0);
-                for (r, weights) in weights.chunks_exact(tokens).enumerate() {
-                    let (wrapped, near) = output.split_at_mut(NINE * r);
-                    add_products(near, &weights[..near.len()], &seeing[..near.len()]);
-                    add_products(wrapped, &weights[near.len()..], &seeing[near.len()..]);
-                }
-            }
-        },
-    );
-}
-
+/// Places of the queries, keys and values of head h in `[81, 3, heads, head_dim]`, and of its output in
+/// `[81, heads, head_dim]`.
 #[inline(always)]
-fn add_products(sums: &mut [f32], a: &[f32], b: &[f32]) {
-    for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-        *sum += a * b;
+fn places(Heads { count, dim, .. }: Heads, h: usize) -> [Place; 4] {
+    let d = count * dim;
+    let of = |first, step| Place { first, step };
+    [of(h * dim, 3 * d), of(d + h * dim, 3 * d), of(2 * d + h * dim, 3 * d), of(h * dim, d)]
+}
+
+/// At most 16 channels at a time of a head.
+#[inline(always)]
+fn parts(heads: Heads) -> impl Iterator<Item = Range<usize>> {
+    (0..heads.dim).step_by(LANES).map(move |first| first..(first + LANES).min(heads.dim))
+}
+
+/// A part of the vectors of these cells; where it ends early, zeros.
+#[inline(always)]
+fn load(rows: &mut Rows, values: &[f32], place: Place, cells: &[usize; NINE], part: &Range<usize>) {
+    for (row, cell) in rows.iter_mut().zip(cells) {
+        let values = &values[place.first + cell * place.step..][part.clone()];
+        match values.try_into() {
+            Ok(values) => *row = values,
+            Err(_) => {
+                *row = [0.0; LANES];
+                row[..values.len()].copy_from_slice(values);
+            }
+        }
+    }
+}
+
+/// The other way round.
+#[inline(always)]
+fn store(rows: &Rows, values: &mut [f32], place: Place, cells: &[usize; NINE], part: &Range<usize>) {
+    for (row, cell) in rows.iter().zip(cells) {
+        let values = &mut values[place.first + cell * place.step..][part.clone()];
+        match <&mut [f32; LANES]>::try_from(&mut *values) {
+            Ok(values) => *values = *row,
+            Err(_) => values.copy_from_slice(&row[..values.len()]),
+        }
+    }
+}
+
+/// The rows as columns, the first nine.
+#[inline(always)]
+fn transpose(rows: &Rows, columns: &mut [[f32; LANES]; LANES]) {
+    for (i, row) in rows.iter().enumerate() {
+        for (column, value) in columns.iter_mut().zip(row) {
+            column[i] = *value;
+        }
+    }
+}
+
+/// `sums[r] += sum over k of left(r, k) right[k]`
+#[inline(always)]
+fn add_product<const K: usize>(
+    sums: &mut Rows,
+    left: impl Fn(usize, usize) -> f32,
+    right: &[[f32; LANES]; K],
+    mul_add: MulAdd,
+) {
+    for (k, right) in right.iter().enumerate() {
+        for (r, sums) in sums.iter_mut().enumerate() {
+            let factor = left(r, k);
+            for (sum, right) in sums.iter_mut().zip(right) {
+                *sum = mul_add.of(factor, *right, *sum);
+            }
+        }
+    }
+}
+
+/// The softmax of `scale` times the scores that a cell has for the nine it sees, one below the other.
+#[inline(always)]
+fn softmax(scores: &mut Rows, scale: f32, mul_add: MulAdd) {
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    for row in &*scores {
+        largest.iter_mut().zip(row).for_each(|(most, s)| *most = most.max(*s));
+    }
+    let mut total = [0.0; LANES];
+    for row in scores.iter_mut() {
+        for ((s, largest), total) in row.iter_mut().zip(&largest).zip(&mut total) {
+            *s = exp_nonpositive(scale * (*s - largest), mul_add);
+            *total += *s;
+        }
+    }
+    for row in scores.iter_mut() {
+        row.iter_mut().zip(&total).for_each(|(s, total)| *s /= total);
+    }
+}
+
+/// Turns the gradient of the weights `p` into that of the scores.
+#[inline(always)]
+fn softmax_backward(p: &Rows, d: &mut Rows, scale: f32) {
+    let mut total = [0.0; LANES];
+    for (p, d) in p.iter().zip(&*d) {
+        for ((p, d), total) in p.iter().zip(d).zip(&mut total) {
+            *total += p * d;
+        }
+    }
+    for (p, d) in p.iter().zip(d) {
+        for ((p, d), total) in p.iter().zip(d).zip(&total) {
+            *d = scale * p * (*d - total);
+        }
     }
 }
