@@ -41,7 +41,7 @@ pub struct TrmConfig {
     /// Whether the softmax of the answer goes back into the state, through a learned matrix added to x_emb, at the start of
     /// every outer cycle but the first.
     pub feedback: bool,
-    /// Whether the recursion assumes digits where it is certain of nothing more, one more after every other segment, and takes back those
+    /// Whether the recursion assumes digits where it is certain of nothing more, one more after every segment, and takes back those
     /// that its answer speaks against ([`crate::model::revise`]).
     pub hypotheses: bool,
     /// Width of the blocks' inner layer, in multiples of d.
