@@ -135,15 +135,15 @@ mod tests {
     use super::*;
     use crate::ops::gradient_check::{assert_gradient, numbers, weighted_sum};
 
-    const D: usize = 12;
-
-    fn kinds() -> [CellAttention; 4] {
+    fn kinds() -> [CellAttention; 5] {
         let units = Units::of_cells();
         [
-            CellAttention::new(D, 2, &[], false),
-            CellAttention::new(D, 3, &[], true),
-            CellAttention::new(D, 6, units, false),
-            CellAttention::new(D, 3, units, true),
+            CellAttention::new(12, 2, &[], false),
+            CellAttention::new(12, 3, &[], true),
+            CellAttention::new(12, 6, units, false),
+            CellAttention::new(12, 3, units, true),
+            // More channels of a head than are worked on at a time.
+            CellAttention::new(60, 3, units, true),
         ]
     }
 
@@ -154,27 +154,27 @@ mod tests {
     }
 
     fn run(attention: &CellAttention, qkv: &[f32]) -> Run {
-        let cells = qkv.len() / (3 * D);
+        let cells = qkv.len() / (3 * attention.d());
         let mut run = Run {
             qkv: qkv.to_vec(),
             weights: vec![0.0; cells * attention.weights_per_cell()],
-            output: vec![0.0; cells * D],
+            output: vec![0.0; cells * attention.d()],
         };
         let mut scratch = vec![0.0; attention.scratch()];
         attention.forward(&mut run.qkv, &mut run.weights, &mut run.output, &mut scratch);
         run
     }
 
-    fn input(puzzles: usize) -> Vec<f32> {
-        numbers(puzzles * CELLS * 3 * D, 1).iter().map(|v| 2.0 * v).collect()
+    fn input(attention: &CellAttention, puzzles: usize) -> Vec<f32> {
+        numbers(puzzles * CELLS * 3 * attention.d(), 1).iter().map(|v| 2.0 * v).collect()
     }
 
     /// What the op computes, written as its definition.
     fn by_definition(attention: &CellAttention, units: &[Units], qkv: &[f32]) -> Vec<f32> {
-        let Heads { count, dim, .. } = attention.heads;
-        let mut output = vec![0.0; CELLS * D];
+        let (Heads { count, dim, .. }, d) = (attention.heads, attention.d());
+        let mut output = vec![0.0; CELLS * d];
         for head in 0..count {
-            let part = |kind: usize, cell: usize| &qkv[cell * 3 * D + kind * D + head * dim..][..dim];
+            let part = |kind: usize, cell: usize| &qkv[cell * 3 * d + kind * d + head * dim..][..dim];
             for cell in 0..CELLS {
                 let sees = |other: &usize| {
                     units.is_empty() || units[head % 3].unit_of[cell] == units[head % 3].unit_of[*other]
@@ -188,7 +188,7 @@ mod tests {
                 for other in &seen {
                     let weight = score(other) / total;
                     for (c, value) in part(2, *other).iter().enumerate() {
-                        output[cell * D + head * dim + c] += weight * value;
+                        output[cell * d + head * dim + c] += weight * value;
                     }
                 }
             }
@@ -198,9 +198,11 @@ mod tests {
 
     #[test]
     fn it_is_what_its_definition_says() {
-        let [all, _, by_unit, _] = kinds();
-        for (attention, units) in [(all, &[][..]), (by_unit, Units::of_cells())] {
-            let qkv = input(1);
+        let [all, _, by_unit, ..] = kinds();
+        let units = Units::of_cells();
+        let wider = [16, 20].map(|dim| (CellAttention::new(3 * dim, 3, units, false), &units[..]));
+        for (attention, units) in [(all, &[][..]), (by_unit, units)].into_iter().chain(wider) {
+            let qkv = input(&attention, 1);
             let expected = by_definition(&attention, units, &qkv);
             for (ours, theirs) in run(&attention, &qkv).output.iter().zip(expected) {
                 assert!((ours - theirs).abs() < 1e-5, "{ours} and {theirs}");
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn gradients_agree_with_finite_differences() {
         for attention in kinds() {
-            let qkv = input(1);
+            let qkv = input(&attention, 1);
             let mut at = run(&attention, &qkv);
             let d_output = weighted_sum(&at.output).1;
             let mut scratch = vec![0.0; attention.scratch()];
@@ -230,9 +232,9 @@ mod tests {
     #[test]
     fn puzzles_do_not_see_each_other() {
         for attention in kinds() {
-            let qkv = input(2);
+            let qkv = input(&attention, 2);
             let alone = run(&attention, &qkv[qkv.len() / 2..]).output;
-            assert_eq!(run(&attention, &qkv).output[CELLS * D..], alone);
+            assert_eq!(run(&attention, &qkv).output[CELLS * attention.d()..], alone);
         }
     }
 
