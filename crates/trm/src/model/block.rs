@@ -6,7 +6,8 @@
 //!
 //! The gate is the learned one under `update = "original"`. Otherwise blocks are pure transforms: it is 1 and no parameter.
 
-use super::mixer::{Mixer, MixerRowSums, MixerTape, mixer_backward, mixer_forward};
+use super::mixer::{Mixer, mixer_backward, mixer_forward};
+use super::mixer_tape::{MixerRowSums, MixerTape, Room};
 use super::packed::PackedBlock;
 use super::params::BlockParams;
 use crate::config::{TrmConfig, Update};
@@ -123,7 +124,10 @@ impl BlockTape {
         let units = |width: usize| vec![0.0; kinds.len() * unit_rows(&kinds, whole) * width];
         let kept = if training { applications } else { 0 };
         Self {
-            mixer: Mixer::new(config).map(|mixer| MixerTape::new(&mixer, d, whole)),
+            mixer: Mixer::new(config).map(|mixer| {
+                let room = Room { format, applications, kept, gated: kept * inner_gates(config) };
+                MixerTape::new(&mixer, d, rows, room)
+            }),
             normalised: vec![0.0; kept * rows * d],
             inv_std: vec![0.0; kept * rows],
             normed: Rows::new(format, applications, rows, d),
@@ -141,9 +145,11 @@ impl BlockTape {
     /// f32 values that one row takes.
     pub fn values_per_row(config: &TrmConfig, format: RowsFormat, training: bool) -> usize {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
-        let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d));
+        let (kept, gated) = (usize::from(training), inner_gates(config));
+        let room = Room { format, applications: 1, kept, gated: kept * gated };
+        let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d, room));
         let rows = |width: usize| Rows::values_per_row(format, width);
-        let kept = if training { d + 1 + rows(wide) + rows(d) + inner_gates(config) * d } else { 0 };
+        let kept = kept * (d + 1 + rows(wide) + rows(d) + gated * d);
         mixer + rows(d) + rows(wide) + kept + config.units().len() * (d + wide) / 9
     }
 }
@@ -311,12 +317,11 @@ pub fn block_backward(
     }
     let d_messages = &mut tape.messages[at.messages];
     let (product_scratch, slope) = scratch.split_at_mut(in_parts.largest(tape.format, rows, wide));
-    let (contract, inner) = ((&params.contract.weight.data[..], &packed.contract), (wide, in_parts));
     rows_backward_input_in_parts(
         &tape.d_branch,
         at.slot,
-        contract,
-        inner,
+        &packed.contract,
+        (wide, in_parts),
         product_scratch,
         |part, d_activation| {
             let slope = &mut slope[..d_activation.len()];
@@ -328,13 +333,12 @@ pub fn block_backward(
         },
     );
     let (d_normed, d_means) = scratch.split_at_mut(rows * d);
-    let expand = (&params.expand.weight.data[..], &packed.expand);
-    rows_backward_input(&tape.slope, at.slot, expand, d_normed);
+    rows_backward_input(&tape.slope, at.slot, &packed.expand, d_normed);
     let d_means = &mut d_means[..at.means.len()];
-    for (k, (mix, packed)) in params.mix.iter().zip(&packed.mix).enumerate() {
+    for (k, mix) in packed.mix.iter().enumerate() {
         let [d_message, d_mean] =
             [of_kind(d_messages, at.units * wide, k), of_kind(d_means, at.units * d, k)];
-        linear_backward_input(at.units, d_message, (&mix.data, packed), d_mean);
+        linear_backward_input(at.units, d_message, mix, d_mean);
     }
     add_to_members(units, d_means, d, NINTH, d_normed);
     layer_norm_backward(

@@ -2,6 +2,7 @@
 
 use super::CELLS;
 use super::block::BlockTape;
+use super::mixer::Mixer;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};
 use crate::ops::{Dropout, RowsFormat};
@@ -95,12 +96,10 @@ fn block_inputs<'a>(
 ) -> Vec<Vec<&'a [f32]>> {
     let config = model.config();
     let d = config.hidden_dim;
-    let whole = rows * applications;
     let mut inputs = Vec::new();
-    if let Some(mixer) = &tape.mixer {
-        let left = mixer.left.len() / mixer.input.len().max(1) * d;
-        inputs.push(vec![&mixer.input[..whole * d]]);
-        inputs.push(vec![&mixer.left[..whole * left]]);
+    if let (Some(tape), Some(mixer)) = (&tape.mixer, Mixer::new(config)) {
+        let vectors = mixer.vectors(d, rows);
+        inputs.extend([&tape.input, &tape.left].map(|rows| vec![rows.plain(applications, vectors)]));
     }
     inputs.push(vec![tape.normed.plain(applications, rows)]);
     let kinds = config.units().len();

@@ -8,7 +8,6 @@ use crate::ops::{
     Format, PackedWeight, add_scaled, linear_backward_input, linear_backward_weight, product,
     softmax_backward, softmax_rows,
 };
-use crate::tensor::Tensor;
 use trm_kernels::Overwrite;
 
 /// What the feedback of some puzzles needs, with a row for each cell.
@@ -91,11 +90,11 @@ impl Feedback {
     }
 
     /// Adds to `d_logits` of outer cycle h, and to the gradient of F, what the cycle after it saw.
-    pub fn backward(&mut self, h: usize, (weight, packed): (&Tensor, &PackedWeight), d_logits: &mut [f32]) {
+    pub fn backward(&mut self, h: usize, weight: &PackedWeight, d_logits: &mut [f32]) {
         let p = &self.probabilities[h];
         let rows = p.len() / DIGITS;
         linear_backward_weight(rows, p, &self.d_seen, 0, &mut self.d_weight, Format::F32);
-        linear_backward_input(rows, &self.d_seen, (&weight.data, packed), &mut self.d_probabilities);
+        linear_backward_input(rows, &self.d_seen, weight, &mut self.d_probabilities);
         softmax_backward(p, DIGITS, &mut self.d_probabilities);
         add_scaled(d_logits, 1.0, &self.d_probabilities);
     }

@@ -8,12 +8,13 @@
 //! Both are two linear maps with something between them; the token MLP has them on the other side of a transposition.
 
 use super::block::Application;
+use super::mixer_tape::{MixerRowSums, MixerTape, Place};
 use super::packed::PackedMixer;
 use super::params::MixerParams;
 use crate::config::{Mixing, Positions, TrmConfig};
 use crate::ops::{
-    CellAttention, gate_backward, gate_forward, gelu_backward, gelu_forward, layer_norm_backward,
-    layer_norm_forward, linear_backward_bias, linear_backward_input, linear_forward, transpose,
+    CellAttention, Part, Slot, gate_backward, gate_forward, gelu_backward, gelu_forward, layer_norm_backward,
+    layer_norm_forward, linear_backward_bias, rows_backward_input, rows_forward, transpose,
 };
 use crate::sudoku::Units;
 
@@ -59,7 +60,7 @@ impl Mixer {
     }
 
     /// Values for each row of (the first map's output, the second map's input, what attention keeps).
-    fn widths(&self, d: usize) -> [usize; 3] {
+    pub fn widths(&self, d: usize) -> [usize; 3] {
         match self {
             Self::Attention(attention) => [3 * d, d, attention.weights_per_cell()],
             Self::TokenMlp => [TOKEN_MLP_WIDTH / CELLS * d, TOKEN_MLP_WIDTH / CELLS * d, 0],
@@ -72,8 +73,8 @@ impl Mixer {
             Self::Attention(attention) => attention.scratch().div_ceil(CELLS),
             Self::TokenMlp => 0,
         };
-        let [_, left, _] = self.widths(d);
-        d + left + attention
+        let [entered, left, _] = self.widths(d);
+        d + entered + left + attention
     }
 
     /// Floating-point operations of a forward pass over one puzzle.
@@ -87,111 +88,38 @@ impl Mixer {
         flops as u64
     }
 
-    /// Rows, `[puzzles, 81, d]`, to what the linear maps see: for the token MLP `[puzzles, d, 81]`.
-    fn enter(&self, d: usize, rows: &[f32], seen: &mut [f32]) {
+    /// Vectors that the linear maps see for so many rows: one for each cell or, of the token MLP, for each channel.
+    pub fn vectors(&self, d: usize, rows: usize) -> usize {
         match self {
-            Self::Attention(_) => seen.copy_from_slice(rows),
-            Self::TokenMlp => transpose_each([CELLS, d], rows, seen),
+            Self::Attention(_) => rows,
+            Self::TokenMlp => rows / CELLS * d,
+        }
+    }
+
+    /// Rows, `[puzzles, 81, d]`, as those vectors: for the token MLP `[puzzles, d, 81]`, made in `room`.
+    fn enter<'a>(&self, d: usize, rows: &'a mut [f32], room: &'a mut [f32]) -> &'a mut [f32] {
+        match self {
+            Self::Attention(_) => rows,
+            Self::TokenMlp => transposed([CELLS, d], rows, room),
         }
     }
 
     /// The way back.
-    fn leave(&self, d: usize, seen: &[f32], rows: &mut [f32]) {
+    fn leave<'a>(&self, d: usize, vectors: &'a mut [f32], room: &'a mut [f32]) -> &'a mut [f32] {
         match self {
-            Self::Attention(_) => rows.copy_from_slice(seen),
-            Self::TokenMlp => transpose_each([d, CELLS], seen, rows),
+            Self::Attention(_) => vectors,
+            Self::TokenMlp => transposed([d, CELLS], vectors, room),
         }
     }
 }
 
-fn transpose_each(shape: [usize; 2], matrices: &[f32], targets: &mut [f32]) {
-    let size = shape[0] * shape[1];
-    for (matrix, target) in matrices.chunks_exact(size).zip(targets.chunks_exact_mut(size)) {
+/// Each matrix transposed, in `room`.
+fn transposed<'a>(shape: [usize; 2], matrices: &[f32], room: &'a mut [f32]) -> &'a mut [f32] {
+    let (size, room) = (shape[0] * shape[1], &mut room[..matrices.len()]);
+    for (matrix, target) in matrices.chunks_exact(size).zip(room.chunks_exact_mut(size)) {
         transpose(shape, matrix, target);
     }
-}
-
-/// What some applications of one mixer leave for the backward pass, one after the other.
-#[derive(Clone, Debug)]
-pub struct MixerTape {
-    /// LayerNorm(h) before gain and bias, `[rows, d]`.
-    normalised: Vec<f32>,
-    /// `1 / std` of each row.
-    inv_std: Vec<f32>,
-    /// Input of the first map.
-    pub input: Vec<f32>,
-    /// Queries, keys and values, or the slope of GELU; the backward pass makes it the gradient of the first map's output.
-    pub entered: Vec<f32>,
-    /// Weights of attention.
-    weights: Vec<f32>,
-    /// Input of the second map.
-    pub left: Vec<f32>,
-    /// Output of the second map and dropout; the backward pass makes it the gradient of the map's output.
-    pub branch: Vec<f32>,
-}
-
-impl MixerTape {
-    /// Room for `rows` rows in all.
-    pub fn new(mixer: &Mixer, d: usize, rows: usize) -> Self {
-        let zeros = |width: usize| vec![0.0; rows * width];
-        let [entered, left, weights] = mixer.widths(d);
-        Self {
-            normalised: zeros(d),
-            inv_std: zeros(1),
-            input: zeros(d),
-            entered: zeros(entered),
-            weights: zeros(weights),
-            left: zeros(left),
-            branch: zeros(d),
-        }
-    }
-
-    /// f32 values that one row takes.
-    pub fn values_per_row(mixer: &Mixer, d: usize) -> usize {
-        3 * d + 1 + mixer.widths(d).iter().sum::<usize>()
-    }
-
-    /// The part of one application to `rows` rows.
-    fn slot(&mut self, slot: usize, rows: usize, d: usize, [entered, left, weights]: [usize; 3]) -> Slot<'_> {
-        let place = |width: usize| slot * rows * width..(slot + 1) * rows * width;
-        Slot {
-            normalised: &mut self.normalised[place(d)],
-            inv_std: &mut self.inv_std[place(1)],
-            input: &mut self.input[place(d)],
-            entered: &mut self.entered[place(entered)],
-            weights: &mut self.weights[place(weights)],
-            left: &mut self.left[place(left)],
-            branch: &mut self.branch[place(d)],
-        }
-    }
-}
-
-/// One application's part of a [`MixerTape`].
-struct Slot<'a> {
-    normalised: &'a mut [f32],
-    inv_std: &'a mut [f32],
-    input: &'a mut [f32],
-    entered: &'a mut [f32],
-    weights: &'a mut [f32],
-    left: &'a mut [f32],
-    branch: &'a mut [f32],
-}
-
-/// Gradients that are sums over rows.
-#[derive(Clone, Debug)]
-pub struct MixerRowSums {
-    /// LayerNorm's gain and bias, `[d]` each.
-    pub norm: [Vec<f32>; 2],
-    /// Biases of the two maps.
-    pub biases: [Vec<f32>; 2],
-}
-
-impl MixerRowSums {
-    /// Zeros.
-    pub fn new(mixer: &Mixer, d: usize) -> Self {
-        let norm = [vec![0.0; d], vec![0.0; d]];
-        Self { norm, biases: mixer.linears(d).1.map(|(_, _, outputs)| vec![0.0; outputs]) }
-    }
+    room
 }
 
 /// `h <- h + gate * g(h)`, in place.
@@ -208,21 +136,30 @@ pub fn mixer_forward(
 ) {
     let Some(mixer) = application.mixer else { return };
     let d = params.norm.weight.data.len();
-    let rows = h.len() / d;
-    let at = tape.slot(application.slot, rows, d, mixer.widths(d));
-    let (state, scratch) = scratch.split_at_mut(rows * d);
+    let at = Place::new(mixer, d, h.len() / d, application.slot);
+    let [state, entered, left, scratch] = at.scratch(d, scratch);
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
-    layer_norm_forward(h, gain, bias, at.normalised, at.inv_std, state);
-    mixer.enter(d, state, at.input);
-    linear_forward(at.input, &packed.enter, &params.enter.bias.data, at.entered);
-    match mixer {
-        Mixer::Attention(attention) => attention.forward(at.entered, at.weights, at.left, scratch),
-        Mixer::TokenMlp => gelu_forward(at.entered, at.left),
-    }
-    linear_forward(at.left, &packed.leave, &params.leave.bias.data, at.branch);
-    application.drop_mixed(at.branch, d);
-    mixer.leave(d, at.branch, state);
-    gate_forward(h, application.gate, state);
+    let normalised = tape.normalised.get_mut(at.normalised).unwrap_or_default();
+    let inv_std = tape.inv_std.get_mut(at.inv_std).unwrap_or_default();
+    layer_norm_forward(h, gain, bias, normalised, inv_std, state);
+    tape.input.put_all(at.slot, mixer.enter(d, state, left), &packed.enter);
+    tape.entered.make(at.slot, entered, |entered| {
+        rows_forward(&tape.input, at.slot, (&packed.enter, &params.enter.bias.data), entered);
+        match mixer {
+            Mixer::Attention(attention) => {
+                attention.forward(entered, &mut tape.weights[at.weights], left, scratch)
+            }
+            Mixer::TokenMlp => gelu_forward(entered, left),
+        }
+    });
+    tape.left.put_all(at.slot, left, &packed.leave);
+    rows_forward(&tape.left, at.slot, (&packed.leave, &params.leave.bias.data), state);
+    application.drop_mixed(state, d);
+    let branch = mixer.leave(d, state, left);
+    gate_forward(h, application.gate, branch);
+    let (slot, whole) =
+        (Slot { slot: application.slot, rows: at.rows }, Part { rows: 0..at.rows, columns: 0..d });
+    tape.branch.put(slot, &whole, branch);
 }
 
 /// Turns `d_h`, the gradient of the result, into the gradient of the input, in place; leaves in the tape what the weights'
@@ -241,31 +178,34 @@ pub fn mixer_backward(
 ) {
     let Some(mixer) = application.mixer else { return };
     let d = params.norm.weight.data.len();
-    let rows = d_h.len() / d;
-    let at = tape.slot(application.slot, rows, d, mixer.widths(d));
+    let at = Place::new(mixer, d, d_h.len() / d, application.slot);
     let [enter_bias, leave_bias] = &mut sums.biases;
-    let (seen, scratch) = scratch.split_at_mut(rows * d);
-    mixer.leave(d, at.branch, seen);
-    gate_backward(d_h, seen, d_gate);
-    seen.fill(0.0);
-    gate_forward(seen, application.gate, d_h);
-    mixer.enter(d, seen, at.branch);
-    application.drop_mixed(at.branch, d);
-
-    let vectors = |values: &[f32], width: usize| values.len() / width;
-    let (d_left, scratch) = scratch.split_at_mut(at.left.len());
-    let leave = (&params.leave.weight.data[..], &packed.leave);
-    linear_backward_bias(at.branch, leave_bias);
-    linear_backward_input(vectors(at.branch, leave_bias.len()), at.branch, leave, d_left);
-    match mixer {
-        Mixer::Attention(attention) => attention.backward(at.entered, at.weights, d_left, scratch),
-        Mixer::TokenMlp => gelu_backward(d_left, at.entered),
+    let [state, entered, left, scratch] = at.scratch(d, scratch);
+    if !d_gate.is_empty() {
+        let branch = tape.branch.plain(application.slot + 1, at.rows);
+        gate_backward(d_h, &branch[at.normalised.clone()], d_gate);
     }
-    let enter = (&params.enter.weight.data[..], &packed.enter);
-    linear_backward_bias(at.entered, enter_bias);
-    linear_backward_input(vectors(at.entered, enter_bias.len()), at.entered, enter, seen);
-    let d_normed = &mut d_left[..rows * d];
-    mixer.leave(d, seen, d_normed);
+    state.fill(0.0);
+    gate_forward(state, application.gate, d_h);
+    let d_branch = mixer.enter(d, state, left);
+    application.drop_mixed(d_branch, d);
+    linear_backward_bias(d_branch, leave_bias);
+    tape.d_branch.put_all(at.slot, d_branch, &packed.leave);
+
+    let d_left = left;
+    rows_backward_input(&tape.d_branch, at.slot, &packed.leave, d_left);
+    tape.entered.change(at.slot, entered, |entered| {
+        match mixer {
+            Mixer::Attention(attention) => {
+                attention.backward(entered, &mut tape.weights[at.weights], d_left, scratch)
+            }
+            Mixer::TokenMlp => gelu_backward(d_left, entered),
+        }
+        linear_backward_bias(entered, enter_bias);
+    });
+    rows_backward_input(&tape.entered, at.slot, &packed.enter, state);
+    let d_normed = mixer.leave(d, state, d_left);
+    let (normalised, inv_std) = (&tape.normalised[at.normalised], &tape.inv_std[at.inv_std]);
     let (gain, [d_gain, d_bias]) = (&params.norm.weight.data, &mut sums.norm);
-    layer_norm_backward(d_normed, at.normalised, at.inv_std, gain, d_h, [d_gain, d_bias]);
+    layer_norm_backward(d_normed, normalised, inv_std, gain, d_h, [d_gain, d_bias]);
 }

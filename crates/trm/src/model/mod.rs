@@ -9,6 +9,7 @@ mod feedback;
 mod hypotheses;
 mod memory;
 mod mixer;
+mod mixer_tape;
 mod open;
 mod packed;
 pub mod paper;

@@ -86,11 +86,13 @@ impl Packed {
         packed
     }
 
-    /// Whether the MLPs of all blocks have weights of whole numbers.
+    /// Whether the MLPs of all blocks, and what mixes the cells before them, have weights of whole numbers.
     pub fn is_quantised(&self) -> bool {
-        let weights =
-            self.latent.iter().chain(&self.output).flat_map(|block| [&block.expand, &block.contract]);
-        weights.into_iter().all(|weight| matches!(weight, PackedWeight::Quantised(..)))
+        let mut weights = self.latent.iter().chain(&self.output).flat_map(|block| {
+            let mixer = block.mixer.iter().flat_map(|mixer| [&mixer.enter, &mixer.leave]);
+            mixer.chain([&block.expand, &block.contract])
+        });
+        weights.all(|weight| matches!(weight, PackedWeight::Quantised(..)))
     }
 
     fn empty(params: &Params, format: Format) -> Self {

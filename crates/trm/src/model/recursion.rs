@@ -279,16 +279,15 @@ impl Model {
         }
         if h + 1 < self.config.h_cycles
             && let Some(feedback) = &mut s.feedback
-            && let (Some(weight), Some(packed)) = (&self.params.feedback, &self.packed.feedback)
+            && let Some(weight) = &self.packed.feedback
         {
-            feedback.backward(h, (weight, packed), &mut s.logits);
+            feedback.backward(h, weight, &mut s.logits);
         }
         if let Some(open) = &mut s.open {
             open.gather_logits(&s.logits);
         }
-        let weight = (&self.params.output_proj.weight.data[..], &self.packed.output_proj);
         let d_read = s.open.as_ref().map_or(&s.logits, |open| &open.logits);
-        linear_backward_input(s.rows, d_read, weight, &mut s.h);
+        linear_backward_input(s.rows, d_read, &self.packed.output_proj, &mut s.h);
         match &self.params.output_norm {
             None => add_scaled(&mut s.d_y, 1.0, &s.h),
             Some(norm) => {

@@ -1,7 +1,7 @@
 //! Gradients of the weights, from what the shards of a wave recorded: long sums over all their rows.
 
 use super::block::BlockTape;
-use super::params::{BlockParams, MixerParams, Params};
+use super::params::{BlockParams, Params};
 use super::recursion::Model;
 use super::shard::Shard;
 use crate::config::TrmConfig;
@@ -89,18 +89,23 @@ fn block_panels<'a>(
     work: &mut Vec<Panel<'a>>,
 ) {
     let [wide, narrow] = grads.expand.weight.shape[..] else { unreachable!("weights are matrices") };
-    if let Some(mixer) = &mut grads.mixer {
-        mixer_panels(mixer, tapes.clone().map(|([rows, _], slots, tape)| (rows * slots, tape)), work);
-    }
-    let kept = |pair: fn(&'a BlockTape) -> [&'a Rows; 2]| {
-        let pairs = tapes.clone().map(|([rows, _], slots, tape)| {
-            let [d_output, input] = pair(tape);
-            RowPairs { d_output, input, slots, rows }
+    // Rows of d numbers may be seen as vectors of others: those of the token MLP have one for each cell.
+    let kept = |numbers: usize, pair: fn(&'a BlockTape) -> Option<[&'a Rows; 2]>| {
+        let pairs = tapes.clone().filter_map(|([rows, _], slots, tape)| {
+            let [d_output, input] = pair(tape)?;
+            Some(RowPairs { d_output, input, slots, rows: rows * narrow / numbers })
         });
         Sources::Kept(pairs.collect())
     };
-    panels(&mut grads.expand.weight, kept(|tape| [&tape.slope, &tape.normed]), work);
-    panels(&mut grads.contract.weight, kept(|tape| [&tape.d_branch, &tape.activation]), work);
+    if let Some(mixer) = &mut grads.mixer {
+        let numbers = mixer.enter.weight.shape[1];
+        let enter = kept(numbers, |tape| tape.mixer.as_ref().map(|tape| [&tape.entered, &tape.input]));
+        let leave = kept(numbers, |tape| tape.mixer.as_ref().map(|tape| [&tape.d_branch, &tape.left]));
+        panels(&mut mixer.enter.weight, enter, work);
+        panels(&mut mixer.leave.weight, leave, work);
+    }
+    panels(&mut grads.expand.weight, kept(narrow, |tape| Some([&tape.slope, &tape.normed])), work);
+    panels(&mut grads.contract.weight, kept(narrow, |tape| Some([&tape.d_branch, &tape.activation])), work);
     let kinds = grads.mix.len();
     for (k, mix) in grads.mix.iter_mut().enumerate() {
         let mut sources = Vec::new();
@@ -112,25 +117,6 @@ fn block_panels<'a>(
         }
         panels(mix, Sources::Plain(sources), work);
     }
-}
-
-fn mixer_panels<'a>(
-    grads: &'a mut MixerParams,
-    tapes: impl Iterator<Item = (usize, &'a BlockTape)>,
-    work: &mut Vec<Panel<'a>>,
-) {
-    let d = grads.norm.weight.data.len();
-    let [entered, inputs] = grads.enter.weight.shape[..] else { unreachable!("weights are matrices") };
-    let [outputs, left] = grads.leave.weight.shape[..] else { unreachable!("weights are matrices") };
-    let (mut enter, mut leave) = (Vec::new(), Vec::new());
-    for (rows, tape) in tapes.filter_map(|(rows, tape)| Some((rows, tape.mixer.as_ref()?))) {
-        // The token MLP has a vector for each channel instead of each cell.
-        let vectors = rows * d / inputs;
-        enter.push((vectors, &tape.input[..vectors * inputs], &tape.entered[..vectors * entered]));
-        leave.push((vectors, &tape.left[..vectors * left], &tape.branch[..vectors * outputs]));
-    }
-    panels(&mut grads.enter.weight, Sources::Plain(enter), work);
-    panels(&mut grads.leave.weight, Sources::Plain(leave), work);
 }
 
 /// Adds what each shard summed over its rows, shard by shard, and clears it.

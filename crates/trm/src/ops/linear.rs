@@ -7,7 +7,7 @@ use super::InParts;
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use trm_kernels::{
-    F32Panels, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, level, matmul, matmul_bf16,
+    F32Panels, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, level, matmul_bf16,
     matmul_lhs_transposed, matmul_panels, matmul_quantised, row_matmul_bf16, row_matmul_quantised, vectorize,
     weight_gradient_bf16,
 };
@@ -134,26 +134,22 @@ fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwri
 /// `d_input = d_output W`; overwrites.
 ///
 /// # Shapes
-/// `d_output` is `[rows, out]`, `weight` is `[out, in]`, unpacked and packed, `d_input` is `[rows, in]`.
-pub fn linear_backward_input(
-    rows: usize,
-    d_output: &[f32],
-    (weight, packed): (&[f32], &PackedWeight),
-    d_input: &mut [f32],
-) {
+/// `d_output` is `[rows, out]`, `d_input` is `[rows, in]`.
+///
+/// # Panics
+/// If the weight has whole numbers.
+pub fn linear_backward_input(rows: usize, d_output: &[f32], weight: &PackedWeight, d_input: &mut [f32]) {
     let _timed = phase(Phase::BackwardProducts);
     if rows == 0 {
         return;
     }
-    let (out, inputs) = (d_output.len() / rows, d_input.len() / rows);
-    match packed {
+    match weight {
         PackedWeight::F32(_, backward) => {
+            let inputs = d_input.len() / rows;
             matmul_panels(rows, d_output, (backward, 0..inputs), d_input, Overwrite::Yes);
         }
-        PackedWeight::Quantised(..) => {
-            matmul([rows, out, inputs], d_output, weight, d_input, Overwrite::Yes);
-        }
         PackedWeight::Bf16(_, backward) => matmul_bf16(rows, d_output, backward, d_input, Overwrite::Yes),
+        PackedWeight::Quantised(..) => panic!("weights of whole numbers take part in inference only"),
     }
 }
 
@@ -257,7 +253,7 @@ mod tests {
         let d_output = weighted_sum(&vec![0.0; rows * out]).1;
 
         let mut d_input = vec![9.0; input.len()];
-        linear_backward_input(rows, &d_output, (&weight, &pack(&weight)), &mut d_input);
+        linear_backward_input(rows, &d_output, &pack(&weight), &mut d_input);
         assert_gradient(&input, &d_input, |v| forward(v, &weight, &bias).0);
 
         let mut d_weight = vec![0.0; weight.len()];
@@ -282,7 +278,7 @@ mod tests {
             let (mut output, mut d_input) = (vec![0.0; rows * out], vec![0.0; rows * inputs]);
             let mut d_weight = vec![0.0; 40 * inputs];
             linear_forward(&input, &packed, &bias, &mut output);
-            linear_backward_input(rows, &d_output, (&weight, &packed), &mut d_input);
+            linear_backward_input(rows, &d_output, &packed, &mut d_input);
             linear_backward_weight(rows, &input, &d_output, 0, &mut d_weight, format);
             [output, d_input, d_weight]
         };

@@ -96,7 +96,7 @@ impl Rows {
                 packed.resize([at.rows, self.width]);
                 packed.store(part, values);
             }
-            Values::Int8(_) => panic!("rows are rounded for a weight"),
+            Values::Int8(slots) if !slots.is_empty() => panic!("rows are rounded for a weight"),
             _ => {}
         }
     }
@@ -115,6 +115,51 @@ impl Rows {
         let rows = &mut slots[at.slot];
         rows.resize(at.rows, panels);
         rows.store(part, values, *step);
+    }
+
+    /// Stores all of a slot of what `weight` is multiplied by.
+    ///
+    /// # Shapes
+    /// `values` is `[rows, width]`.
+    ///
+    /// # Panics
+    /// As [`Self::put_input`].
+    pub fn put_all(&mut self, at: Slot, values: &[f32], weight: &PackedWeight) {
+        for part in InParts::Yes.of_rows(at.rows, self.width) {
+            let range = part.rows.start * self.width..part.rows.end * self.width;
+            self.put_input(at, &part, &values[range], weight);
+        }
+    }
+
+    /// Stores what `make` fills a slot with: plain numbers where they are kept, others, or those that there is no room for, in
+    /// `scratch`.
+    ///
+    /// # Shapes
+    /// `scratch` and what is filled are `[rows, width]`.
+    pub fn make(&mut self, at: Slot, scratch: &mut [f32], make: impl FnOnce(&mut [f32])) {
+        if let Values::F32(slots) = &mut self.values
+            && !slots.is_empty()
+        {
+            return make(&mut slots[place(at, self.width)]);
+        }
+        make(scratch);
+        for part in InParts::Yes.of_rows(at.rows, self.width) {
+            self.put(at, &part, &scratch[part.rows.start * self.width..part.rows.end * self.width]);
+        }
+    }
+
+    /// Changes a slot, as [`Self::make`] makes it.
+    ///
+    /// # Shapes
+    /// As for [`Self::make`].
+    pub fn change(&mut self, at: Slot, scratch: &mut [f32], change: impl FnOnce(&mut [f32])) {
+        if let Values::Bf16(_) = &self.values {
+            for part in InParts::Yes.of_rows(at.rows, self.width) {
+                let range = part.rows.start * self.width..part.rows.end * self.width;
+                self.get(at, &part, &mut scratch[range]);
+            }
+        }
+        self.make(at, scratch, change);
     }
 
     /// Reads a part of a slot.
@@ -260,19 +305,14 @@ pub fn rows_forward_in_parts(
 /// `d_input = d_output W` for one slot; overwrites.
 ///
 /// # Shapes
-/// `d_output` is `[rows, out]`, `weight` is `[out, in]`, unpacked and packed, `d_input` is `[rows, in]`.
+/// `d_output` is `[rows, out]`, `d_input` is `[rows, in]`.
 ///
 /// # Panics
-/// If the rows are rounded and the weight is not.
-pub fn rows_backward_input(
-    d_output: &Rows,
-    at: Slot,
-    (weight, packed): (&[f32], &PackedWeight),
-    d_input: &mut [f32],
-) {
-    match (&d_output.values, packed) {
-        (Values::F32(values), packed) => {
-            linear_backward_input(at.rows, &values[place(at, d_output.width)], (weight, packed), d_input);
+/// If the rows are rounded and the weight is not, or it has whole numbers.
+pub fn rows_backward_input(d_output: &Rows, at: Slot, weight: &PackedWeight, d_input: &mut [f32]) {
+    match (&d_output.values, weight) {
+        (Values::F32(values), weight) => {
+            linear_backward_input(at.rows, &values[place(at, d_output.width)], weight, d_input);
         }
         (Values::Bf16(slots), PackedWeight::Bf16(_, backward)) => {
             let _timed = phase(Phase::BackwardProducts);
@@ -289,14 +329,14 @@ pub fn rows_backward_input(
 pub fn rows_backward_input_in_parts(
     d_output: &Rows,
     at: Slot,
-    (weight, packed): (&[f32], &PackedWeight),
+    weight: &PackedWeight,
     (width, in_parts): (usize, InParts),
     scratch: &mut [f32],
     mut take: impl FnMut(Part, &mut [f32]),
 ) {
     let _timed = phase(Phase::BackwardProducts);
     let is_whole = in_parts == InParts::No || at.rows == 1;
-    match (&d_output.values, packed) {
+    match (&d_output.values, weight) {
         (Values::Bf16(slots), PackedWeight::Bf16(_, backward)) if !is_whole => {
             return matmul_in_parts(&slots[at.slot], backward, Start::Zeros, scratch, take);
         }
@@ -306,7 +346,7 @@ pub fn rows_backward_input_in_parts(
         _ => {}
     }
     let scratch = &mut scratch[..at.rows * width];
-    rows_backward_input(d_output, at, (weight, packed), scratch);
+    rows_backward_input(d_output, at, weight, scratch);
     take(Part { rows: 0..at.rows, columns: 0..width }, scratch);
 }
 
@@ -413,19 +453,12 @@ mod tests {
             );
             assert_eq!(output, parts);
             let mut d_input = vec![0.0; rows * inputs];
-            rows_backward_input(&d_output, at, (&weight, &packed), &mut d_input);
+            rows_backward_input(&d_output, at, &packed, &mut d_input);
             let mut parts = vec![f32::NAN; rows * inputs];
             let width = (inputs, InParts::Yes);
-            rows_backward_input_in_parts(
-                &d_output,
-                at,
-                (&weight, &packed),
-                width,
-                &mut scratch,
-                |part, values| {
-                    copy(&part, values, &mut parts, inputs);
-                },
-            );
+            rows_backward_input_in_parts(&d_output, at, &packed, width, &mut scratch, |part, values| {
+                copy(&part, values, &mut parts, inputs);
+            });
             assert_eq!(d_input, parts);
             results[0].extend(output);
             results[1].extend(d_input);
@@ -455,10 +488,35 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_forgotten() {
+    fn a_slot_is_made_and_changed_as_plain_numbers() {
+        let (rows, width) = (37, 40);
+        let at = Slot { slot: 1, rows };
+        let whole = Part { rows: 0..rows, columns: 0..width };
+        // Few bits, so that rounding changes nothing.
+        let values: Vec<f32> = (0..rows * width).map(|i| (i % 101) as f32 - 50.0).collect();
         for format in [RowsFormat::F32, RowsFormat::Bf16] {
+            let mut kept = Rows::new(format, 2, rows, width);
+            let mut scratch = vec![f32::NAN; rows * width];
+            kept.make(at, &mut scratch, |made| made.copy_from_slice(&values));
+            scratch.fill(f32::NAN);
+            kept.change(at, &mut scratch, |made| {
+                assert_eq!(made, values);
+                made.iter_mut().for_each(|value| *value *= -0.5);
+            });
+            let mut read = vec![f32::NAN; rows * width];
+            kept.get(at, &whole, &mut read);
+            assert!(values.iter().map(|value| -0.5 * value).eq(read));
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_forgotten() {
+        for format in [RowsFormat::F32, RowsFormat::Bf16, RowsFormat::Int8] {
             let mut none = Rows::new(format, 0, 3, 40);
             none.put(Slot { slot: 0, rows: 3 }, &Part { rows: 0..3, columns: 0..40 }, &[1.0; 120]);
+            let mut scratch = [0.0; 120];
+            none.make(Slot { slot: 0, rows: 3 }, &mut scratch, |made| made.fill(1.0));
+            assert_eq!(scratch, [1.0; 120], "what is made there can be used");
         }
     }
 }

@@ -153,11 +153,10 @@ impl Mixer<'_> {
         let rows = tape.inv_rms.len();
         scratch.fit(tape, self.tokens);
         let Scratch { d_output, d_input, d_inner, d_qkv, squares } = scratch;
-        let Branch { enter, leave } = self.params;
         self.lay_out(d_h, d_output);
         rms_norm_backward(d_output.len() / rows, d_output, &tape.output, &tape.inv_rms);
         linear_backward_weight(rows, &tape.inner, d_output, 0, &mut grads.leave.data, self.format);
-        linear_backward_input(rows, d_output, (&leave.data, &self.packed.leave), d_inner);
+        linear_backward_input(rows, d_output, &self.packed.leave, d_inner);
         match self.mixing {
             Mixing::Attention(heads, rotary) => {
                 let d = heads.count * heads.dim;
@@ -169,7 +168,7 @@ impl Mixer<'_> {
             _ => swiglu_backward(d_inner, d_inner.len() / rows, &mut tape.entered),
         }
         linear_backward_weight(rows, &tape.input, &tape.entered, 0, &mut grads.enter.data, self.format);
-        linear_backward_input(rows, &tape.entered, (&enter.data, &self.packed.enter), d_input);
+        linear_backward_input(rows, &tape.entered, &self.packed.enter, d_input);
         add_scaled(d_output, 1.0, d_input);
         self.put_back(d_output, d_h);
     }

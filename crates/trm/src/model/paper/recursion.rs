@@ -190,7 +190,7 @@ impl Model {
         let cells = &b.z_h[first_cell..];
         linear_backward_weight(CELLS, cells, &b.logits, 0, &mut grads.lm_head.data, Format::F32);
         let (prefix, d_cells) = b.d_z_h.split_at_mut(first_cell);
-        linear_backward_input(CELLS, &b.logits, (&params.lm_head.data, &self.lm_head), d_cells);
+        linear_backward_input(CELLS, &b.logits, &self.lm_head, d_cells);
 
         let d_halt = scale * HALTING_WEIGHT * binary_cross_entropy_backward(b.q[0], right);
         prefix.fill(0.0);
