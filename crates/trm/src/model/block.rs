@@ -6,68 +6,22 @@
 //!
 //! The gate is the learned one under `update = "original"`. Otherwise blocks are pure transforms: it is 1 and no parameter.
 
+use super::block_tape::{BlockRowSums, BlockTape, Places};
 use super::mixer::{Mixer, mixer_backward, mixer_forward};
-use super::mixer_tape::{MixerRowSums, MixerTape, Room};
 use super::packed::PackedBlock;
 use super::params::BlockParams;
-use crate::config::{TrmConfig, Update};
+use crate::config::TrmConfig;
 use crate::ops::{
-    Dropout, InParts, Part, Rows, RowsFormat, Slot, add_to_members, gate_backward, gate_forward,
-    gate_forward_part, gelu, gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward,
-    linear_backward_bias, linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts,
-    rows_forward_in_parts, sum_units, unit_rows,
+    Dropout, InParts, Part, RowsFormat, add_to_members, gate_backward, gate_forward, gate_forward_part, gelu,
+    gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_bias,
+    linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts, rows_forward_in_parts,
+    sum_units, unit_rows,
 };
 use crate::sudoku::Units;
-use std::ops::Range;
 use trm_kernels::Overwrite;
 
 /// Weight of each of the nine members in their mean.
 const NINTH: f32 = 1.0 / 9.0;
-
-/// What some applications of one block leave for the backward pass; `[applications * rows, width]` each. A row is a
-/// vector of the state; wide is the width of the MLP's inner layer.
-#[derive(Clone, Debug)]
-pub struct BlockTape {
-    /// Of the mixer before the MLP.
-    pub mixer: Option<MixerTape>,
-    /// LayerNorm(h) before gain and bias, width d.
-    normalised: Vec<f32>,
-    /// `1 / std` of each row.
-    inv_std: Vec<f32>,
-    /// LayerNorm(h), width d: the input of W1.
-    pub normed: Rows,
-    /// `mean_k(n)`, `[applications, kinds, units, d]`: the input of M_k.
-    pub means: Vec<f32>,
-    /// `M_k mean_k(n)`, `[applications, kinds, units, wide]`; the backward pass makes it the gradient of that.
-    pub messages: Vec<f32>,
-    /// Slope of GELU with its dropout, wide; the backward pass makes it the gradient of W1's output.
-    pub slope: Rows,
-    /// Output of GELU and dropout, wide: the input of W2.
-    pub activation: Rows,
-    /// f(h), width d, where the gradient of a gate needs it.
-    branch: Rows,
-    /// Gradient of W2's output, width d, made by the backward pass.
-    pub d_branch: Rows,
-    format: RowsFormat,
-    training: bool,
-}
-
-/// Gradients that are sums over rows and small enough for every shard to keep its own.
-#[derive(Clone, Debug)]
-pub struct BlockRowSums {
-    /// The gate, `[1]` or `[d]`; empty where no gate acts inside the blocks.
-    pub gate: Vec<f32>,
-    /// Of the mixer before the MLP.
-    pub mixer: Option<MixerRowSums>,
-    /// `[d]` each: LayerNorm's gain and bias, b2.
-    pub gain: Vec<f32>,
-    /// `[d]`
-    pub norm_bias: Vec<f32>,
-    /// `[wide]`: b1.
-    pub expand_bias: Vec<f32>,
-    /// `[d]`
-    pub contract_bias: Vec<f32>,
-}
 
 /// One application of a block: which rows of the tape it uses and which dropout masks.
 #[derive(Clone, Copy, Debug)]
@@ -109,56 +63,6 @@ impl Application<'_> {
     }
 }
 
-impl BlockTape {
-    /// Room for some applications to `rows` rows; nothing is kept for a backward pass unless `training`.
-    pub fn new(
-        config: &TrmConfig,
-        format: RowsFormat,
-        applications: usize,
-        rows: usize,
-        training: bool,
-    ) -> Self {
-        let (d, wide) = (config.hidden_dim, config.mlp_width());
-        let whole = applications * rows;
-        let kinds = config.units();
-        let units = |width: usize| vec![0.0; kinds.len() * unit_rows(&kinds, whole) * width];
-        let kept = if training { applications } else { 0 };
-        Self {
-            mixer: Mixer::new(config).map(|mixer| {
-                let room = Room { format, applications, kept, gated: kept * inner_gates(config) };
-                MixerTape::new(&mixer, d, rows, room)
-            }),
-            normalised: vec![0.0; kept * rows * d],
-            inv_std: vec![0.0; kept * rows],
-            normed: Rows::new(format, applications, rows, d),
-            means: units(d),
-            messages: units(wide),
-            slope: Rows::new(format, kept, rows, wide),
-            activation: Rows::new(format, applications, rows, wide),
-            branch: Rows::new(RowsFormat::F32, kept * inner_gates(config), rows, d),
-            d_branch: Rows::new(format, kept, rows, d),
-            format,
-            training,
-        }
-    }
-
-    /// f32 values that one row takes.
-    pub fn values_per_row(config: &TrmConfig, format: RowsFormat, training: bool) -> usize {
-        let (d, wide) = (config.hidden_dim, config.mlp_width());
-        let (kept, gated) = (usize::from(training), inner_gates(config));
-        let room = Room { format, applications: 1, kept, gated: kept * gated };
-        let mixer = Mixer::new(config).map_or(0, |mixer| MixerTape::values_per_row(&mixer, d, room));
-        let rows = |width: usize| Rows::values_per_row(format, width);
-        let kept = kept * (d + 1 + rows(wide) + rows(d) + gated * d);
-        mixer + rows(d) + rows(wide) + kept + config.units().len() * (d + wide) / 9
-    }
-}
-
-/// 1 where a gate acts inside the blocks, else 0.
-fn inner_gates(config: &TrmConfig) -> usize {
-    usize::from(config.update == Update::Original)
-}
-
 /// Units are summed over whole vectors; all else can be done part by part.
 fn in_parts(units: &[Units]) -> InParts {
     if units.is_empty() { InParts::Yes } else { InParts::No }
@@ -172,50 +76,6 @@ pub fn scratch(config: &TrmConfig, format: RowsFormat, rows: usize) -> usize {
     // The gradient of n; parts of the inner layer, of two kinds, or of the result; or the gradients of n and of the means.
     let inner = 2 * in_parts(&units).largest(format, rows, config.mlp_width().max(d));
     (rows * mixer).max(rows * d + inner.max(means))
-}
-
-impl BlockRowSums {
-    /// Zeros.
-    pub fn new(config: &TrmConfig) -> Self {
-        let d = config.hidden_dim;
-        let zeros = || vec![0.0; d];
-        let gate = inner_gates(config) * config.gates.width(d);
-        Self {
-            gate: vec![0.0; gate],
-            mixer: Mixer::new(config).map(|mixer| MixerRowSums::new(&mixer, d)),
-            gain: zeros(),
-            norm_bias: zeros(),
-            expand_bias: vec![0.0; config.mlp_width()],
-            contract_bias: zeros(),
-        }
-    }
-}
-
-/// Where the values of one application stand in the parts of a tape.
-struct Places {
-    slot: Slot,
-    narrow: Range<usize>,
-    each: Range<usize>,
-    /// Units of a kind.
-    units: usize,
-    means: Range<usize>,
-    messages: Range<usize>,
-}
-
-impl Places {
-    fn new(application: &Application, rows: usize, [d, wide]: [usize; 2]) -> Self {
-        let place = |values: usize| application.slot * values..(application.slot + 1) * values;
-        let units = unit_rows(application.units, rows);
-        let unit_rows = application.units.len() * units;
-        Self {
-            slot: Slot { slot: application.slot, rows },
-            narrow: place(rows * d),
-            each: place(rows),
-            units,
-            means: place(unit_rows * d),
-            messages: place(unit_rows * wide),
-        }
-    }
 }
 
 /// `h <- h + gate * f(h)`, in place, after the cells are mixed.

@@ -1,7 +1,7 @@
 //! What the matrices of a model are multiplied by, over some puzzles: what quantising goes by.
 
 use super::CELLS;
-use super::block::BlockTape;
+use super::block_tape::BlockTape;
 use super::mixer::Mixer;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};

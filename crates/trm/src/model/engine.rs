@@ -9,11 +9,12 @@
 //! thread works on one at a time, and a wave is one shard, whose activations stay near.
 
 use super::CELLS;
+use super::backward::LossScale;
 use super::batch::{Batch, Tally, right_boards};
 use super::budget::{Budget, Prediction};
 use super::hypotheses::random;
 use super::params::Params;
-use super::recursion::{LossScale, Model};
+use super::recursion::Model;
 use super::shard::{Recording, Shard};
 use super::states::{States, StatesMut};
 use super::weight_gradients::{input_gradients, position_gradients, row_sum_gradients, weight_gradients};

@@ -1,7 +1,9 @@
 //! The Tiny Recursive Model: parameters, the residual block, the recursion, and one pass over a batch.
 
+mod backward;
 mod batch;
 mod block;
+mod block_tape;
 mod budget;
 mod calibration;
 mod engine;
@@ -22,7 +24,7 @@ mod states;
 mod weight_gradients;
 
 pub use batch::{Batch, Tally, argmax};
-pub use block::BlockTape;
+pub use block_tape::BlockTape;
 pub use budget::{Budget, Prediction};
 pub use calibration::{InputStatistics, input_statistics};
 pub use engine::{Engine, TrainingStep};

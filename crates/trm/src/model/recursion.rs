@@ -1,4 +1,4 @@
-//! The recursion of SPEC.md, "Iterative Reasoning Loops", forward and backward.
+//! The recursion of SPEC.md, "Iterative Reasoning Loops"; `backward.rs` has its gradients.
 //!
 //! ```text
 //! x_emb = W_in x + b_in;  y = z = 0
@@ -12,9 +12,8 @@
 //! is one state, `z <- R(x_emb + z)`, from which the answer is read off: `y <- z`. With `state_norm = true` every new state is
 //! divided by its root mean square.
 
-use super::DIGITS;
 use super::block::Application;
-use super::hypotheses::{revise_all, weigh};
+use super::hypotheses::revise_all;
 use super::mixer::Mixer;
 use super::packed::Packed;
 use super::params::Params;
@@ -22,10 +21,8 @@ use super::shard::{NormTape, Recording, Shard};
 use super::stack::Stack;
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{
-    Dropout, Format, QuantisedWeight, RowsFormat, add_positions, add_scaled, constraint_loss_backward,
-    cross_entropy_backward, gate_backward, gate_forward, layer_norm_backward, layer_norm_forward,
-    linear_backward_input, linear_forward, one_hot_linear_forward, rms_norm_backward, rms_norm_forward,
-    sum_of,
+    Dropout, Format, QuantisedWeight, RowsFormat, add_positions, gate_forward, layer_norm_forward,
+    linear_forward, one_hot_linear_forward, rms_norm_forward, sum_of,
 };
 use crate::parallel::Threads;
 use crate::sudoku::Units;
@@ -34,9 +31,9 @@ use rand::Rng;
 /// A model ready to run: configuration, parameters, and the parameters as the forward pass reads them.
 #[derive(Clone, Debug)]
 pub struct Model {
-    config: TrmConfig,
-    params: Params,
-    packed: Packed,
+    pub(super) config: TrmConfig,
+    pub(super) params: Params,
+    pub(super) packed: Packed,
     format: Format,
     rows_format: RowsFormat,
     mixer: Option<Mixer>,
@@ -197,7 +194,7 @@ impl Model {
     }
 
     /// The logits of the answer after outer cycle h: the newest, or one whose state the forward pass kept.
-    fn read_out_after(&self, s: &mut Shard, h: usize) {
+    pub(super) fn read_out_after(&self, s: &mut Shard, h: usize) {
         let y = s.starts.get(h + 1).map_or(&s.y, |(y, _)| y);
         match &self.params.output_norm {
             None => s.answer.copy_from_slice(y),
@@ -233,13 +230,6 @@ impl Model {
         }
     }
 
-    fn normalise_backward(&self, tape: &mut NormTape, d_state: &mut [f32], slot: usize) {
-        if self.config.state_norm {
-            let (normalised, inv_rms) = tape.slot(slot, d_state.len(), self.config.hidden_dim);
-            rms_norm_backward(self.config.hidden_dim, d_state, normalised, inv_rms);
-        }
-    }
-
     /// Whether the loss is taken of the answer after outer cycle h.
     pub fn is_supervised(&self, h: usize) -> bool {
         self.config.supervision == Supervision::Every || h + 1 == self.config.h_cycles
@@ -250,138 +240,6 @@ impl Model {
         self.is_supervised(h) || self.config.feedback
     }
 
-    /// Starts the backward pass, after [`Self::forward`].
-    pub fn begin_backward(&self, s: &mut Shard) {
-        s.d_y.fill(0.0);
-        s.d_z.fill(0.0);
-        s.d_x_emb.fill(0.0);
-    }
-
-    /// Adds what the loss of the answer after outer cycle h, and feedback, give to the gradient of y; leaves d loss / d logits in
-    /// `s.logits` and what W_out was multiplied by in `s.answer`.
-    fn read_out_backward(&self, s: &mut Shard, h: usize, scale: LossScale) {
-        if h + 1 < self.config.h_cycles {
-            self.read_out_after(s, h);
-        }
-        // Without supervision nothing of the loss counts: the scale is zero.
-        let scale = if self.is_supervised(h) { scale } else { LossScale::default() };
-        let is_constrained = !s.d_constraint.is_empty();
-        if is_constrained {
-            s.d_constraint.fill(0.0);
-            constraint_loss_backward(&s.logits, scale.constraints, &mut s.d_constraint);
-        }
-        cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale.cross_entropy);
-        if self.config.hypotheses {
-            weigh(&s.assumed, &s.targets, &mut s.logits);
-        }
-        if is_constrained {
-            add_scaled(&mut s.logits, 1.0, &s.d_constraint);
-        }
-        if h + 1 < self.config.h_cycles
-            && let Some(feedback) = &mut s.feedback
-            && let Some(weight) = &self.packed.feedback
-        {
-            feedback.backward(h, weight, &mut s.logits);
-        }
-        if let Some(open) = &mut s.open {
-            open.gather_logits(&s.logits);
-        }
-        let d_read = s.open.as_ref().map_or(&s.logits, |open| &open.logits);
-        linear_backward_input(s.rows, d_read, &self.packed.output_proj, &mut s.h);
-        match &self.params.output_norm {
-            None => add_scaled(&mut s.d_y, 1.0, &s.h),
-            Some(norm) => {
-                let ((normalised, inv_std), [d_gain, d_bias]) = (&s.answer_norm, &mut s.sums.output_norm);
-                let gain = &norm.weight.data;
-                layer_norm_backward(&mut s.h, normalised, inv_std, gain, &mut s.d_y, [d_gain, d_bias]);
-            }
-        }
-    }
-
-    /// Takes the state gradients from the end of outer cycle h to its start. Cycles go from last to first.
-    pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout, scale: LossScale) {
-        if self.is_read_out(h) {
-            self.read_out_backward(s, h, scale);
-        }
-        s.feedback.iter_mut().for_each(|feedback| feedback.d_seen.fill(0.0));
-        if s.recording() == Recording::Cycle && h + 1 < self.config.h_cycles {
-            s.y.copy_from_slice(&s.starts[h].0);
-            s.z.copy_from_slice(&s.starts[h].1);
-            if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
-                feedback.see(h, &s.x_emb, weight);
-            }
-            self.cycle(s, h, dropout);
-        }
-        self.refine_output_backward(s, h, dropout);
-        for l in (0..self.config.l_cycles).rev() {
-            self.refine_latent_backward(s, h, l, dropout);
-        }
-        s.feedback.iter().for_each(|feedback| add_scaled(&mut s.d_x_emb, 1.0, &feedback.d_seen));
-    }
-
-    fn refine_latent_backward(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
-        let units = s.units.clone();
-        let at = self.place(s, h, l, (&units, dropout));
-        let tape = &mut s.tapes[at.cycle];
-        let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
-        self.normalise_backward(&mut tape.latent_norm, &mut s.d_z, at.application.slot);
-        let result = kept(&tape.latent_result, at.application.slot, s.d_z.len());
-        let gate = (&self.params.latent_gate.data[..], &mut s.sums.latent_gate[..]);
-        self.update_state_backward(&mut s.h, &s.d_z, result, gate);
-        stack.backward(&mut tape.latent, &mut s.sums.latent, &mut s.h, &mut s.scratch, at.application);
-        self.identity_path_backward(&mut s.d_z, &s.h);
-        if self.config.update != Update::Single {
-            add_scaled(&mut s.d_y, 1.0, &s.h);
-        }
-        let d_seen = s.feedback.as_mut().map_or(&mut s.d_x_emb, |feedback| &mut feedback.d_seen);
-        add_scaled(d_seen, 1.0, &s.h);
-    }
-
-    fn refine_output_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
-        if self.config.update == Update::Single {
-            add_scaled(&mut s.d_z, 1.0, &s.d_y);
-            return s.d_y.fill(0.0);
-        }
-        let units = s.units.clone();
-        let at = self.place_of_output(s, h, (&units, dropout));
-        let tape = &mut s.tapes[at.cycle];
-        let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
-        self.normalise_backward(&mut tape.output_norm, &mut s.d_y, at.application.slot);
-        let result = kept(&tape.output_result, at.application.slot, s.d_y.len());
-        let gate = (&self.params.output_gate.data[..], &mut s.sums.output_gate[..]);
-        self.update_state_backward(&mut s.h, &s.d_y, result, gate);
-        stack.backward(&mut tape.output, &mut s.sums.output, &mut s.h, &mut s.scratch, at.application);
-        self.identity_path_backward(&mut s.d_y, &s.h);
-        add_scaled(&mut s.d_z, 1.0, &s.h);
-    }
-
-    /// Gradient of the stack's result from the gradient of the new state; adds that of the gate, if it acts here.
-    fn update_state_backward(
-        &self,
-        d_result: &mut [f32],
-        d_state: &[f32],
-        result: &[f32],
-        (gate, d_gate): (&[f32], &mut [f32]),
-    ) {
-        match self.config.update {
-            Update::Documented => {
-                d_result.fill(0.0);
-                gate_forward(d_result, gate, d_state);
-                gate_backward(d_state, result, d_gate);
-            }
-            Update::Original | Update::Single => d_result.copy_from_slice(d_state),
-        }
-    }
-
-    /// Adds what reached the old state through the stack to what reached it directly (documented), or replaces the
-    /// latter (original, single: the old state is only seen through the stack).
-    fn identity_path_backward(&self, d_state: &mut [f32], d_input: &[f32]) {
-        match self.config.update {
-            Update::Documented => add_scaled(d_state, 1.0, d_input),
-            Update::Original | Update::Single => d_state.copy_from_slice(d_input),
-        }
-    }
-
     /// Keeps a stack's result for the gradient of the gate, where the gate is applied to it.
     fn keep(&self, results: &mut [f32], result: &[f32], slot: usize) {
         if self.config.update == Update::Documented && !results.is_empty() {
@@ -389,11 +247,22 @@ impl Model {
         }
     }
 
-    fn place<'a>(&'a self, s: &Shard, h: usize, l: usize, with: (&'a [Units], &'a Dropout)) -> Place<'a> {
+    pub(super) fn place<'a>(
+        &'a self,
+        s: &Shard,
+        h: usize,
+        l: usize,
+        with: (&'a [Units], &'a Dropout),
+    ) -> Place<'a> {
         self.numbered(s, h, l, &self.params.latent_gate.data, with)
     }
 
-    fn place_of_output<'a>(&'a self, s: &Shard, h: usize, with: (&'a [Units], &'a Dropout)) -> Place<'a> {
+    pub(super) fn place_of_output<'a>(
+        &'a self,
+        s: &Shard,
+        h: usize,
+        with: (&'a [Units], &'a Dropout),
+    ) -> Place<'a> {
         let mut at = self.numbered(s, h, self.config.l_cycles, &self.params.output_gate.data, with);
         at.application.slot = 0;
         at
@@ -423,21 +292,8 @@ impl Model {
     }
 }
 
-/// What the loss is made of: these factors times the cross-entropy of every cell and the penalties of every board.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LossScale {
-    /// Of the cross-entropy of a cell.
-    pub cross_entropy: f32,
-    /// Of the penalties of a board for rows, columns and boxes.
-    pub constraints: [f32; 3],
-}
-
 /// Where in the tape, and which dropout masks, a refinement uses.
-struct Place<'a> {
-    cycle: usize,
-    application: Application<'a>,
-}
-
-fn kept(results: &[f32], slot: usize, len: usize) -> &[f32] {
-    &results[slot * len..(slot + 1) * len]
+pub(super) struct Place<'a> {
+    pub cycle: usize,
+    pub application: Application<'a>,
 }

@@ -1,6 +1,7 @@
 //! The puzzles of a batch that one worker takes through the whole recursion, with everything it needs to do so.
 
-use super::block::{BlockRowSums, BlockTape, scratch};
+use super::block::scratch;
+use super::block_tape::{BlockRowSums, BlockTape};
 use super::feedback::Feedback;
 use super::open::OpenRows;
 use super::{CELLS, DIGITS};

@@ -1,6 +1,7 @@
 //! The stacks R and O: residual blocks one after the other, forward and backward.
 
-use super::block::{Application, BlockRowSums, BlockTape, block_backward, block_forward};
+use super::block::{Application, block_backward, block_forward};
+use super::block_tape::{BlockRowSums, BlockTape};
 use super::packed::PackedBlock;
 use super::params::BlockParams;
 

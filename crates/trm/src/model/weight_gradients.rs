@@ -1,6 +1,6 @@
 //! Gradients of the weights, from what the shards of a wave recorded: long sums over all their rows.
 
-use super::block::BlockTape;
+use super::block_tape::BlockTape;
 use super::params::{BlockParams, Params};
 use super::recursion::Model;
 use super::shard::Shard;

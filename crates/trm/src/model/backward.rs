@@ -1,0 +1,170 @@
+//! The recursion backward, by hand: every function here undoes its namesake of `recursion.rs`.
+
+use super::DIGITS;
+use super::hypotheses::weigh;
+use super::recursion::Model;
+use super::shard::{NormTape, Recording, Shard};
+use super::stack::Stack;
+use crate::config::Update;
+use crate::ops::{
+    Dropout, add_scaled, constraint_loss_backward, cross_entropy_backward, gate_backward, gate_forward,
+    layer_norm_backward, linear_backward_input, rms_norm_backward,
+};
+
+/// What the loss is made of: these factors times the cross-entropy of every cell and the penalties of every board.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LossScale {
+    /// Of the cross-entropy of a cell.
+    pub cross_entropy: f32,
+    /// Of the penalties of a board for rows, columns and boxes.
+    pub constraints: [f32; 3],
+}
+
+impl Model {
+    /// Starts the backward pass, after [`Self::forward`].
+    pub fn begin_backward(&self, s: &mut Shard) {
+        s.d_y.fill(0.0);
+        s.d_z.fill(0.0);
+        s.d_x_emb.fill(0.0);
+    }
+
+    /// Takes the state gradients from the end of outer cycle h to its start. Cycles go from last to first.
+    pub fn cycle_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout, scale: LossScale) {
+        if self.is_read_out(h) {
+            self.read_out_backward(s, h, scale);
+        }
+        s.feedback.iter_mut().for_each(|feedback| feedback.d_seen.fill(0.0));
+        if s.recording() == Recording::Cycle && h + 1 < self.config.h_cycles {
+            s.y.copy_from_slice(&s.starts[h].0);
+            s.z.copy_from_slice(&s.starts[h].1);
+            if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
+                feedback.see(h, &s.x_emb, weight);
+            }
+            self.cycle(s, h, dropout);
+        }
+        self.refine_output_backward(s, h, dropout);
+        for l in (0..self.config.l_cycles).rev() {
+            self.refine_latent_backward(s, h, l, dropout);
+        }
+        s.feedback.iter().for_each(|feedback| add_scaled(&mut s.d_x_emb, 1.0, &feedback.d_seen));
+    }
+
+    /// Adds what the loss of the answer after outer cycle h, and feedback, give to the gradient of y; leaves d loss / d logits in
+    /// `s.logits` and what W_out was multiplied by in `s.answer`.
+    fn read_out_backward(&self, s: &mut Shard, h: usize, scale: LossScale) {
+        if h + 1 < self.config.h_cycles {
+            self.read_out_after(s, h);
+        }
+        // Without supervision nothing of the loss counts: the scale is zero.
+        let scale = if self.is_supervised(h) { scale } else { LossScale::default() };
+        let is_constrained = !s.d_constraint.is_empty();
+        if is_constrained {
+            s.d_constraint.fill(0.0);
+            constraint_loss_backward(&s.logits, scale.constraints, &mut s.d_constraint);
+        }
+        cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale.cross_entropy);
+        if self.config.hypotheses {
+            weigh(&s.assumed, &s.targets, &mut s.logits);
+        }
+        if is_constrained {
+            add_scaled(&mut s.logits, 1.0, &s.d_constraint);
+        }
+        if h + 1 < self.config.h_cycles
+            && let Some(feedback) = &mut s.feedback
+            && let Some(weight) = &self.packed.feedback
+        {
+            feedback.backward(h, weight, &mut s.logits);
+        }
+        if let Some(open) = &mut s.open {
+            open.gather_logits(&s.logits);
+        }
+        let d_read = s.open.as_ref().map_or(&s.logits, |open| &open.logits);
+        linear_backward_input(s.rows, d_read, &self.packed.output_proj, &mut s.h);
+        match &self.params.output_norm {
+            None => add_scaled(&mut s.d_y, 1.0, &s.h),
+            Some(norm) => {
+                let ((normalised, inv_std), [d_gain, d_bias]) = (&s.answer_norm, &mut s.sums.output_norm);
+                let gain = &norm.weight.data;
+                layer_norm_backward(&mut s.h, normalised, inv_std, gain, &mut s.d_y, [d_gain, d_bias]);
+            }
+        }
+    }
+
+    /// Of `z <- z + alpha R(x_emb + y + z)`: the gradients of x_emb, y and the old z from that of the new z.
+    fn refine_latent_backward(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
+        let units = s.units.clone();
+        let at = self.place(s, h, l, (&units, dropout));
+        let tape = &mut s.tapes[at.cycle];
+        let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
+        self.normalise_backward(&mut tape.latent_norm, &mut s.d_z, at.application.slot);
+        let result = kept(&tape.latent_result, at.application.slot, s.d_z.len());
+        let gate = (&self.params.latent_gate.data[..], &mut s.sums.latent_gate[..]);
+        self.update_state_backward(&mut s.h, &s.d_z, result, gate);
+        stack.backward(&mut tape.latent, &mut s.sums.latent, &mut s.h, &mut s.scratch, at.application);
+        self.identity_path_backward(&mut s.d_z, &s.h);
+        if self.config.update != Update::Single {
+            add_scaled(&mut s.d_y, 1.0, &s.h);
+        }
+        let d_seen = s.feedback.as_mut().map_or(&mut s.d_x_emb, |feedback| &mut feedback.d_seen);
+        add_scaled(d_seen, 1.0, &s.h);
+    }
+
+    /// Of `y <- y + beta O(y + z)`: the gradients of z and the old y from that of the new y.
+    fn refine_output_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
+        if self.config.update == Update::Single {
+            add_scaled(&mut s.d_z, 1.0, &s.d_y);
+            return s.d_y.fill(0.0);
+        }
+        let units = s.units.clone();
+        let at = self.place_of_output(s, h, (&units, dropout));
+        let tape = &mut s.tapes[at.cycle];
+        let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
+        self.normalise_backward(&mut tape.output_norm, &mut s.d_y, at.application.slot);
+        let result = kept(&tape.output_result, at.application.slot, s.d_y.len());
+        let gate = (&self.params.output_gate.data[..], &mut s.sums.output_gate[..]);
+        self.update_state_backward(&mut s.h, &s.d_y, result, gate);
+        stack.backward(&mut tape.output, &mut s.sums.output, &mut s.h, &mut s.scratch, at.application);
+        self.identity_path_backward(&mut s.d_y, &s.h);
+        add_scaled(&mut s.d_z, 1.0, &s.h);
+    }
+
+    /// Gradient of the stack's result from the gradient of the new state; adds that of the gate, if it acts here.
+    fn update_state_backward(
+        &self,
+        d_result: &mut [f32],
+        d_state: &[f32],
+        result: &[f32],
+        (gate, d_gate): (&[f32], &mut [f32]),
+    ) {
+        match self.config.update {
+            Update::Documented => {
+                d_result.fill(0.0);
+                gate_forward(d_result, gate, d_state);
+                gate_backward(d_state, result, d_gate);
+            }
+            Update::Original | Update::Single => d_result.copy_from_slice(d_state),
+        }
+    }
+
+    /// Adds what reached the old state through the stack to what reached it directly (documented), or replaces the
+    /// latter (original, single: the old state is only seen through the stack).
+    fn identity_path_backward(&self, d_state: &mut [f32], d_input: &[f32]) {
+        match self.config.update {
+            Update::Documented => add_scaled(d_state, 1.0, d_input),
+            Update::Original | Update::Single => d_state.copy_from_slice(d_input),
+        }
+    }
+
+    /// Of the division by the root mean square.
+    fn normalise_backward(&self, tape: &mut NormTape, d_state: &mut [f32], slot: usize) {
+        if self.config.state_norm {
+            let (normalised, inv_rms) = tape.slot(slot, d_state.len(), self.config.hidden_dim);
+            rms_norm_backward(self.config.hidden_dim, d_state, normalised, inv_rms);
+        }
+    }
+}
+
+/// The result that one application kept.
+fn kept(results: &[f32], slot: usize, len: usize) -> &[f32] {
+    &results[slot * len..(slot + 1) * len]
+}
