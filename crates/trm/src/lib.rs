@@ -22,7 +22,7 @@ pub mod timing;
 pub mod trace;
 pub mod train;
 
-pub use trm_kernels::{AlignedMemory, LevelError, choose_level};
+pub use trm_kernels::{AlignedMemory, Level, LevelError, choose_level};
 
 /// Name of the instruction set that loops run with; see [`trm_kernels::level`].
 pub fn kernel_level() -> &'static str {
