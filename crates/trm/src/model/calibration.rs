@@ -2,7 +2,6 @@
 
 use super::CELLS;
 use super::block_tape::BlockTape;
-use super::mixer::Mixer;
 use super::recursion::Model;
 use super::shard::{Recording, Shard};
 use crate::ops::{Dropout, RowsFormat};
@@ -97,7 +96,7 @@ fn block_inputs<'a>(
     let config = model.config();
     let d = config.hidden_dim;
     let mut inputs = Vec::new();
-    if let (Some(tape), Some(mixer)) = (&tape.mixer, Mixer::new(config)) {
+    if let (Some(tape), Some(mixer)) = (&tape.mixer, &model.mixer) {
         let vectors = mixer.vectors(d, rows);
         inputs.extend([&tape.input, &tape.left].map(|rows| vec![rows.plain(applications, vectors)]));
     }

@@ -1,5 +1,6 @@
 //! What a mixer leaves for its backward pass, and where each application finds it.
 
+use super::CELLS;
 use super::mixer::Mixer;
 use crate::ops::{Rows, RowsFormat, Slot};
 use std::ops::Range;
@@ -60,7 +61,11 @@ impl MixerTape {
 
     /// f32 values that a row takes in all applications.
     pub fn values_per_row(mixer: &Mixer, d: usize, room: Room) -> usize {
-        let rows = |width: usize| Rows::values_per_row(room.format, width);
+        // A vector that is rounded fills whole tiles, and those of the token MLP have another length than rows.
+        let vectors = mixer.vectors(d, CELLS);
+        let rows = |per_row: usize| {
+            (Rows::values_per_row(room.format, per_row * CELLS / vectors) * vectors).div_ceil(CELLS)
+        };
         let [entered, left, weights] = mixer.widths(d);
         room.applications * (rows(d) + weights + rows(left))
             + room.kept * (d + 1 + rows(entered) + rows(d))

@@ -36,7 +36,7 @@ pub struct Model {
     pub(super) packed: Packed,
     format: Format,
     rows_format: RowsFormat,
-    mixer: Option<Mixer>,
+    pub(super) mixer: Option<Mixer>,
 }
 
 impl Model {

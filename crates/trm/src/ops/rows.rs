@@ -125,8 +125,7 @@ impl Rows {
     /// # Panics
     /// As [`Self::put_input`].
     pub fn put_all(&mut self, at: Slot, values: &[f32], weight: &PackedWeight) {
-        for part in InParts::Yes.of_rows(at.rows, self.width) {
-            let range = part.rows.start * self.width..part.rows.end * self.width;
+        for (part, range) in parts_of(at, self.width) {
             self.put_input(at, &part, &values[range], weight);
         }
     }
@@ -143,8 +142,8 @@ impl Rows {
             return make(&mut slots[place(at, self.width)]);
         }
         make(scratch);
-        for part in InParts::Yes.of_rows(at.rows, self.width) {
-            self.put(at, &part, &scratch[part.rows.start * self.width..part.rows.end * self.width]);
+        for (part, range) in parts_of(at, self.width) {
+            self.put(at, &part, &scratch[range]);
         }
     }
 
@@ -154,8 +153,7 @@ impl Rows {
     /// As for [`Self::make`].
     pub fn change(&mut self, at: Slot, scratch: &mut [f32], change: impl FnOnce(&mut [f32])) {
         if let Values::Bf16(_) = &self.values {
-            for part in InParts::Yes.of_rows(at.rows, self.width) {
-                let range = part.rows.start * self.width..part.rows.end * self.width;
+            for (part, range) in parts_of(at, self.width) {
                 self.get(at, &part, &mut scratch[range]);
             }
         }
@@ -192,6 +190,15 @@ impl Rows {
             Values::Bf16(_) | Values::Int8(_) => panic!("these rows are rounded"),
         }
     }
+}
+
+/// A slot in parts of some whole rows each, and where the numbers of a part stand in `[rows, width]`.
+fn parts_of(at: Slot, width: usize) -> impl Iterator<Item = (Part, Range<usize>)> {
+    let parts = InParts::Yes.of_rows(at.rows, width);
+    parts.map(move |part| {
+        let range = part.rows.start * width..part.rows.end * width;
+        (part, range)
+    })
 }
 
 fn place(at: Slot, width: usize) -> Range<usize> {
