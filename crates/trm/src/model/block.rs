@@ -15,7 +15,7 @@ use crate::ops::{
     Dropout, InParts, Part, RowsFormat, add_to_members, gate_backward, gate_forward, gate_forward_part, gelu,
     gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_bias,
     linear_backward_input, product, rows_backward_input, rows_backward_input_in_parts, rows_forward_in_parts,
-    sum_units, unit_rows,
+    rows_forward_into, sum_units, unit_rows,
 };
 use crate::sudoku::Units;
 use trm_kernels::Overwrite;
@@ -106,12 +106,12 @@ pub fn block_forward(
     let (means, messages) = (&mut tape.means[at.means], &mut tape.messages[at.messages]);
     for part in in_parts.of_rows(rows, d) {
         let (rows, values) = (part.rows.clone(), part.rows.start * d..part.rows.end * d);
-        let normed = &mut activation[..values.len()];
         let normalised = normalised.get_mut(values.clone()).unwrap_or_default();
         let inv_std = inv_std.get_mut(rows).unwrap_or_default();
-        layer_norm_forward(&h[values], gain, bias, normalised, inv_std, normed);
-        sum_units(units, normed, d, NINTH, means);
-        tape.normed.put_input(at.slot, &part, normed, &packed.expand);
+        tape.normed.make_input(at.slot, &part, activation, &packed.expand, |normed| {
+            layer_norm_forward(&h[values], gain, bias, normalised, inv_std, normed);
+            sum_units(units, normed, d, NINTH, means);
+        });
     }
     for (k, mix) in packed.mix.iter().enumerate() {
         let [mean, message] = [of_kind(means, at.units * d, k), of_kind(messages, at.units * wide, k)];
@@ -119,18 +119,39 @@ pub fn block_forward(
     }
     let expand = (&packed.expand, &params.expand.bias.data[..]);
     let inner_in_parts = in_parts.and(packed.contract.inputs_in_parts());
-    rows_forward_in_parts(&tape.normed, at.slot, expand, inner_in_parts, product_scratch, |part, inner| {
-        add_to_members(units, messages, wide, 1.0, inner);
-        if !tape.training {
-            gelu(inner, tape.format);
-            return tape.activation.put_input(at.slot, &part, inner, &packed.contract);
-        }
-        let activation = &mut activation[..inner.len()];
-        gelu_forward(inner, activation);
-        application.drop_inner([activation, inner], wide, &part);
-        tape.activation.put(at.slot, &part, activation);
-        tape.slope.put(at.slot, &part, inner);
-    });
+    let next = &packed.contract;
+    if tape.training {
+        let slope = (&mut tape.slope, next);
+        rows_forward_into(
+            &tape.normed,
+            at.slot,
+            expand,
+            slope,
+            inner_in_parts,
+            product_scratch,
+            |part, inner| {
+                add_to_members(units, messages, wide, 1.0, inner);
+                tape.activation.make(at.slot, part, activation, |activation| {
+                    gelu_forward(inner, activation);
+                    application.drop_inner([activation, inner], wide, part);
+                });
+            },
+        );
+    } else {
+        let activation = (&mut tape.activation, next);
+        rows_forward_into(
+            &tape.normed,
+            at.slot,
+            expand,
+            activation,
+            inner_in_parts,
+            product_scratch,
+            |_, inner| {
+                add_to_members(units, messages, wide, 1.0, inner);
+                gelu(inner, tape.format);
+            },
+        );
+    }
     let contract = (&packed.contract, &params.contract.bias.data[..]);
     rows_forward_in_parts(&tape.activation, at.slot, contract, in_parts, product_scratch, |part, result| {
         application.drop_result(result, d, &part);
@@ -168,12 +189,12 @@ pub fn block_backward(
     }
     for part in in_parts.of_rows(rows, d) {
         let d_h = &d_h[part.rows.start * d..part.rows.end * d];
-        let d_branch = &mut scratch[..d_h.len()];
-        d_branch.fill(0.0);
-        gate_forward(d_branch, application.gate, d_h);
-        application.drop_result(d_branch, d, &part);
-        linear_backward_bias(d_branch, &mut sums.contract_bias);
-        tape.d_branch.put(at.slot, &part, d_branch);
+        tape.d_branch.make(at.slot, &part, scratch, |d_branch| {
+            d_branch.fill(0.0);
+            gate_forward(d_branch, application.gate, d_h);
+            application.drop_result(d_branch, d, &part);
+            linear_backward_bias(d_branch, &mut sums.contract_bias);
+        });
     }
     let d_messages = &mut tape.messages[at.messages];
     let (product_scratch, slope) = scratch.split_at_mut(in_parts.largest(tape.format, rows, wide));
@@ -184,12 +205,11 @@ pub fn block_backward(
         (wide, in_parts),
         product_scratch,
         |part, d_activation| {
-            let slope = &mut slope[..d_activation.len()];
-            tape.slope.get(at.slot, &part, slope);
-            gelu_backward(d_activation, slope);
-            linear_backward_bias(slope, &mut sums.expand_bias[part.columns.clone()]);
-            sum_units(units, slope, wide, 1.0, d_messages);
-            tape.slope.put(at.slot, &part, slope);
+            tape.slope.change(at.slot, &part, slope, |slope| {
+                gelu_backward(d_activation, slope);
+                linear_backward_bias(slope, &mut sums.expand_bias[part.columns.clone()]);
+                sum_units(units, slope, wide, 1.0, d_messages);
+            });
         },
     );
     let (d_normed, d_means) = scratch.split_at_mut(rows * d);

@@ -96,11 +96,14 @@ impl Mixer {
         }
     }
 
-    /// Rows, `[puzzles, 81, d]`, as those vectors: for the token MLP `[puzzles, d, 81]`, made in `room`.
-    fn enter<'a>(&self, d: usize, rows: &'a mut [f32], room: &'a mut [f32]) -> &'a mut [f32] {
+    /// Makes rows, `[puzzles, 81, d]`, as those vectors: for the token MLP `[puzzles, d, 81]`, by way of `room`.
+    fn enter(&self, d: usize, vectors: &mut [f32], room: &mut [f32], make: impl FnOnce(&mut [f32])) {
         match self {
-            Self::Attention(_) => rows,
-            Self::TokenMlp => transposed([CELLS, d], rows, room),
+            Self::Attention(_) => make(vectors),
+            Self::TokenMlp => {
+                make(room);
+                transposed([CELLS, d], room, vectors);
+            }
         }
     }
 
@@ -141,18 +144,19 @@ pub fn mixer_forward(
     let (gain, bias) = (&params.norm.weight.data, &params.norm.bias.data);
     let normalised = tape.normalised.get_mut(at.normalised).unwrap_or_default();
     let inv_std = tape.inv_std.get_mut(at.inv_std).unwrap_or_default();
-    layer_norm_forward(h, gain, bias, normalised, inv_std, state);
-    tape.input.put_all(at.slot, mixer.enter(d, state, left), &packed.enter);
-    tape.entered.make(at.slot, entered, |entered| {
+    let [input, inner, output] = [&tape.input, &tape.entered, &tape.left].map(|rows| rows.all(at.slot));
+    tape.input.make_input(at.slot, &input, left, &packed.enter, |input| {
+        mixer.enter(d, input, state, |n| layer_norm_forward(h, gain, bias, normalised, inv_std, n));
+    });
+    tape.entered.make(at.slot, &inner, entered, |entered| {
         rows_forward(&tape.input, at.slot, (&packed.enter, &params.enter.bias.data), entered);
-        match mixer {
+        tape.left.make_input(at.slot, &output, left, &packed.leave, |left| match mixer {
             Mixer::Attention(attention) => {
                 attention.forward(entered, &mut tape.weights[at.weights], left, scratch)
             }
             Mixer::TokenMlp => gelu_forward(entered, left),
-        }
+        });
     });
-    tape.left.put_all(at.slot, left, &packed.leave);
     rows_forward(&tape.left, at.slot, (&packed.leave, &params.leave.bias.data), state);
     application.drop_mixed(state, d);
     let branch = mixer.leave(d, state, left);
@@ -185,16 +189,20 @@ pub fn mixer_backward(
         let branch = tape.branch.plain(application.slot + 1, at.rows);
         gate_backward(d_h, &branch[at.normalised.clone()], d_gate);
     }
-    state.fill(0.0);
-    gate_forward(state, application.gate, d_h);
-    let d_branch = mixer.enter(d, state, left);
-    application.drop_mixed(d_branch, d);
-    linear_backward_bias(d_branch, leave_bias);
-    tape.d_branch.put_all(at.slot, d_branch, &packed.leave);
+    let all = tape.d_branch.all(at.slot);
+    tape.d_branch.make(at.slot, &all, left, |d_branch| {
+        mixer.enter(d, d_branch, state, |d_branch| {
+            d_branch.fill(0.0);
+            gate_forward(d_branch, application.gate, d_h);
+        });
+        application.drop_mixed(d_branch, d);
+        linear_backward_bias(d_branch, leave_bias);
+    });
 
     let d_left = left;
     rows_backward_input(&tape.d_branch, at.slot, &packed.leave, d_left);
-    tape.entered.change(at.slot, entered, |entered| {
+    let all = tape.entered.all(at.slot);
+    tape.entered.change(at.slot, &all, entered, |entered| {
         match mixer {
             Mixer::Attention(attention) => {
                 attention.backward(entered, &mut tape.weights[at.weights], d_left, scratch)

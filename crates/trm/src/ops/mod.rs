@@ -49,7 +49,7 @@ pub use quantised::{Grid, QuantisedWeight, WeightBits};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
 pub use rows::{
     InParts, RowPairs, Rows, RowsFormat, Slot, rows_backward_input, rows_backward_input_in_parts,
-    rows_backward_weight, rows_forward, rows_forward_in_parts,
+    rows_backward_weight, rows_forward, rows_forward_in_parts, rows_forward_into,
 };
 pub use softmax::{softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};

@@ -78,6 +78,11 @@ impl Rows {
         }
     }
 
+    /// All of a slot.
+    pub fn all(&self, at: Slot) -> Part {
+        Part { rows: 0..at.rows, columns: 0..self.width }
+    }
+
     /// Stores a part of a slot; one that there is no room for is forgotten.
     ///
     /// # Shapes
@@ -117,47 +122,66 @@ impl Rows {
         rows.store(part, values, *step);
     }
 
-    /// Stores all of a slot of what `weight` is multiplied by.
-    ///
-    /// # Shapes
-    /// `values` is `[rows, width]`.
-    ///
-    /// # Panics
-    /// As [`Self::put_input`].
-    pub fn put_all(&mut self, at: Slot, values: &[f32], weight: &PackedWeight) {
-        for (part, range) in parts_of(at, self.width) {
-            self.put_input(at, &part, &values[range], weight);
-        }
-    }
-
-    /// Stores what `make` fills a slot with: plain numbers where they are kept, others, or those that there is no room for, in
+    /// Stores what `make` fills a part of a slot with: in place where plain numbers of whole rows are kept, else by way of
     /// `scratch`.
     ///
     /// # Shapes
-    /// `scratch` and what is filled are `[rows, width]`.
-    pub fn make(&mut self, at: Slot, scratch: &mut [f32], make: impl FnOnce(&mut [f32])) {
-        if let Values::F32(slots) = &mut self.values
-            && !slots.is_empty()
-        {
-            return make(&mut slots[place(at, self.width)]);
+    /// What is filled is `[rows, columns]` of the part, which `scratch` has room for.
+    pub fn make(&mut self, at: Slot, part: &Part, scratch: &mut [f32], make: impl FnOnce(&mut [f32])) {
+        if let Some(kept) = self.in_place(at, part) {
+            return make(kept);
         }
+        let scratch = &mut scratch[..part.rows.len() * part.columns.len()];
         make(scratch);
-        for (part, range) in parts_of(at, self.width) {
-            self.put(at, &part, &scratch[range]);
-        }
+        self.put(at, part, scratch);
     }
 
-    /// Changes a slot, as [`Self::make`] makes it.
+    /// The same for what `weight` is multiplied by.
     ///
     /// # Shapes
     /// As for [`Self::make`].
-    pub fn change(&mut self, at: Slot, scratch: &mut [f32], change: impl FnOnce(&mut [f32])) {
-        if let Values::Bf16(_) = &self.values {
-            for (part, range) in parts_of(at, self.width) {
-                self.get(at, &part, &mut scratch[range]);
-            }
+    ///
+    /// # Panics
+    /// As [`Self::put_input`].
+    pub fn make_input(
+        &mut self,
+        at: Slot,
+        part: &Part,
+        scratch: &mut [f32],
+        weight: &PackedWeight,
+        make: impl FnOnce(&mut [f32]),
+    ) {
+        if let Some(kept) = self.in_place(at, part) {
+            return make(kept);
         }
-        self.make(at, scratch, change);
+        let scratch = &mut scratch[..part.rows.len() * part.columns.len()];
+        make(scratch);
+        self.put_input(at, part, scratch, weight);
+    }
+
+    /// Changes a part of a slot, as [`Self::make`] makes it.
+    ///
+    /// # Shapes
+    /// As for [`Self::make`].
+    pub fn change(&mut self, at: Slot, part: &Part, scratch: &mut [f32], change: impl FnOnce(&mut [f32])) {
+        if let Some(kept) = self.in_place(at, part) {
+            return change(kept);
+        }
+        let scratch = &mut scratch[..part.rows.len() * part.columns.len()];
+        self.get(at, part, scratch);
+        change(scratch);
+        self.put(at, part, scratch);
+    }
+
+    /// A part of whole rows of plain numbers that there is room for.
+    fn in_place(&mut self, at: Slot, part: &Part) -> Option<&mut [f32]> {
+        let (first, width) = (place(at, self.width).start, self.width);
+        match &mut self.values {
+            Values::F32(slots) if !slots.is_empty() && part.columns == (0..width) => {
+                Some(&mut slots[first + part.rows.start * width..first + part.rows.end * width])
+            }
+            _ => None,
+        }
     }
 
     /// Reads a part of a slot.
@@ -192,15 +216,6 @@ impl Rows {
     }
 }
 
-/// A slot in parts of some whole rows each, and where the numbers of a part stand in `[rows, width]`.
-fn parts_of(at: Slot, width: usize) -> impl Iterator<Item = (Part, Range<usize>)> {
-    let parts = InParts::Yes.of_rows(at.rows, width);
-    parts.map(move |part| {
-        let range = part.rows.start * width..part.rows.end * width;
-        (part, range)
-    })
-}
-
 fn place(at: Slot, width: usize) -> Range<usize> {
     at.slot * at.rows * width..(at.slot + 1) * at.rows * width
 }
@@ -210,7 +225,8 @@ fn place(at: Slot, width: usize) -> Range<usize> {
 pub enum InParts {
     /// As a whole: the next operation looks at all of it.
     No,
-    /// Some columns at a time, where there is more than one row: a single one shares its columns among the threads.
+    /// Some rows at a time of plain numbers, some columns of rounded ones, where there is more than one row: a single one shares
+    /// its columns among the threads.
     Yes,
 }
 
@@ -224,7 +240,7 @@ impl InParts {
     pub fn largest(self, format: RowsFormat, rows: usize, width: usize) -> usize {
         match format {
             _ if self == Self::No || rows == 1 => rows * width,
-            RowsFormat::F32 => rows * width,
+            RowsFormat::F32 => rows.min(SOME_ROWS) * width,
             RowsFormat::Bf16 => some_panels(rows),
             // They may be rounded by whole rows.
             RowsFormat::Int8 => (rows * width).max(some_panels(rows)),
@@ -233,12 +249,15 @@ impl InParts {
 
     /// `[rows, width]` in parts of whole rows; of no rows, one part without any.
     pub fn of_rows(self, rows: usize, width: usize) -> impl Iterator<Item = Part> {
-        const SOME: usize = 32;
-        let height = if self == Self::No { rows } else { SOME };
+        let height = if self == Self::No { rows } else { SOME_ROWS };
         let first = (0..rows.max(1)).step_by(height.max(1));
         first.map(move |first| Part { rows: first..(first + height).min(rows), columns: 0..width })
     }
 }
+
+/// Rows that are made at once: whole tiles of rounded ones, whole blocks of gemm's, and of a wide matrix no more than a
+/// second-level cache holds.
+const SOME_ROWS: usize = 48;
 
 /// Numbers of `rows` rows that are made at once: 32 kB, or a panel.
 fn some_panels(rows: usize) -> usize {
@@ -300,13 +319,46 @@ pub fn rows_forward_in_parts(
             return matmul_quantised_in_parts(&slots[at.slot], forward, Start::Bias(bias), scratch, take);
         }
         (Values::F32(values), PackedWeight::F32(forward, _)) if !is_whole => {
-            return plain_in_parts(at.rows, &values[place(at, input.width)], forward, bias, scratch, take);
+            return plain_in_parts(&values[place(at, input.width)], forward, bias, scratch, take);
         }
         _ => {}
     }
     let scratch = &mut scratch[..at.rows * bias.len()];
     rows_forward(input, at, (weight, bias), scratch);
     take(Part { rows: 0..at.rows, columns: 0..bias.len() }, scratch);
+}
+
+/// The same into a slot of `output`, which `next` is multiplied by: `take` gets each part before it is stored, and may change it.
+///
+/// # Shapes
+/// As for [`rows_forward_in_parts`].
+pub fn rows_forward_into(
+    input: &Rows,
+    at: Slot,
+    (weight, bias): (&PackedWeight, &[f32]),
+    (output, next): (&mut Rows, &PackedWeight),
+    in_parts: InParts,
+    scratch: &mut [f32],
+    mut take: impl FnMut(&Part, &mut [f32]),
+) {
+    if let (Values::F32(values), PackedWeight::F32(forward, _)) = (&input.values, weight)
+        && at.rows > 1
+    {
+        let _timed = phase(Phase::ForwardProducts);
+        let a = &values[place(at, input.width)];
+        for part in in_parts.of_rows(at.rows, bias.len()) {
+            let rows = part.rows.start * input.width..part.rows.end * input.width;
+            output.make_input(at, &part, scratch, next, |made| {
+                plain(&a[rows], forward, bias, made);
+                take(&part, made);
+            });
+        }
+        return;
+    }
+    rows_forward_in_parts(input, at, (weight, bias), in_parts, scratch, |part, made| {
+        take(&part, made);
+        output.put_input(at, &part, made, next);
+    });
 }
 
 /// `d_input = d_output W` for one slot; overwrites.
@@ -348,7 +400,7 @@ pub fn rows_backward_input_in_parts(
             return matmul_in_parts(&slots[at.slot], backward, Start::Zeros, scratch, take);
         }
         (Values::F32(values), PackedWeight::F32(_, backward)) if !is_whole => {
-            return plain_in_parts(at.rows, &values[place(at, d_output.width)], backward, &[], scratch, take);
+            return plain_in_parts(&values[place(at, d_output.width)], backward, &[], scratch, take);
         }
         _ => {}
     }
@@ -357,26 +409,29 @@ pub fn rows_backward_input_in_parts(
     take(Part { rows: 0..at.rows, columns: 0..width }, scratch);
 }
 
-/// `a b`, and a bias if it is not empty, panel by panel.
+/// `a b`, and a bias if it is not empty, some rows at a time.
 fn plain_in_parts(
-    rows: usize,
     a: &[f32],
     b: &F32Panels,
     bias: &[f32],
     scratch: &mut [f32],
     mut take: impl FnMut(Part, &mut [f32]),
 ) {
-    for first in (0..b.cols()).step_by(PANEL) {
-        let columns = first..(first + PANEL).min(b.cols());
-        let part = &mut scratch[..rows * columns.len()];
-        let mut overwrite = Overwrite::Yes;
-        if !bias.is_empty() {
-            part.chunks_exact_mut(columns.len()).for_each(|row| row.copy_from_slice(&bias[columns.clone()]));
-            overwrite = Overwrite::No;
-        }
-        matmul_panels(rows, a, (b, columns.clone()), part, overwrite);
-        take(Part { rows: 0..rows, columns }, part);
+    for part in InParts::Yes.of_rows(a.len() / b.inner(), b.cols()) {
+        let made = &mut scratch[..part.rows.len() * b.cols()];
+        plain(&a[part.rows.start * b.inner()..part.rows.end * b.inner()], b, bias, made);
+        take(part, made);
     }
+}
+
+/// `a b`, and a bias if it is not empty.
+fn plain(a: &[f32], b: &F32Panels, bias: &[f32], made: &mut [f32]) {
+    let mut overwrite = Overwrite::Yes;
+    if !bias.is_empty() {
+        made.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
+        overwrite = Overwrite::No;
+    }
+    matmul_panels(a.len() / b.inner(), a, (b, 0..b.cols()), made, overwrite);
 }
 
 /// The rows that a weight's gradient is a sum over: of its input and of the gradient of its output.
@@ -459,6 +514,17 @@ mod tests {
                 },
             );
             assert_eq!(output, parts);
+            let mut kept = Rows::new(format.into(), slots, rows, out);
+            let into = (&mut kept, &packed);
+            rows_forward_into(&input, at, (&packed, &bias), into, InParts::Yes, &mut scratch, |_, values| {
+                values.iter_mut().for_each(|value| *value *= -0.5);
+            });
+            let [by_hand, by_itself] = [&d_output, &kept].map(|kept| {
+                let mut stored = vec![f32::NAN; rows * out];
+                kept.get(at, &kept.all(at), &mut stored);
+                stored
+            });
+            assert_eq!(by_hand, by_itself);
             let mut d_input = vec![0.0; rows * inputs];
             rows_backward_input(&d_output, at, &packed, &mut d_input);
             let mut parts = vec![f32::NAN; rows * inputs];
@@ -498,18 +564,23 @@ mod tests {
     fn a_slot_is_made_and_changed_as_plain_numbers() {
         let (rows, width) = (37, 40);
         let at = Slot { slot: 1, rows };
-        let whole = Part { rows: 0..rows, columns: 0..width };
         // Few bits, so that rounding changes nothing.
         let values: Vec<f32> = (0..rows * width).map(|i| (i % 101) as f32 - 50.0).collect();
         for format in [RowsFormat::F32, RowsFormat::Bf16] {
             let mut kept = Rows::new(format, 2, rows, width);
             let mut scratch = vec![f32::NAN; rows * width];
-            kept.make(at, &mut scratch, |made| made.copy_from_slice(&values));
+            let whole = kept.all(at);
+            kept.make(at, &whole, &mut scratch, |made| made.copy_from_slice(&values));
             scratch.fill(f32::NAN);
-            kept.change(at, &mut scratch, |made| {
-                assert_eq!(made, values);
-                made.iter_mut().for_each(|value| *value *= -0.5);
-            });
+            for (range, columns) in [(0..16, 0..width), (16..rows, 0..32), (16..rows, 32..width)] {
+                let part = Part { rows: range, columns };
+                kept.change(at, &part, &mut scratch, |made| {
+                    for (r, row) in part.rows.clone().zip(made.chunks_exact_mut(part.columns.len())) {
+                        assert_eq!(row, &values[r * width..][part.columns.clone()]);
+                        row.iter_mut().for_each(|value| *value *= -0.5);
+                    }
+                });
+            }
             let mut read = vec![f32::NAN; rows * width];
             kept.get(at, &whole, &mut read);
             assert!(values.iter().map(|value| -0.5 * value).eq(read));
@@ -522,7 +593,8 @@ mod tests {
             let mut none = Rows::new(format, 0, 3, 40);
             none.put(Slot { slot: 0, rows: 3 }, &Part { rows: 0..3, columns: 0..40 }, &[1.0; 120]);
             let mut scratch = [0.0; 120];
-            none.make(Slot { slot: 0, rows: 3 }, &mut scratch, |made| made.fill(1.0));
+            let at = Slot { slot: 0, rows: 3 };
+            none.make(at, &none.all(at), &mut scratch, |made| made.fill(1.0));
             assert_eq!(scratch, [1.0; 120], "what is made there can be used");
         }
     }
