@@ -136,15 +136,18 @@ pub fn vectorize_fused<R>(body: impl FnOnce(MulAdd) -> R) -> R {
     Cpu::get().run(level(), body)
 }
 
-/// Runs `op` with the registers of the level in use, which is above [`Level::Portable`].
-#[cfg(target_arch = "x86_64")]
+/// Runs `op` with the registers of the level in use; at the portable one, four numbers side by side.
 pub(crate) fn with_simd<Op: pulp::WithSimd>(op: Op) -> Op::Output {
-    let Cpu { avx2, avx512, .. } = *Cpu::get();
-    match (level(), avx2, avx512) {
-        (level, _, Some(simd)) if level >= Level::Avx512 => pulp::Simd::vectorize(simd, op),
-        (Level::Avx2, Some(simd), _) => pulp::Simd::vectorize(simd, op),
-        _ => unreachable!("the level has registers"),
+    #[cfg(target_arch = "x86_64")]
+    {
+        let Cpu { avx2, avx512, .. } = *Cpu::get();
+        match (level(), avx2, avx512) {
+            (level, _, Some(simd)) if level >= Level::Avx512 => return pulp::Simd::vectorize(simd, op),
+            (Level::Avx2, Some(simd), _) => return pulp::Simd::vectorize(simd, op),
+            _ => {}
+        }
     }
+    pulp::Simd::vectorize(pulp::Scalar128b, op)
 }
 
 /// Proofs that the CPU has instructions.

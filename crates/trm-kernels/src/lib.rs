@@ -5,6 +5,7 @@
 //! - [`matmul`], [`matmul_panels`]: f32 matrix products, by the `gemm` crate.
 //! - [`matmul_bf16`]: products of bfloat16 numbers with f32 sums.
 //! - [`matmul_quantised`]: products of 8-bit or 4-bit weights and 8-bit inputs with 32-bit sums.
+//! - [`unit_attention_forward`], [`unit_attention_backward`]: attention within the rows, columns and boxes of a Sudoku.
 //! - [`math`]: branch-free exp and Gaussian integrals that such loops can use.
 //! - [`peak`]: what one core can do at most, which measurements are divided by.
 //! - [`mod@reference`]: the same products in plain loops, which every level is tested against.
@@ -21,6 +22,7 @@ mod matmul;
 pub mod peak;
 mod quantised;
 pub mod reference;
+mod unit_attention;
 mod widened;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
@@ -37,3 +39,4 @@ pub use quantised::{
     GROUP_MULTIPLE, LONGEST_GROUP, QuantisedPanels, QuantisedRows, WeightBits, matmul_quantised,
     matmul_quantised_in_parts, matmul_quantised_packed, row_matmul_quantised,
 };
+pub use unit_attention::{Members, UnitHeads, unit_attention_backward, unit_attention_forward};

@@ -15,6 +15,20 @@ impl MulAdd {
     }
 }
 
+/// What [`exp_nonpositive`] is made of.
+pub(crate) mod exp {
+    /// 1.5 * 2^23
+    pub const ROUND: f32 = 12_582_912.0;
+    /// ln 2 in two parts, this with few enough bits that n times it is exact.
+    pub const LN2_HIGH: f32 = 0.693_359_4;
+    /// The other.
+    pub const LN2_LOW: f32 = -2.121_944_4e-4;
+    /// Of the polynomial, that of the highest power first.
+    pub const FIRST: f32 = 0.008_312_399;
+    /// The others.
+    pub const COEFFICIENTS: [f32; 5] = [0.041_891_284, 0.166_671_2, 0.499_992_25, 1.0, 1.0];
+}
+
 /// `e^x` for `x <= 0`, relative error below 2e-7; 0 is never reached: arguments below -87 count as -87.
 ///
 /// `x = n ln 2 + r` with `|r| <= ln 2 / 2`; `e^r` by the polynomial `1 + r + ...` of degree 5 with the least relative error,
@@ -22,16 +36,13 @@ impl MulAdd {
 /// mantissa bits.
 #[inline(always)]
 pub fn exp_nonpositive(x: f32, mul_add: MulAdd) -> f32 {
-    const ROUND: f32 = 12_582_912.0;
-    // ln 2 in two parts, the first with few enough bits that n * LN2_HIGH is exact.
-    const LN2_HIGH: f32 = 0.693_359_4;
-    const LN2_LOW: f32 = -2.121_944_4e-4;
+    use exp::{COEFFICIENTS, FIRST, LN2_HIGH, LN2_LOW, ROUND};
     let x = x.max(-87.0);
     let rounded = mul_add.of(x, std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
     let r = mul_add.of(n, -LN2_LOW, mul_add.of(n, -LN2_HIGH, x));
-    let mut e = 0.008_312_399;
-    for coefficient in [0.041_891_284, 0.166_671_2, 0.499_992_25, 1.0, 1.0] {
+    let mut e = FIRST;
+    for coefficient in COEFFICIENTS {
         e = mul_add.of(e, r, coefficient);
     }
     f32::from_bits(e.to_bits().wrapping_add(rounded.to_bits() << 23))

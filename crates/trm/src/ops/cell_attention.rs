@@ -2,9 +2,9 @@
 
 use super::attention::{Heads, Rotary, attention_backward, attention_forward};
 use super::transpose;
-use super::unit_attention::{Members, unit_attention_backward, unit_attention_forward};
 use crate::sudoku::Units;
 use crate::timing::{Phase, phase};
+use trm_kernels::{Members, UnitHeads, unit_attention_backward, unit_attention_forward};
 
 /// Cells of a puzzle.
 const CELLS: usize = 81;
@@ -46,6 +46,11 @@ impl CellAttention {
         !self.kinds.is_empty()
     }
 
+    /// As the kernel of attention within units takes them.
+    fn unit_heads(&self) -> UnitHeads<'_> {
+        UnitHeads { count: self.heads.count, dim: self.heads.dim, kinds: &self.kinds }
+    }
+
     /// Cells that a head of a cell sees.
     fn seen(&self) -> usize {
         if self.by_unit() { 9 } else { CELLS }
@@ -79,7 +84,7 @@ impl CellAttention {
         for ((qkv, output), weights) in puzzles.zip(kept) {
             if self.by_unit() {
                 self.turn(qkv, 1.0);
-                unit_attention_forward(self.heads, &self.kinds, qkv, weights, output);
+                unit_attention_forward(self.unit_heads(), qkv, weights, output);
             } else {
                 let (columns, rest) = scratch.split_at_mut(3 * d * CELLS);
                 let attended = &mut rest[..d * CELLS];
@@ -102,7 +107,7 @@ impl CellAttention {
         let kept = weights.chunks_exact_mut(self.weights_per_cell() * CELLS);
         for ((qkv, d_output), weights) in puzzles.zip(kept) {
             if self.by_unit() {
-                unit_attention_backward(self.heads, &self.kinds, qkv, weights, d_output);
+                unit_attention_backward(self.unit_heads(), qkv, weights, d_output);
                 self.turn(qkv, -1.0);
             } else {
                 let (d_columns, rest) = scratch.split_at_mut(3 * d * CELLS);

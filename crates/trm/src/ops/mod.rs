@@ -26,7 +26,6 @@ mod rows;
 mod softmax;
 mod stablemax;
 mod swiglu;
-mod unit_attention;
 mod units;
 
 pub use attention::{Heads, Rotary, attention_backward, attention_forward};
