@@ -8,6 +8,7 @@ use crate::level::with_simd;
 use crate::math::exp;
 use pulp::{Simd, WithSimd};
 use std::any::TypeId;
+use std::hint::black_box;
 use std::ops::Range;
 
 /// Cells of a unit.
@@ -85,6 +86,7 @@ impl WithSimd for Forward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { heads, qkv, weights, output } = self;
+        fetch(qkv);
         let mut weights = weights.as_chunks_mut::<{ NINE * NINE }>().0.iter_mut();
         let (mut room, mut columns) = (Nine::ZEROS, Rows::ZEROS);
         let (mut p, mut sums) = (Nine::ZEROS, Nine::ZEROS);
@@ -95,12 +97,27 @@ impl WithSimd for Forward<'_> {
                     transpose(load(qkv, query, cells, &part, &mut room), &mut columns);
                     let keys = load(qkv, key, cells, &part, &mut room);
                     let start = Start::of(&part);
-                    product(simd, start, |j, c| keys[j][c], columns.0.each_ref(), &mut p);
+                    product(
+                        simd,
+                        start,
+                        #[inline(always)]
+                        |j, c| keys[j][c],
+                        columns.0.each_ref(),
+                        &mut p,
+                    );
                 }
                 softmax(simd, &mut p, heads.scale());
+                let p = in_memory(&p);
                 for part in heads.parts() {
                     let values = load(qkv, value, cells, &part, &mut room);
-                    product(simd, Start::Zeros, |i, j| p.0[j][i], values, &mut sums);
+                    product(
+                        simd,
+                        Start::Zeros,
+                        #[inline(always)]
+                        |i, j| p.0[j][i],
+                        values,
+                        &mut sums,
+                    );
                     store(&sums, output, out, cells, &part);
                 }
                 for (weights, p) in weights.as_chunks_mut::<NINE>().0.iter_mut().zip(&p.0) {
@@ -124,6 +141,8 @@ impl WithSimd for Backward<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let Self { heads, qkv, weights, d_output } = self;
+        fetch(qkv);
+        fetch(d_output);
         let mut weights = weights.as_chunks::<{ NINE * NINE }>().0.iter();
         let (mut room, mut columns) = (Nine::ZEROS, Rows::ZEROS);
         let (mut p, mut d_s) = (Nine::ZEROS, Nine::ZEROS);
@@ -138,16 +157,45 @@ impl WithSimd for Backward<'_> {
                     transpose(load(d_output, out, cells, &part, &mut room), &mut columns);
                     let values = load(qkv, value, cells, &part, &mut room);
                     let start = Start::of(&part);
-                    product(simd, start, |j, c| values[j][c], columns.0.each_ref(), &mut d_s);
+                    product(
+                        simd,
+                        start,
+                        #[inline(always)]
+                        |j, c| values[j][c],
+                        columns.0.each_ref(),
+                        &mut d_s,
+                    );
                 }
                 softmax_backward(simd, &p, &mut d_s, heads.scale());
+                let [p, d_s] = [in_memory(&p), in_memory(&d_s)];
                 for part in heads.parts() {
                     let d_out = load(d_output, out, cells, &part, &mut room);
-                    product(simd, Start::Zeros, |j, i| p.0[j][i], d_out, &mut d_value);
+                    product(
+                        simd,
+                        Start::Zeros,
+                        #[inline(always)]
+                        |j, i| p.0[j][i],
+                        d_out,
+                        &mut d_value,
+                    );
                     let queries = load(qkv, query, cells, &part, &mut room);
-                    product(simd, Start::Zeros, |j, i| d_s.0[j][i], queries, &mut d_key);
+                    product(
+                        simd,
+                        Start::Zeros,
+                        #[inline(always)]
+                        |j, i| d_s.0[j][i],
+                        queries,
+                        &mut d_key,
+                    );
                     let keys = load(qkv, key, cells, &part, &mut room);
-                    product(simd, Start::Zeros, |i, j| d_s.0[j][i], keys, &mut d_query);
+                    product(
+                        simd,
+                        Start::Zeros,
+                        #[inline(always)]
+                        |i, j| d_s.0[j][i],
+                        keys,
+                        &mut d_query,
+                    );
                     for (made, place) in [(&d_query, query), (&d_key, key), (&d_value, value)] {
                         store(made, qkv, place, cells, &part);
                     }
@@ -193,6 +241,17 @@ impl UnitHeads<'_> {
     }
 }
 
+/// Brings values nearer, line by line of the cache in the order in which they lie: afterwards each line is read once only, far
+/// from the one before.
+#[inline(always)]
+fn fetch(values: &[f32]) {
+    let mut sum = 0;
+    for value in values.iter().step_by(LANES) {
+        sum ^= value.to_bits();
+    }
+    black_box(sum);
+}
+
 /// A part of the vectors of these cells, where they are; one that ends early in `room`, with zeros behind it.
 #[inline(always)]
 fn load<'a>(
@@ -205,14 +264,13 @@ fn load<'a>(
     const ZEROS: &Row = &[0.0; LANES];
     let mut rows = [ZEROS; NINE];
     for ((row, room), cell) in rows.iter_mut().zip(&mut room.0).zip(cells) {
-        let values = &values[place.first + cell * place.step..][part.clone()];
-        *row = match values.try_into() {
-            Ok(values) => values,
-            Err(_) => {
-                *room = [0.0; LANES];
-                room[..values.len()].copy_from_slice(values);
-                room
-            }
+        let values = &values[place.first + cell * place.step + part.start..];
+        *row = if part.len() == LANES {
+            values.first_chunk().expect("sixteen channels")
+        } else {
+            *room = [0.0; LANES];
+            room[..part.len()].copy_from_slice(&values[..part.len()]);
+            room
         };
     }
     rows
@@ -222,12 +280,20 @@ fn load<'a>(
 #[inline(always)]
 fn store(rows: &Nine, values: &mut [f32], place: Place, cells: &[usize; NINE], part: &Range<usize>) {
     for (row, cell) in rows.0.iter().zip(cells) {
-        let values = &mut values[place.first + cell * place.step..][part.clone()];
-        match <&mut Row>::try_from(&mut *values) {
-            Ok(values) => *values = *row,
-            Err(_) => values.copy_from_slice(&row[..values.len()]),
+        let values = &mut values[place.first + cell * place.step + part.start..];
+        if part.len() == LANES {
+            *values.first_chunk_mut().expect("sixteen channels") = *row;
+        } else {
+            values[..part.len()].copy_from_slice(&row[..part.len()]);
         }
     }
+}
+
+/// Keeps compilers from holding a matrix in registers whose numbers are factors of others: one that lies in memory is
+/// repeated over a register when it is loaded.
+#[inline(always)]
+fn in_memory(rows: &Nine) -> &Nine {
+    black_box(rows)
 }
 
 /// The rows as the first nine columns of what has zeros in the others.
@@ -297,7 +363,9 @@ fn some_rows<S: Simd, const K: usize, const R: usize, const W: usize>(
     let mut rows = [[simd.splat_f32s(0.0); W]; R];
     if let Start::Sums = start {
         for (row, sums) in rows.iter_mut().zip(&sums.0[first..]) {
-            row.copy_from_slice(S::as_simd_f32s(sums).0);
+            for (sum, start) in row.iter_mut().zip(S::as_simd_f32s(sums).0) {
+                *sum = *start;
+            }
         }
     }
     for (k, right) in right.into_iter().enumerate() {
@@ -310,59 +378,74 @@ fn some_rows<S: Simd, const K: usize, const R: usize, const W: usize>(
         }
     }
     for (row, sums) in rows.iter().zip(&mut sums.0[first..]) {
-        S::as_mut_simd_f32s(sums).0.copy_from_slice(row);
+        for (made, sum) in S::as_mut_simd_f32s(sums).0.iter_mut().zip(row) {
+            *made = *sum;
+        }
     }
 }
 
-/// Applies `op` to nine registers at a time, one of each row.
+/// Register i of each row.
 #[inline(always)]
-fn by_registers<S: Simd>(rows: &mut Nine, op: impl Fn([S::f32s; NINE], usize) -> [S::f32s; NINE]) {
-    for i in 0..LANES / S::F32_LANES {
-        let column = std::array::from_fn(|r| S::as_simd_f32s(&rows.0[r]).0[i]);
-        for (row, made) in rows.0.iter_mut().zip(op(column, i)) {
-            S::as_mut_simd_f32s(row).0[i] = made;
-        }
+fn registers<S: Simd>(simd: S, rows: &Nine, i: usize) -> [S::f32s; NINE] {
+    let mut registers = [simd.splat_f32s(0.0); NINE];
+    for (register, row) in registers.iter_mut().zip(&rows.0) {
+        *register = S::as_simd_f32s(row).0[i];
     }
+    registers
 }
 
 /// The softmax of `scale` times the scores that a cell has for the nine it sees, one below the other.
 #[inline(always)]
 fn softmax<S: Simd>(simd: S, scores: &mut Nine, scale: f32) {
     let scale = simd.splat_f32s(scale);
-    by_registers::<S>(scores, |scores, _| {
-        let largest = scores.into_iter().reduce(|a, b| simd.max_f32s(a, b)).expect("nine");
-        let weights = scores.map(|s| exp_nonpositive(simd, simd.mul_f32s(scale, simd.sub_f32s(s, largest))));
-        let total = weights.into_iter().reduce(|a, b| simd.add_f32s(a, b)).expect("nine");
+    for i in 0..LANES / S::F32_LANES {
+        let mut weights = registers(simd, scores, i);
+        let mut largest = weights[0];
+        for score in weights {
+            largest = simd.max_f32s(largest, score);
+        }
+        let mut total = simd.splat_f32s(0.0);
+        for weight in &mut weights {
+            *weight = exp_nonpositive(simd, simd.mul_f32s(scale, simd.sub_f32s(*weight, largest)));
+            total = simd.add_f32s(total, *weight);
+        }
         let inverse = simd.div_f32s(simd.splat_f32s(1.0), total);
-        weights.map(|weight| simd.mul_f32s(weight, inverse))
-    });
+        for (row, weight) in scores.0.iter_mut().zip(weights) {
+            S::as_mut_simd_f32s(row).0[i] = simd.mul_f32s(weight, inverse);
+        }
+    }
 }
 
 /// Turns the gradient of the weights `p` into that of the scores.
 #[inline(always)]
 fn softmax_backward<S: Simd>(simd: S, p: &Nine, d: &mut Nine, scale: f32) {
     let scale = simd.splat_f32s(scale);
-    by_registers::<S>(d, |d, i| {
-        let p: [S::f32s; NINE] = std::array::from_fn(|r| S::as_simd_f32s(&p.0[r]).0[i]);
+    for i in 0..LANES / S::F32_LANES {
+        let (p, d_p) = (registers(simd, p, i), registers(simd, d, i));
         let mut total = simd.splat_f32s(0.0);
-        for (p, d) in p.into_iter().zip(d) {
-            total = mul_add(simd, p, d, total);
+        for (p, d_p) in p.into_iter().zip(d_p) {
+            total = mul_add(simd, p, d_p, total);
         }
-        std::array::from_fn(|r| simd.mul_f32s(simd.mul_f32s(scale, p[r]), simd.sub_f32s(d[r], total)))
-    });
+        for ((row, p), d_p) in d.0.iter_mut().zip(p).zip(d_p) {
+            let d_score = simd.mul_f32s(simd.mul_f32s(scale, p), simd.sub_f32s(d_p, total));
+            S::as_mut_simd_f32s(row).0[i] = d_score;
+        }
+    }
 }
 
 /// As [`math::exp_nonpositive`](crate::math::exp_nonpositive).
 #[inline(always)]
 fn exp_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
-    let of = |value| simd.splat_f32s(value);
-    let x = simd.max_f32s(x, of(-87.0));
-    let rounded = mul_add(simd, x, of(std::f32::consts::LOG2_E), of(exp::ROUND));
-    let n = simd.sub_f32s(rounded, of(exp::ROUND));
-    let r = mul_add(simd, n, of(-exp::LN2_LOW), mul_add(simd, n, of(-exp::LN2_HIGH), x));
-    let mut e = of(exp::FIRST);
+    let x = simd.max_f32s(x, simd.splat_f32s(-87.0));
+    let log2_e = simd.splat_f32s(std::f32::consts::LOG2_E);
+    let [round, high, low] =
+        [simd.splat_f32s(exp::ROUND), simd.splat_f32s(-exp::LN2_HIGH), simd.splat_f32s(-exp::LN2_LOW)];
+    let rounded = mul_add(simd, x, log2_e, round);
+    let n = simd.sub_f32s(rounded, round);
+    let r = mul_add(simd, n, low, mul_add(simd, n, high, x));
+    let mut e = simd.splat_f32s(exp::FIRST);
     for coefficient in exp::COEFFICIENTS {
-        e = mul_add(simd, e, r, of(coefficient));
+        e = mul_add(simd, e, r, simd.splat_f32s(coefficient));
     }
     let exponent = simd.wrapping_dyn_shl_u32s(simd.transmute_u32s_f32s(rounded), simd.splat_u32s(23));
     simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(e), exponent))
