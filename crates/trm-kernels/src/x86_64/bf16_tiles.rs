@@ -132,7 +132,7 @@ fn transpose(rows: [__m512i; TILE]) -> [__m512i; TILE] {
         if column & 1 == 0 { _mm512_unpacklo_epi64(a, b) } else { _mm512_unpackhi_epi64(a, b) }
     });
     let quarters: [[__m512i; 4]; 4] = std::array::from_fn(|column| {
-        let [a, b, c, d] = [0, 4, 8, 12].map(|group| twos[group + column]);
+        let [a, b, c, d] = [twos[column], twos[4 + column], twos[8 + column], twos[12 + column]];
         let (ab_even, ab_odd) = (_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0xdd>(a, b));
         let (cd_even, cd_odd) = (_mm512_shuffle_i32x4::<0x88>(c, d), _mm512_shuffle_i32x4::<0xdd>(c, d));
         [
