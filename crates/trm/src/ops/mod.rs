@@ -23,6 +23,7 @@ mod positions;
 mod quantised;
 mod rms_norm;
 mod rows;
+mod rows_linear;
 mod softmax;
 mod stablemax;
 mod swiglu;
@@ -46,9 +47,10 @@ pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
 pub use positions::{add_positions, positions_backward};
 pub use quantised::{Grid, QuantisedWeight, WeightBits};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
-pub use rows::{
-    InParts, RowPairs, Rows, RowsFormat, Slot, rows_backward_input, rows_backward_input_in_parts,
-    rows_backward_weight, rows_forward, rows_forward_in_parts, rows_forward_into,
+pub use rows::{InParts, Rows, RowsFormat, Slot};
+pub use rows_linear::{
+    RowPairs, rows_backward_input, rows_backward_input_in_parts, rows_backward_weight, rows_forward,
+    rows_forward_in_parts, rows_forward_into,
 };
 pub use softmax::{softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};

@@ -4,14 +4,10 @@
 //! Numbers are made in plain f32 and part by part, so that they are still in the cache when the next operation and the rounding
 //! come to them.
 
-use super::linear::{Format, PackedWeight, linear_backward_input, linear_backward_weight, linear_forward};
-use crate::parallel::for_each_chunk;
+use super::linear::{Format, PackedWeight};
 use crate::timing::{Phase, phase};
 use std::ops::Range;
-use trm_kernels::{
-    F32Panels, Overwrite, PANEL, PackedRows, Part, QuantisedRows, Start, matmul_in_parts, matmul_packed,
-    matmul_panels, matmul_quantised_in_parts, matmul_quantised_packed, weight_gradient_bf16,
-};
+use trm_kernels::{PANEL, PackedRows, Part, QuantisedRows};
 
 /// What rows are rounded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,12 +32,13 @@ impl From<Format> for RowsFormat {
 /// Some matrices `[rows, width]`, one for each slot.
 #[derive(Clone, Debug)]
 pub struct Rows {
-    width: usize,
-    values: Values,
+    pub(super) width: usize,
+    pub(super) values: Values,
 }
 
+/// What rows are kept as.
 #[derive(Clone, Debug)]
-enum Values {
+pub(super) enum Values {
     /// One slot after the other.
     F32(Vec<f32>),
     Bf16(Vec<PackedRows>),
@@ -216,7 +213,8 @@ impl Rows {
     }
 }
 
-fn place(at: Slot, width: usize) -> Range<usize> {
+/// Where a slot stands in plain numbers.
+pub(super) fn place(at: Slot, width: usize) -> Range<usize> {
     at.slot * at.rows * width..(at.slot + 1) * at.rows * width
 }
 
@@ -260,305 +258,14 @@ impl InParts {
 const SOME_ROWS: usize = 48;
 
 /// Numbers of `rows` rows that are made at once: 32 kB, or a panel.
-fn some_panels(rows: usize) -> usize {
+pub(super) fn some_panels(rows: usize) -> usize {
     const SOME: usize = 1 << 13;
     rows * PANEL * (SOME / (rows * PANEL)).max(1)
-}
-
-/// `output = input W^T + b` for one slot of the input.
-///
-/// # Shapes
-/// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, out]`.
-///
-/// # Panics
-/// If the rows are rounded and the weight is not rounded alike.
-pub fn rows_forward(input: &Rows, at: Slot, (weight, bias): (&PackedWeight, &[f32]), output: &mut [f32]) {
-    let _timed = phase(Phase::ForwardProducts);
-    let product = |columns: Range<usize>, output: &mut [f32]| {
-        let start = Start::Bias(&bias[columns.clone()]);
-        match (&input.values, weight) {
-            (Values::Bf16(slots), PackedWeight::Bf16(forward, _)) => {
-                matmul_packed(&slots[at.slot], (forward, columns), output, start);
-            }
-            (Values::Int8(slots), PackedWeight::Quantised(forward, _)) => {
-                matmul_quantised_packed(&slots[at.slot], (forward, columns), output, start);
-            }
-            _ => panic!("rounded rows times a weight rounded alike"),
-        }
-    };
-    match &input.values {
-        Values::F32(values) => linear_forward(&values[place(at, input.width)], weight, bias, output),
-        // A single row waits for the weights, which come faster to several threads.
-        _ if at.rows == 1 => for_each_chunk(output, PANEL, |i, output| {
-            product(i * PANEL..i * PANEL + output.len(), output);
-        }),
-        _ => product(0..bias.len(), output),
-    }
-}
-
-/// The same part by part, each given to `take` when it is made.
-///
-/// # Shapes
-/// `scratch` is [`InParts::largest`] long.
-pub fn rows_forward_in_parts(
-    input: &Rows,
-    at: Slot,
-    (weight, bias): (&PackedWeight, &[f32]),
-    in_parts: InParts,
-    scratch: &mut [f32],
-    mut take: impl FnMut(Part, &mut [f32]),
-) {
-    let _timed = phase(Phase::ForwardProducts);
-    let is_whole = in_parts == InParts::No || at.rows == 1;
-    match (&input.values, weight) {
-        (Values::Bf16(slots), PackedWeight::Bf16(forward, _)) if !is_whole => {
-            return matmul_in_parts(&slots[at.slot], forward, Start::Bias(bias), scratch, take);
-        }
-        (Values::Int8(slots), PackedWeight::Quantised(forward, _)) if !is_whole => {
-            let scratch = &mut scratch[..some_panels(at.rows)];
-            return matmul_quantised_in_parts(&slots[at.slot], forward, Start::Bias(bias), scratch, take);
-        }
-        (Values::F32(values), PackedWeight::F32(forward, _)) if !is_whole => {
-            return plain_in_parts(&values[place(at, input.width)], forward, bias, scratch, take);
-        }
-        _ => {}
-    }
-    let scratch = &mut scratch[..at.rows * bias.len()];
-    rows_forward(input, at, (weight, bias), scratch);
-    take(Part { rows: 0..at.rows, columns: 0..bias.len() }, scratch);
-}
-
-/// The same into a slot of `output`, which `next` is multiplied by: `take` gets each part before it is stored, and may change it.
-///
-/// # Shapes
-/// As for [`rows_forward_in_parts`].
-pub fn rows_forward_into(
-    input: &Rows,
-    at: Slot,
-    (weight, bias): (&PackedWeight, &[f32]),
-    (output, next): (&mut Rows, &PackedWeight),
-    in_parts: InParts,
-    scratch: &mut [f32],
-    mut take: impl FnMut(&Part, &mut [f32]),
-) {
-    if let (Values::F32(values), PackedWeight::F32(forward, _)) = (&input.values, weight)
-        && at.rows > 1
-    {
-        let _timed = phase(Phase::ForwardProducts);
-        let a = &values[place(at, input.width)];
-        for part in in_parts.of_rows(at.rows, bias.len()) {
-            let rows = part.rows.start * input.width..part.rows.end * input.width;
-            output.make_input(at, &part, scratch, next, |made| {
-                plain(&a[rows], forward, bias, made);
-                take(&part, made);
-            });
-        }
-        return;
-    }
-    rows_forward_in_parts(input, at, (weight, bias), in_parts, scratch, |part, made| {
-        take(&part, made);
-        output.put_input(at, &part, made, next);
-    });
-}
-
-/// `d_input = d_output W` for one slot; overwrites.
-///
-/// # Shapes
-/// `d_output` is `[rows, out]`, `d_input` is `[rows, in]`.
-///
-/// # Panics
-/// If the rows are rounded and the weight is not, or it has whole numbers.
-pub fn rows_backward_input(d_output: &Rows, at: Slot, weight: &PackedWeight, d_input: &mut [f32]) {
-    match (&d_output.values, weight) {
-        (Values::F32(values), weight) => {
-            linear_backward_input(at.rows, &values[place(at, d_output.width)], weight, d_input);
-        }
-        (Values::Bf16(slots), PackedWeight::Bf16(_, backward)) => {
-            let _timed = phase(Phase::BackwardProducts);
-            matmul_packed(&slots[at.slot], (backward, 0..backward.cols()), d_input, Start::Zeros);
-        }
-        _ => panic!("rounded rows times a rounded weight"),
-    }
-}
-
-/// The same part by part, as [`rows_forward_in_parts`] makes its output.
-///
-/// # Shapes
-/// `width` is that of the input, `scratch` is [`InParts::largest`] long.
-pub fn rows_backward_input_in_parts(
-    d_output: &Rows,
-    at: Slot,
-    weight: &PackedWeight,
-    (width, in_parts): (usize, InParts),
-    scratch: &mut [f32],
-    mut take: impl FnMut(Part, &mut [f32]),
-) {
-    let _timed = phase(Phase::BackwardProducts);
-    let is_whole = in_parts == InParts::No || at.rows == 1;
-    match (&d_output.values, weight) {
-        (Values::Bf16(slots), PackedWeight::Bf16(_, backward)) if !is_whole => {
-            return matmul_in_parts(&slots[at.slot], backward, Start::Zeros, scratch, take);
-        }
-        (Values::F32(values), PackedWeight::F32(_, backward)) if !is_whole => {
-            return plain_in_parts(&values[place(at, d_output.width)], backward, &[], scratch, take);
-        }
-        _ => {}
-    }
-    let scratch = &mut scratch[..at.rows * width];
-    rows_backward_input(d_output, at, weight, scratch);
-    take(Part { rows: 0..at.rows, columns: 0..width }, scratch);
-}
-
-/// `a b`, and a bias if it is not empty, some rows at a time.
-fn plain_in_parts(
-    a: &[f32],
-    b: &F32Panels,
-    bias: &[f32],
-    scratch: &mut [f32],
-    mut take: impl FnMut(Part, &mut [f32]),
-) {
-    for part in InParts::Yes.of_rows(a.len() / b.inner(), b.cols()) {
-        let made = &mut scratch[..part.rows.len() * b.cols()];
-        plain(&a[part.rows.start * b.inner()..part.rows.end * b.inner()], b, bias, made);
-        take(part, made);
-    }
-}
-
-/// `a b`, and a bias if it is not empty.
-fn plain(a: &[f32], b: &F32Panels, bias: &[f32], made: &mut [f32]) {
-    let mut overwrite = Overwrite::Yes;
-    if !bias.is_empty() {
-        made.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
-        overwrite = Overwrite::No;
-    }
-    matmul_panels(a.len() / b.inner(), a, (b, 0..b.cols()), made, overwrite);
-}
-
-/// The rows that a weight's gradient is a sum over: of its input and of the gradient of its output.
-#[derive(Clone, Copy, Debug)]
-pub struct RowPairs<'a> {
-    /// `[rows, out]` in each slot.
-    pub d_output: &'a Rows,
-    /// `[rows, in]` in each slot.
-    pub input: &'a Rows,
-    /// The first slots, so many of them.
-    pub slots: usize,
-    /// Rows of a slot.
-    pub rows: usize,
-}
-
-/// `d_weight += d_output^T input`, summed over pairs of rows in order, for the rows `first_output ..` of the weight that
-/// `d_weight` holds.
-///
-/// # Shapes
-/// `d_weight` is `[some of out, in]`; `first_output` is a multiple of 32.
-pub fn rows_backward_weight(pairs: &[RowPairs], first_output: usize, d_weight: &mut [f32]) {
-    let mut packed = Vec::new();
-    for RowPairs { d_output, input, slots, rows } in pairs {
-        match (&d_output.values, &input.values) {
-            (Values::F32(_), Values::F32(_)) => {
-                let [d_output, input] = [d_output, input].map(|values| values.plain(*slots, *rows));
-                linear_backward_weight(slots * rows, input, d_output, first_output, d_weight, Format::F32);
-            }
-            (Values::Bf16(d_output), Values::Bf16(input)) => {
-                packed.extend(d_output[..*slots].iter().zip(&input[..*slots]));
-            }
-            _ => unreachable!("a tape has one format"),
-        }
-    }
-    if let Some((_, input)) = packed.first() {
-        let _timed = phase(Phase::WeightGradients);
-        let outputs = d_weight.len() / input.inner();
-        weight_gradient_bf16(&packed, first_output..first_output + outputs, d_weight);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ops::gradient_check::numbers;
-
-    /// A linear map with rows of either format, forward and backward: its output, the gradient of its input, made as a whole
-    /// and in parts, and some of the gradient of its weight.
-    fn run(format: Format, rows: usize) -> [Vec<f32>; 3] {
-        let (slots, inputs, out) = (2, 70, 600);
-        let (weight, bias) = (numbers(out * inputs, 2), numbers(out, 3));
-        let mut packed = PackedWeight::new(format);
-        packed.pack([out, inputs], &weight);
-        let mut input = Rows::new(format.into(), slots, rows, inputs);
-        let mut d_output = Rows::new(format.into(), slots, rows, out);
-        let mut results = [vec![], vec![], vec![0.0; 40 * inputs]];
-        for slot in 0..slots {
-            let at = Slot { slot, rows };
-            let values = numbers(rows * inputs, 4 + slot as u32);
-            for part in InParts::Yes.of_rows(rows, inputs) {
-                input.put(at, &part, &values[part.rows.start * inputs..part.rows.end * inputs]);
-            }
-            let mut output = vec![0.0; rows * out];
-            rows_forward(&input, at, (&packed, &bias), &mut output);
-            let mut scratch = vec![0.0; InParts::Yes.largest(format.into(), rows, out)];
-            let mut parts = vec![f32::NAN; rows * out];
-            rows_forward_in_parts(
-                &input,
-                at,
-                (&packed, &bias),
-                InParts::Yes,
-                &mut scratch,
-                |part, values| {
-                    copy(&part, values, &mut parts, out);
-                    values.iter_mut().for_each(|value| *value *= -0.5);
-                    d_output.put(at, &part, values);
-                    let mut stored = vec![0.0; values.len()];
-                    d_output.get(at, &part, &mut stored);
-                    assert!(values.iter().zip(&stored).all(|(v, s)| (v - s).abs() <= 0.01 * v.abs()));
-                },
-            );
-            assert_eq!(output, parts);
-            let mut kept = Rows::new(format.into(), slots, rows, out);
-            let into = (&mut kept, &packed);
-            rows_forward_into(&input, at, (&packed, &bias), into, InParts::Yes, &mut scratch, |_, values| {
-                values.iter_mut().for_each(|value| *value *= -0.5);
-            });
-            let [by_hand, by_itself] = [&d_output, &kept].map(|kept| {
-                let mut stored = vec![f32::NAN; rows * out];
-                kept.get(at, &kept.all(at), &mut stored);
-                stored
-            });
-            assert_eq!(by_hand, by_itself);
-            let mut d_input = vec![0.0; rows * inputs];
-            rows_backward_input(&d_output, at, &packed, &mut d_input);
-            let mut parts = vec![f32::NAN; rows * inputs];
-            let width = (inputs, InParts::Yes);
-            rows_backward_input_in_parts(&d_output, at, &packed, width, &mut scratch, |part, values| {
-                copy(&part, values, &mut parts, inputs);
-            });
-            assert_eq!(d_input, parts);
-            results[0].extend(output);
-            results[1].extend(d_input);
-        }
-        let pairs = [RowPairs { d_output: &d_output, input: &input, slots, rows }];
-        rows_backward_weight(&pairs, 64, &mut results[2]);
-        results
-    }
-
-    fn copy(part: &Part, values: &[f32], whole: &mut [f32], width: usize) {
-        for (r, values) in part.rows.clone().zip(values.chunks(part.columns.len())) {
-            whole[r * width..][part.columns.clone()].copy_from_slice(values);
-        }
-    }
-
-    #[test]
-    fn rounded_rows_give_the_products_of_plain_ones_to_a_hundredth() {
-        for rows in [1, 7, 33] {
-            for (plain, rounded) in run(Format::F32, rows).iter().zip(&run(Format::Bf16, rows)) {
-                let largest = plain.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-                assert!(largest > 0.1, "there is something to compare");
-                for (p, r) in plain.iter().zip(rounded) {
-                    assert!((p - r).abs() < 0.01 * largest, "{rows} rows: {p} and {r}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn a_slot_is_made_and_changed_as_plain_numbers() {
