@@ -17,11 +17,6 @@ pub struct F32Panels {
 }
 
 impl F32Panels {
-    /// Rows.
-    pub fn inner(&self) -> usize {
-        self.inner
-    }
-
     /// Columns.
     pub fn cols(&self) -> usize {
         self.cols

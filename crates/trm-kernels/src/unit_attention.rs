@@ -30,6 +30,11 @@ type Nine = Rows<NINE>;
 
 impl<const R: usize> Rows<R> {
     const ZEROS: Self = Self([[0.0; LANES]; R]);
+
+    #[inline(always)]
+    fn rows(&self) -> [&Row; R] {
+        self.0.each_ref()
+    }
 }
 
 /// The cells of each unit of one kind.
@@ -96,28 +101,13 @@ impl WithSimd for Forward<'_> {
                 for part in heads.parts() {
                     transpose(load(qkv, query, cells, &part, &mut room), &mut columns);
                     let keys = load(qkv, key, cells, &part, &mut room);
-                    let start = Start::of(&part);
-                    product(
-                        simd,
-                        start,
-                        #[inline(always)]
-                        |j, c| keys[j][c],
-                        columns.0.each_ref(),
-                        &mut p,
-                    );
+                    product(simd, Start::of(&part), keys, columns.rows(), &mut p);
                 }
                 softmax(simd, &mut p, heads.scale());
                 let p = in_memory(&p);
                 for part in heads.parts() {
                     let values = load(qkv, value, cells, &part, &mut room);
-                    product(
-                        simd,
-                        Start::Zeros,
-                        #[inline(always)]
-                        |i, j| p.0[j][i],
-                        values,
-                        &mut sums,
-                    );
+                    turned_product(simd, p.rows(), values, &mut sums);
                     store(&sums, output, out, cells, &part);
                 }
                 for (weights, p) in weights.as_chunks_mut::<NINE>().0.iter_mut().zip(&p.0) {
@@ -156,46 +146,17 @@ impl WithSimd for Backward<'_> {
                 for part in heads.parts() {
                     transpose(load(d_output, out, cells, &part, &mut room), &mut columns);
                     let values = load(qkv, value, cells, &part, &mut room);
-                    let start = Start::of(&part);
-                    product(
-                        simd,
-                        start,
-                        #[inline(always)]
-                        |j, c| values[j][c],
-                        columns.0.each_ref(),
-                        &mut d_s,
-                    );
+                    product(simd, Start::of(&part), values, columns.rows(), &mut d_s);
                 }
                 softmax_backward(simd, &p, &mut d_s, heads.scale());
                 let [p, d_s] = [in_memory(&p), in_memory(&d_s)];
                 for part in heads.parts() {
                     let d_out = load(d_output, out, cells, &part, &mut room);
-                    product(
-                        simd,
-                        Start::Zeros,
-                        #[inline(always)]
-                        |j, i| p.0[j][i],
-                        d_out,
-                        &mut d_value,
-                    );
+                    product(simd, Start::Zeros, p.rows(), d_out, &mut d_value);
                     let queries = load(qkv, query, cells, &part, &mut room);
-                    product(
-                        simd,
-                        Start::Zeros,
-                        #[inline(always)]
-                        |j, i| d_s.0[j][i],
-                        queries,
-                        &mut d_key,
-                    );
+                    product(simd, Start::Zeros, d_s.rows(), queries, &mut d_key);
                     let keys = load(qkv, key, cells, &part, &mut room);
-                    product(
-                        simd,
-                        Start::Zeros,
-                        #[inline(always)]
-                        |i, j| d_s.0[j][i],
-                        keys,
-                        &mut d_query,
-                    );
+                    turned_product(simd, d_s.rows(), keys, &mut d_query);
                     for (made, place) in [(&d_query, query), (&d_key, key), (&d_value, value)] {
                         store(made, qkv, place, cells, &part);
                     }
@@ -331,32 +292,53 @@ impl Start {
     }
 }
 
-/// `sums[r] = sum over k of left(r, k) right[k]`, or added to them.
+/// `sums = left right`, or added to them.
 #[inline(always)]
 fn product<S: Simd, const K: usize>(
     simd: S,
     start: Start,
-    left: impl Fn(usize, usize) -> f32 + Copy,
+    left: [&Row; NINE],
+    right: [&Row; K],
+    sums: &mut Nine,
+) {
+    product_of::<S, K, false>(simd, start, left, right, sums);
+}
+
+/// `sums = left^T right`
+#[inline(always)]
+fn turned_product<S: Simd>(simd: S, left: [&Row; NINE], right: [&Row; NINE], sums: &mut Nine) {
+    product_of::<S, NINE, true>(simd, Start::Zeros, left, right, sums);
+}
+
+#[inline(always)]
+fn product_of<S: Simd, const K: usize, const TURNED: bool>(
+    simd: S,
+    start: Start,
+    left: [&Row; NINE],
     right: [&Row; K],
     sums: &mut Nine,
 ) {
     match S::F32_LANES {
-        LANES => some_rows::<S, K, NINE, 1>(simd, start, left, right, (0, sums)),
+        LANES => some_rows::<S, K, TURNED, NINE, 1>(simd, start, left, right, (0, sums)),
         8 => {
-            some_rows::<S, K, 5, 2>(simd, start, left, right, (0, sums));
-            some_rows::<S, K, 4, 2>(simd, start, left, right, (5, sums));
+            some_rows::<S, K, TURNED, 5, 2>(simd, start, left, right, (0, sums));
+            some_rows::<S, K, TURNED, 4, 2>(simd, start, left, right, (5, sums));
         }
-        4 => (0..3).for_each(|i| some_rows::<S, K, 3, 4>(simd, start, left, right, (3 * i, sums))),
+        4 => {
+            for i in 0..3 {
+                some_rows::<S, K, TURNED, 3, 4>(simd, start, left, right, (3 * i, sums));
+            }
+        }
         _ => unreachable!("registers of 4, 8 or 16 numbers"),
     }
 }
 
-/// The same for R rows of W registers, which all stay in registers.
+/// R rows of W registers, which all stay in registers.
 #[inline(always)]
-fn some_rows<S: Simd, const K: usize, const R: usize, const W: usize>(
+fn some_rows<S: Simd, const K: usize, const TURNED: bool, const R: usize, const W: usize>(
     simd: S,
     start: Start,
-    left: impl Fn(usize, usize) -> f32,
+    left: [&Row; NINE],
     right: [&Row; K],
     (first, sums): (usize, &mut Nine),
 ) {
@@ -371,7 +353,7 @@ fn some_rows<S: Simd, const K: usize, const R: usize, const W: usize>(
     for (k, right) in right.into_iter().enumerate() {
         let right = S::as_simd_f32s(right).0;
         for (r, sums) in rows.iter_mut().enumerate() {
-            let factor = simd.splat_f32s(left(first + r, k));
+            let factor = simd.splat_f32s(if TURNED { left[k][first + r] } else { left[first + r][k] });
             for (sum, right) in sums.iter_mut().zip(right) {
                 *sum = mul_add(simd, factor, *right, *sum);
             }

@@ -6,8 +6,8 @@ use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use std::ops::Range;
 use trm_kernels::{
-    F32Panels, Overwrite, PANEL, Part, Start, matmul_in_parts, matmul_packed, matmul_panels,
-    matmul_quantised_in_parts, matmul_quantised_packed, weight_gradient_bf16,
+    PANEL, Part, Start, matmul_in_parts, matmul_packed, matmul_quantised_in_parts, matmul_quantised_packed,
+    weight_gradient_bf16,
 };
 
 /// `output = input W^T + b` for one slot of the input.
@@ -63,8 +63,14 @@ pub fn rows_forward_in_parts(
             let scratch = &mut scratch[..some_panels(at.rows)];
             return matmul_quantised_in_parts(&slots[at.slot], forward, Start::Bias(bias), scratch, take);
         }
-        (Values::F32(values), PackedWeight::F32(forward, _)) if !is_whole => {
-            return plain_in_parts(&values[place(at, input.width)], forward, bias, scratch, take);
+        (Values::F32(values), _) if !is_whole => {
+            let values = &values[place(at, input.width)];
+            for part in in_parts.of_rows(at.rows, bias.len()) {
+                let made = &mut scratch[..part.rows.len() * bias.len()];
+                linear_forward(some_rows(values, &part, input.width), weight, bias, made);
+                take(part, made);
+            }
+            return;
         }
         _ => {}
     }
@@ -86,15 +92,12 @@ pub fn rows_forward_into(
     scratch: &mut [f32],
     mut take: impl FnMut(&Part, &mut [f32]),
 ) {
-    if let (Values::F32(values), PackedWeight::F32(forward, _)) = (&input.values, weight)
-        && at.rows > 1
-    {
+    if let Values::F32(values) = &input.values {
         let _timed = phase(Phase::ForwardProducts);
-        let a = &values[place(at, input.width)];
+        let values = &values[place(at, input.width)];
         for part in in_parts.of_rows(at.rows, bias.len()) {
-            let rows = part.rows.start * input.width..part.rows.end * input.width;
             output.make_input(at, &part, scratch, next, |made| {
-                plain(&a[rows], forward, bias, made);
+                linear_forward(some_rows(values, &part, input.width), weight, bias, made);
                 take(&part, made);
             });
         }
@@ -144,8 +147,15 @@ pub fn rows_backward_input_in_parts(
         (Values::Bf16(slots), PackedWeight::Bf16(_, backward)) if !is_whole => {
             return matmul_in_parts(&slots[at.slot], backward, Start::Zeros, scratch, take);
         }
-        (Values::F32(values), PackedWeight::F32(_, backward)) if !is_whole => {
-            return plain_in_parts(&values[place(at, d_output.width)], backward, &[], scratch, take);
+        (Values::F32(values), _) if !is_whole => {
+            let values = &values[place(at, d_output.width)];
+            for part in in_parts.of_rows(at.rows, width) {
+                let made = &mut scratch[..part.rows.len() * width];
+                let d_output = some_rows(values, &part, d_output.width);
+                linear_backward_input(part.rows.len(), d_output, weight, made);
+                take(part, made);
+            }
+            return;
         }
         _ => {}
     }
@@ -154,29 +164,9 @@ pub fn rows_backward_input_in_parts(
     take(Part { rows: 0..at.rows, columns: 0..width }, scratch);
 }
 
-/// `a b`, and a bias if it is not empty, some rows at a time.
-fn plain_in_parts(
-    a: &[f32],
-    b: &F32Panels,
-    bias: &[f32],
-    scratch: &mut [f32],
-    mut take: impl FnMut(Part, &mut [f32]),
-) {
-    for part in InParts::Yes.of_rows(a.len() / b.inner(), b.cols()) {
-        let made = &mut scratch[..part.rows.len() * b.cols()];
-        plain(&a[part.rows.start * b.inner()..part.rows.end * b.inner()], b, bias, made);
-        take(part, made);
-    }
-}
-
-/// `a b`, and a bias if it is not empty.
-fn plain(a: &[f32], b: &F32Panels, bias: &[f32], made: &mut [f32]) {
-    let mut overwrite = Overwrite::Yes;
-    if !bias.is_empty() {
-        made.chunks_exact_mut(bias.len()).for_each(|row| row.copy_from_slice(bias));
-        overwrite = Overwrite::No;
-    }
-    matmul_panels(a.len() / b.inner(), a, (b, 0..b.cols()), made, overwrite);
+/// The rows of a part, of `[rows, width]`.
+fn some_rows<'a>(values: &'a [f32], part: &Part, width: usize) -> &'a [f32] {
+    &values[part.rows.start * width..part.rows.end * width]
 }
 
 /// The rows that a weight's gradient is a sum over: of its input and of the gradient of its output.
