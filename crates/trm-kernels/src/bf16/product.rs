@@ -19,6 +19,7 @@ pub enum Start<'a, T = f32> {
 
 impl<T> Start<'_, T> {
     /// For the columns from one on.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(crate) fn from(self, column: usize) -> Self {
         match self {
