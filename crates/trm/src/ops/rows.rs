@@ -125,12 +125,7 @@ impl Rows {
     /// # Shapes
     /// What is filled is `[rows, columns]` of the part, which `scratch` has room for.
     pub fn make(&mut self, at: Slot, part: &Part, scratch: &mut [f32], make: impl FnOnce(&mut [f32])) {
-        if let Some(kept) = self.in_place(at, part) {
-            return make(kept);
-        }
-        let scratch = &mut scratch[..part.rows.len() * part.columns.len()];
-        make(scratch);
-        self.put(at, part, scratch);
+        self.make_and(at, part, scratch, make, |rows, made| rows.put(at, part, made));
     }
 
     /// The same for what `weight` is multiplied by.
@@ -148,12 +143,7 @@ impl Rows {
         weight: &PackedWeight,
         make: impl FnOnce(&mut [f32]),
     ) {
-        if let Some(kept) = self.in_place(at, part) {
-            return make(kept);
-        }
-        let scratch = &mut scratch[..part.rows.len() * part.columns.len()];
-        make(scratch);
-        self.put_input(at, part, scratch, weight);
+        self.make_and(at, part, scratch, make, |rows, made| rows.put_input(at, part, made, weight));
     }
 
     /// Changes a part of a slot, as [`Self::make`] makes it.
@@ -161,13 +151,27 @@ impl Rows {
     /// # Shapes
     /// As for [`Self::make`].
     pub fn change(&mut self, at: Slot, part: &Part, scratch: &mut [f32], change: impl FnOnce(&mut [f32])) {
+        if self.in_place(at, part).is_none() {
+            self.get(at, part, &mut scratch[..part.rows.len() * part.columns.len()]);
+        }
+        self.make(at, part, scratch, change);
+    }
+
+    /// Makes a part in place, or in `scratch`, which `put` stores then.
+    fn make_and(
+        &mut self,
+        at: Slot,
+        part: &Part,
+        scratch: &mut [f32],
+        make: impl FnOnce(&mut [f32]),
+        put: impl FnOnce(&mut Self, &[f32]),
+    ) {
         if let Some(kept) = self.in_place(at, part) {
-            return change(kept);
+            return make(kept);
         }
         let scratch = &mut scratch[..part.rows.len() * part.columns.len()];
-        self.get(at, part, scratch);
-        change(scratch);
-        self.put(at, part, scratch);
+        make(scratch);
+        put(self, scratch);
     }
 
     /// A part of whole rows of plain numbers that there is room for.
@@ -238,18 +242,23 @@ impl InParts {
     pub fn largest(self, format: RowsFormat, rows: usize, width: usize) -> usize {
         match format {
             _ if self == Self::No || rows == 1 => rows * width,
-            RowsFormat::F32 => rows.min(SOME_ROWS) * width,
+            RowsFormat::F32 => rows.min(SOME_ROWS + 1) * width,
             RowsFormat::Bf16 => some_panels(rows),
             // They may be rounded by whole rows.
             RowsFormat::Int8 => (rows * width).max(some_panels(rows)),
         }
     }
 
-    /// `[rows, width]` in parts of whole rows; of no rows, one part without any.
+    /// `[rows, width]` in parts of whole rows; of no rows, one part without any. A single row left over goes with those before
+    /// it: products of one are made in another way.
     pub fn of_rows(self, rows: usize, width: usize) -> impl Iterator<Item = Part> {
         let height = if self == Self::No { rows } else { SOME_ROWS };
-        let first = (0..rows.max(1)).step_by(height.max(1));
-        first.map(move |first| Part { rows: first..(first + height).min(rows), columns: 0..width })
+        let firsts =
+            (0..rows.max(1)).step_by(height.max(1)).filter(move |first| *first == 0 || first + 1 < rows);
+        firsts.map(move |first| {
+            let end = first + height;
+            Part { rows: first..if end + 1 < rows { end } else { rows }, columns: 0..width }
+        })
     }
 }
 

@@ -284,7 +284,8 @@ mod tests {
 
     #[test]
     fn rounded_rows_give_the_products_of_plain_ones_to_a_hundredth() {
-        for rows in [1, 7, 33] {
+        // Less than a part of plain rows, one with a single row more, and two. Of more than 64 rows gemm cuts long sums elsewhere.
+        for rows in [1, 7, 33, 49, 60] {
             for (plain, rounded) in run(Format::F32, rows).iter().zip(&run(Format::Bf16, rows)) {
                 let largest = plain.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                 assert!(largest > 0.1, "there is something to compare");
