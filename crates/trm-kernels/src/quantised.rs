@@ -13,15 +13,14 @@
 mod rounded;
 mod tile;
 
+use crate::Overwrite;
 use crate::bf16::{PANEL, Part, Start, TILE, Words, in_parts};
-use crate::{Overwrite, vectorize};
 pub use rounded::QuantisedRows;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use rounded::{LARGEST_INPUT, RUN};
 use std::cell::RefCell;
 use std::ops::Range;
-use tile::BLOCK;
-pub(crate) use tile::Tile;
+pub(crate) use tile::{BLOCK, Tile};
 
 /// Groups are whole words of either width.
 pub const GROUP_MULTIPLE: usize = 8;
@@ -282,7 +281,7 @@ fn by_panels(
 ) {
     assert!(a.is_for(b), "a is [rows, inner], rounded for b, which is [inner, cols]");
     // Halves of bytes are taken apart once for all rows, where there are several blocks of them.
-    let takes_apart = b.bits == WeightBits::Four && a.rows() > BLOCK;
+    let takes_apart = b.bits == WeightBits::Four && a.rows() > BLOCK && !a.kernel.takes_halves;
     let panel_words = b.groups * b.group_words * PANEL;
     let mut bytes = Words::default();
     bytes.resize(if takes_apart { 2 * panel_words } else { 0 }, 0);
@@ -317,20 +316,15 @@ fn by_panels(
     }
 }
 
-/// Words of eight 4-bit numbers of a column as words of four bytes, two for each.
+/// Words of eight 4-bit numbers of a column as words of four bytes, two for each. Compiled for any CPU: with registers of 16
+/// words, compilers take sixteen tiles at once, and gather and scatter their words.
 fn take_apart(words: &[u32], bytes: &mut [u32]) {
     const HALVES: u32 = 0x0f0f_0f0f;
-    vectorize(
-        #[inline(always)]
-        || {
-            let pairs = bytes.as_chunks_mut::<{ 2 * TILE }>().0;
-            for (words, bytes) in words.as_chunks::<TILE>().0.iter().zip(pairs) {
-                let (low, high) = bytes.split_at_mut(TILE);
-                low.iter_mut().zip(words).for_each(|(low, word)| *low = word & HALVES);
-                high.iter_mut().zip(words).for_each(|(high, word)| *high = word >> 4 & HALVES);
-            }
-        },
-    );
+    for (words, bytes) in words.as_chunks::<TILE>().0.iter().zip(bytes.as_chunks_mut::<{ 2 * TILE }>().0) {
+        let (low, high) = bytes.split_at_mut(TILE);
+        low.iter_mut().zip(words).for_each(|(low, word)| *low = word & HALVES);
+        high.iter_mut().zip(words).for_each(|(high, word)| *high = word >> 4 & HALVES);
+    }
 }
 
 #[cfg(test)]

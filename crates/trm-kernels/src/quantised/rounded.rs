@@ -150,13 +150,10 @@ impl QuantisedRows {
         numbers: impl Iterator<Item = &'a [f32]>,
     ) {
         #[cfg(target_arch = "x86_64")]
-        if level() >= Level::Avx512 {
+        if level() >= Level::Avx2 {
             return crate::x86_64::bytes::round_run(self, rows, column, numbers);
         }
-        vectorize(
-            #[inline(always)]
-            || self.round_run(rows, column, numbers, round),
-        );
+        self.round_run(rows, column, numbers, round);
     }
 
     /// Rounds up to 64 numbers of some rows from a column on, by what rounds as [`round`] does.
@@ -182,22 +179,36 @@ impl QuantisedRows {
         let rows = rows.clone().zip(&self.per_steps[rows]).zip(lanes);
         for (((r, per_step), lanes), numbers) in rows.zip(numbers) {
             let rounded = &mut bytes[place(r)..][..numbers.len()];
-            if is_in_one_group
-                && let (Some(numbers), Some(rounded)) = (numbers.first_chunk(), rounded.first_chunk_mut())
-            {
-                round(numbers, *per_step, rounded, &mut lanes[column / group_len]);
+            if is_in_one_group {
+                let lanes = &mut lanes[column / group_len];
+                match (numbers.first_chunk(), rounded.first_chunk_mut()) {
+                    (Some(numbers), Some(rounded)) => round(numbers, *per_step, rounded, lanes),
+                    _ => round_few(numbers, *per_step, rounded, lanes, &round),
+                }
                 continue;
             }
-            let (mut whole, mut rounded_whole) = ([0.0; RUN], [0; RUN]);
-            whole[..numbers.len()].copy_from_slice(numbers);
-            round(&whole, *per_step, &mut rounded_whole, &mut [0; TILE]);
-            rounded.copy_from_slice(&rounded_whole[..numbers.len()]);
+            round_few(numbers, *per_step, rounded, &mut [0; TILE], &round);
             for (i, bytes) in rounded.chunks(GROUP_MULTIPLE).enumerate() {
                 let sum: i32 = bytes.iter().map(|p| i32::from(*p)).sum();
                 lanes[(column + i * GROUP_MULTIPLE) / group_len][0] += sum;
             }
         }
     }
+}
+
+/// Rounds fewer than 64 numbers.
+#[inline(always)]
+fn round_few(
+    numbers: &[f32],
+    per_step: f32,
+    rounded: &mut [i8],
+    lanes: &mut [i32; TILE],
+    round: impl Fn(&[f32; RUN], f32, &mut [i8; RUN], &mut [i32; TILE]),
+) {
+    let (mut whole, mut rounded_whole) = ([0.0; RUN], [0; RUN]);
+    whole[..numbers.len()].copy_from_slice(numbers);
+    round(&whole, per_step, &mut rounded_whole, lanes);
+    rounded.copy_from_slice(&rounded_whole[..numbers.len()]);
 }
 
 /// By the bits, whose order is that of magnitudes: infinity and NaN come last, so that neither goes unnoticed.
@@ -221,12 +232,12 @@ pub(super) fn round(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN]
     let mut sums = *lanes;
     let numbers = numbers.as_chunks::<TILE>().0;
     for (rounded, numbers) in rounded.as_chunks_mut::<TILE>().0.iter_mut().zip(numbers) {
-        let whole: [i32; TILE] = std::array::from_fn(|i| {
+        for i in 0..TILE {
             let v = (numbers[i] * per_step).max(-LARGEST_INPUT).min(LARGEST_INPUT);
-            (v + WHOLE).to_bits().cast_signed() - WHOLE.to_bits().cast_signed()
-        });
-        sums.iter_mut().zip(&whole).for_each(|(sum, p)| *sum += p);
-        *rounded = whole.map(|p| p as i8);
+            let whole = (v + WHOLE).to_bits().cast_signed() - WHOLE.to_bits().cast_signed();
+            sums[i] += whole;
+            rounded[i] = whole as i8;
+        }
     }
     *lanes = sums;
 }

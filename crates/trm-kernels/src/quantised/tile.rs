@@ -21,25 +21,34 @@ pub(super) struct Kernel {
     pub most_rows: usize,
     /// It reads the left operand in strips, and knows a bias.
     pub reads_strips: bool,
+    /// It takes halves of bytes apart itself, as fast as it multiplies bytes.
+    pub takes_halves: bool,
 }
 
 impl Kernel {
-    pub const PORTABLE: Self =
-        Self { run: |tile| tile.run_portable(), halves: None, most_rows: BLOCK, reads_strips: false };
+    pub const PORTABLE: Self = Self {
+        run: |tile| tile.run_portable(),
+        halves: None,
+        most_rows: BLOCK,
+        reads_strips: false,
+        takes_halves: false,
+    };
 
     /// The kernel of the level in use. Tiles of AMX pay where there are rows for them; a few wait for the weights, which four
     /// bits then keep small.
     #[cfg(target_arch = "x86_64")]
     pub fn of(rows: usize, b: &QuantisedPanels) -> Self {
-        use crate::x86_64::{amx, avx512_vnni};
+        use crate::x86_64::{amx, avx2_bytes, avx512_vnni};
         let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
         match level() {
             Level::Amx if rows > BLOCK && whole_tiles => {
                 let halves = (b.groups == 1).then_some([amx::whole_sums as fn(Tile), amx::scale_sums]);
-                Self { run: amx::run_quantised, halves, most_rows: usize::MAX, reads_strips: true }
+                let (run, most_rows) = (amx::run_quantised as fn(Tile), usize::MAX);
+                Self { run, halves, most_rows, reads_strips: true, ..Self::PORTABLE }
             }
-            level if level >= Level::Avx512Vnni => {
-                Self { run: avx512_vnni::run, halves: None, most_rows: BLOCK, reads_strips: false }
+            level if level >= Level::Avx512Vnni => Self { run: avx512_vnni::run, ..Self::PORTABLE },
+            level if level >= Level::Avx2 => {
+                Self { run: avx2_bytes::run, takes_halves: true, ..Self::PORTABLE }
             }
             _ => Self::PORTABLE,
         }

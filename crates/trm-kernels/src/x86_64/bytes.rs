@@ -1,16 +1,28 @@
-//! Numbers rounded to bytes in AVX-512 registers: conversions that no loop is compiled to.
+//! Numbers rounded to bytes in registers of AVX2 and AVX-512: conversions that no loop is compiled to.
 
+use crate::level::{Level, level};
 use crate::quantised::{LARGEST_INPUT, QuantisedRows, RUN};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// As `quantised/rounded.rs` has it. Call it at level AVX-512 and above only.
+/// As `quantised/rounded.rs` has it. Call it at level AVX2 and above only.
 pub(crate) fn round_run<'a>(
     quantised: &mut QuantisedRows,
     rows: Range<usize>,
     column: usize,
     numbers: impl Iterator<Item = &'a [f32]>,
 ) {
+    #[target_feature(enable = "avx2")]
+    fn run_avx2<'a>(
+        quantised: &mut QuantisedRows,
+        rows: Range<usize>,
+        column: usize,
+        numbers: impl Iterator<Item = &'a [f32]>,
+    ) {
+        quantised.round_run(rows, column, numbers, |numbers, per_step, rounded, lanes| {
+            round_avx2(numbers, per_step, rounded, lanes);
+        });
+    }
     #[target_feature(enable = "avx512f,avx512bw")]
     fn run<'a>(
         quantised: &mut QuantisedRows,
@@ -22,8 +34,13 @@ pub(crate) fn round_run<'a>(
             round(numbers, per_step, rounded, lanes);
         });
     }
-    // SAFETY: the level says that the CPU has AVX-512 F and BW.
-    unsafe { run(quantised, rows, column, numbers) }
+    // SAFETY: the level says that the CPU has AVX-512 F and BW, or else AVX2.
+    unsafe {
+        match level() >= Level::Avx512 {
+            true => run(quantised, rows, column, numbers),
+            false => run_avx2(quantised, rows, column, numbers),
+        }
+    }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
@@ -49,5 +66,31 @@ fn round(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &m
     unsafe {
         _mm512_storeu_si512(rounded.as_mut_ptr().cast(), bytes);
         _mm512_storeu_si512(lanes.as_mut_ptr().cast(), sums);
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn round_avx2(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; 16]) {
+    let (per_step, most) = (_mm256_set1_ps(per_step), _mm256_set1_ps(LARGEST_INPUT));
+    let least = _mm256_set1_ps(-LARGEST_INPUT);
+    let lanes = lanes.as_chunks_mut::<8>().0;
+    for (numbers, rounded) in numbers.as_chunks::<32>().0.iter().zip(rounded.as_chunks_mut::<32>().0) {
+        let mut whole = [_mm256_setzero_si256(); 4];
+        for (i, (whole, numbers)) in whole.iter_mut().zip(numbers.as_chunks::<8>().0).enumerate() {
+            // SAFETY: eight words are read, and written, where eight words are.
+            unsafe {
+                let steps = _mm256_mul_ps(_mm256_loadu_ps(numbers.as_ptr()), per_step);
+                // To the nearest, ties to even. Of a NaN the second operand is left.
+                *whole = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(steps, least), most));
+                let lanes = lanes[i % 2].as_mut_ptr().cast();
+                _mm256_storeu_si256(lanes, _mm256_add_epi32(_mm256_loadu_si256(lanes), *whole));
+            }
+        }
+        // Halves of a register are packed by themselves, each four bytes of every operand.
+        let [a, b, c, d] = whole;
+        let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
+        let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        // SAFETY: 32 bytes are written where 32 bytes are.
+        unsafe { _mm256_storeu_si256(rounded.as_mut_ptr().cast(), bytes) };
     }
 }
