@@ -20,7 +20,8 @@ pub use rounded::QuantisedRows;
 pub(crate) use rounded::{LARGEST_INPUT, RUN};
 use std::cell::RefCell;
 use std::ops::Range;
-pub(crate) use tile::{BLOCK, Tile};
+use tile::BLOCK;
+pub(crate) use tile::Tile;
 
 /// Groups are whole words of either width.
 pub const GROUP_MULTIPLE: usize = 8;

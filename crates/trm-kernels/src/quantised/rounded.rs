@@ -196,7 +196,7 @@ impl QuantisedRows {
     }
 }
 
-/// Rounds fewer than 64 numbers.
+/// Rounds at most 64 numbers.
 #[inline(always)]
 fn round_few(
     numbers: &[f32],

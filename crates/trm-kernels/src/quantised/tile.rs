@@ -89,6 +89,20 @@ pub(crate) struct Tile<'a> {
 }
 
 impl Tile<'_> {
+    /// What kernels that read `left` row by row rely on.
+    ///
+    /// # Panics
+    /// If a slice is too short for the sizes, or a size is not one that they know.
+    #[cfg(target_arch = "x86_64")]
+    pub fn check(&self) {
+        let Self { rows, cols, groups, group_words, .. } = *self;
+        assert!(matches!(self.in_word, 4 | 8) && (1..=BLOCK).contains(&rows) && (1..=PANEL).contains(&cols));
+        assert!(self.panel.len() >= groups * group_words * PANEL && self.scales.len() >= groups * PANEL);
+        assert!(self.left.len() >= rows * groups * group_words * self.in_word);
+        assert!(self.left_sums.len() >= rows * groups && self.steps.len() >= rows);
+        assert!(self.dst.len() >= (rows - 1) * self.dst_stride + cols);
+    }
+
     /// The same sums in plain Rust.
     pub fn run_portable(self) {
         vectorize(
@@ -142,7 +156,7 @@ impl Tile<'_> {
 
     /// Writes the totals of sixteen columns, or of those that there are.
     #[inline(always)]
-    fn store(&mut self, first: usize, totals: &[[f32; LANES]]) {
+    pub fn store(&mut self, first: usize, totals: &[[f32; LANES]]) {
         let cols = LANES.min(self.cols - first);
         for (r, totals) in totals.iter().take(self.rows).enumerate() {
             let dst = &mut self.dst[r * self.dst_stride + first..][..cols];

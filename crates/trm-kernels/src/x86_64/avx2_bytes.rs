@@ -1,8 +1,8 @@
 //! Products of whole numbers with AVX2. Bytes are spread to 16 bits: `vpmaddwd` adds two products of those to each of eight
 //! 32-bit sums. Of halves of bytes `vpmaddubsw` adds two products to each of sixteen 16-bit sums, which a few of them fit.
 
-use crate::bf16::{PANEL, Start, TILE};
-use crate::quantised::{BLOCK, Tile};
+use crate::bf16::{PANEL, TILE};
+use crate::quantised::Tile;
 use std::arch::x86_64::*;
 
 /// Sums in a register.
@@ -19,13 +19,8 @@ type Sums<const ROWS: usize> = [[__m256i; WIDTH]; ROWS];
 
 /// Computes a tile. Call it at level AVX2 and above only.
 pub(crate) fn run(tile: Tile) {
-    let Tile { rows, cols, groups, group_words, .. } = tile;
-    assert!(matches!(tile.in_word, 4 | 8) && (1..=BLOCK).contains(&rows) && (1..=PANEL).contains(&cols));
-    assert!(tile.panel.len() >= groups * group_words * PANEL && tile.scales.len() >= groups * PANEL);
-    assert!(tile.left.len() >= rows * groups * group_words * tile.in_word);
-    assert!(tile.left_sums.len() >= rows * groups && tile.steps.len() >= rows);
-    assert!(tile.dst.len() >= (rows - 1) * tile.dst_stride + cols);
-    // SAFETY: the level says that the CPU has AVX2; the assertions above are what `tile` asks for.
+    tile.check();
+    // SAFETY: the level says that the CPU has AVX2; the rest is checked.
     unsafe {
         match tile.in_word {
             4 => rows_of::<4>(tile),
@@ -55,13 +50,13 @@ unsafe fn rows_of<const IN_WORD: usize>(tile: Tile) {
 /// The CPU has AVX2. IN_WORD is the tile's. `panel` has `groups * group_words * 64` words, `scales` `groups * 64` numbers;
 /// `left`, `left_sums` and `steps` have ROWS rows; `dst` has `cols` numbers in each of ROWS rows at its stride.
 #[target_feature(enable = "avx2")]
-unsafe fn sums<const ROWS: usize, const IN_WORD: usize>(tile: Tile) {
+unsafe fn sums<const ROWS: usize, const IN_WORD: usize>(mut tile: Tile) {
     let Tile { cols, zero, groups, group_words, .. } = tile;
     let (left_at, panel_at) = (tile.left.as_ptr(), tile.panel.as_ptr());
     let row_words = groups * group_words;
     let strips = cols.div_ceil(TILE);
     let mut spread_left = [[[0; SPREAD]; ROWS]; 2];
-    let mut totals = [[[_mm256_setzero_ps(); WIDTH]; PANEL / TILE]; ROWS];
+    let mut totals = [[[_mm256_setzero_ps(); WIDTH]; ROWS]; PANEL / TILE];
     for g in 0..groups {
         let mut sums: [Sums<ROWS>; PANEL / TILE] = [[[_mm256_setzero_si256(); WIDTH]; ROWS]; PANEL / TILE];
         for strip in &mut sums[..strips] {
@@ -97,19 +92,14 @@ unsafe fn sums<const ROWS: usize, const IN_WORD: usize>(tile: Tile) {
                 for r in 0..ROWS {
                     // Not fused, so that the portable kernel has the same bits.
                     let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums[r][i]), scale);
-                    totals[r][strip][i] = _mm256_add_ps(totals[r][strip][i], scaled);
+                    totals[strip][r][i] = _mm256_add_ps(totals[strip][r][i], scaled);
                 }
             }
         }
     }
-    for (r, totals) in totals.iter().enumerate() {
-        // SAFETY: both are 64 f32 numbers.
-        let totals = unsafe { &*totals.as_ptr().cast::<[f32; PANEL]>() };
-        let dst = &mut tile.dst[r * tile.dst_stride..][..cols];
-        for (dst, total) in dst.iter_mut().zip(totals) {
-            let before = if tile.start == Start::Zeros { 0.0 } else { *dst };
-            *dst = before + tile.steps[r] * total;
-        }
+    for (strip, totals) in totals[..strips].iter().enumerate() {
+        // SAFETY: both are ROWS times sixteen f32 numbers.
+        tile.store(strip * TILE, unsafe { &*totals.as_ptr().cast::<[[f32; TILE]; ROWS]>() });
     }
 }
 

@@ -9,15 +9,10 @@ const LANES: usize = 16;
 
 /// Computes a tile. Call it at level AVX-512 VNNI and above only.
 pub(crate) fn run(tile: Tile) {
-    let Tile { rows, cols, groups, group_words, .. } = tile;
-    assert!(matches!(tile.in_word, 4 | 8) && (1..=6).contains(&rows) && (1..=PANEL).contains(&cols));
-    assert!(tile.panel.len() >= groups * group_words * PANEL && tile.scales.len() >= groups * PANEL);
-    assert!(tile.left.len() >= rows * groups * group_words * tile.in_word);
-    assert!(tile.left_sums.len() >= rows * groups && tile.steps.len() >= rows);
-    assert!(tile.dst.len() >= (rows - 1) * tile.dst_stride + cols);
-    // SAFETY: the level says that the CPU has AVX-512 F, BW and VNNI; the assertions above are what `tile` asks for.
+    tile.check();
+    // SAFETY: the level says that the CPU has AVX-512 F, BW and VNNI; the rest is checked.
     unsafe {
-        match (tile.in_word, cols > 2 * LANES) {
+        match (tile.in_word, tile.cols > 2 * LANES) {
             (4, false) => rows_of::<2, 4>(tile),
             (4, true) => rows_of::<4, 4>(tile),
             (_, false) => rows_of::<2, 8>(tile),
