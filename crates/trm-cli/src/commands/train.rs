@@ -1,24 +1,25 @@
 //! `trm train`
 
 mod paper;
+mod plan;
 
 use super::progress::{Display, Progress};
 use super::{eval, solve};
 use crate::error::CliError;
-use crate::output::{bytes, duration, percent, print, print_json};
+use crate::output::{duration, percent, print, print_json};
+use plan::{announce, check_memory, load_data};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError};
 use trm::compress::Pruning;
-use trm::config::{CheckpointActivations, ConfigLayers, Curriculum, CurriculumBy, TrmConfig};
-use trm::data::{Dataset, ReadOptions, cached_grades, difficulties, read_csv};
+use trm::config::{ConfigLayers, TrmConfig};
 use trm::evaluate::Evaluation;
-use trm::model::{MemoryPlan, Params, flops_per_sample, parameter_count};
+use trm::model::Params;
 use trm::parallel::Threads;
-use trm::sudoku::{Generator, Grid};
-use trm::train::{Ending, RunFolder, TrainError, Trainer, TrainingData, run as run_training, split_data};
+use trm::sudoku::Grid;
+use trm::train::{Ending, RunFolder, TrainError, Trainer, run as run_training};
 
 /// Settings that come with the program, by name.
 pub const PRESETS: [(&str, &str); 6] = [
@@ -229,148 +230,6 @@ fn train_error(error: TrainError) -> CliError {
     }
 }
 
-fn load_data(
-    config: &TrmConfig,
-    skip_bad_rows: bool,
-    threads: &Threads,
-    display: Display,
-) -> Result<TrainingData, CliError> {
-    let mut dataset = Dataset::default();
-    if config.generate_samples > 0 {
-        let givens = config.generate_givens_min..=config.generate_givens_max;
-        display.say(&format!(
-            "generating {} puzzles with {} to {} givens",
-            config.generate_samples,
-            givens.start(),
-            givens.end()
-        ));
-        dataset.puzzles = Generator::new(config.seed, givens)
-            .generate_many(config.generate_samples, threads)
-            .map_err(|e| CliError::Input(e.to_string()))?;
-        add_difficulty(config, &mut dataset, None, threads, display);
-    }
-    for file in config.data.split(',').map(str::trim).filter(|file| !file.is_empty()) {
-        let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
-        let mut part = read_csv(Path::new(file), &options).map_err(|e| {
-            CliError::Input(format!(
-                "{e}\n  `trm data check` lists every bad row; --skip-bad-rows leaves them out"
-            ))
-        })?;
-        add_difficulty(config, &mut part, Some(Path::new(file)), threads, display);
-        dataset.append(part);
-    }
-    if dataset.skipped_count > 0 {
-        display.say(&format!("skipped {} bad rows:", dataset.skipped_count));
-        dataset.skipped.iter().take(10).for_each(|error| display.say(&format!("  {error}")));
-    }
-    Ok(split_data(config, dataset))
-}
-
-/// How hard the puzzles are, for a curriculum; grades of a file are kept beside it.
-fn add_difficulty(
-    config: &TrmConfig,
-    part: &mut Dataset,
-    file: Option<&Path>,
-    threads: &Threads,
-    display: Display,
-) {
-    if config.curriculum == Curriculum::None {
-        return;
-    }
-    part.difficulty = match (config.curriculum_by, file) {
-        (CurriculumBy::Guesses, Some(file)) => {
-            let (grades, note) = cached_grades(file, &part.puzzles, threads);
-            note.iter().for_each(|note| display.say(note));
-            grades
-        }
-        (by, _) => difficulties(&part.puzzles, by, threads),
-    };
-}
-
-/// What is about to happen, and what it will take.
-fn announce(
-    config: &TrmConfig,
-    data: &TrainingData,
-    threads: &Threads,
-    run: &Path,
-    display: Display,
-) -> Result<(), CliError> {
-    let plan = MemoryPlan::for_training(config);
-    let (_, flops) = flops_per_sample(config);
-    if display == Display::Json {
-        return print_json(&json!({
-            "event": "plan",
-            "parameters": parameter_count(config),
-            "flops_per_sample": flops,
-            "memory_bytes": plan.total(),
-            "threads": threads.count(),
-            "instructions": trm::kernel_level(),
-            "training": data.train.len(),
-            "validation": data.validation.len(),
-            "holdout": data.holdout.len(),
-            "config": config,
-        }));
-    }
-    display.say(&format!(
-        "model    {} parameters: hidden_dim {}, L_layers {}, L_cycles {}, H_cycles {}\n\
-         work     {:.2} GFLOP for each training puzzle; {} threads, {}\n\
-         memory   {}: weights {}, gradients {}, optimiser {}, activations {}\n\
-         data     {} puzzles to train on, {} for validation, {} held out\n\
-         run      {}",
-        grouped(parameter_count(config)),
-        config.hidden_dim,
-        config.l_layers,
-        config.l_cycles,
-        config.h_cycles,
-        flops as f64 / 1e9,
-        threads.count(),
-        trm::kernel_level(),
-        bytes(plan.total()),
-        bytes(plan.weights),
-        bytes(plan.gradients),
-        bytes(plan.optimizer),
-        bytes(plan.activations),
-        data.train.len(),
-        data.validation.len(),
-        data.holdout.len(),
-        run.display()
-    ));
-    Ok(())
-}
-
-/// Refuses a run that cannot fit into memory, with the numbers and a way out.
-fn check_memory(config: &TrmConfig) -> Result<(), CliError> {
-    let plan = MemoryPlan::for_training(config);
-    let available = available_memory();
-    if available == 0 || plan.total() <= available {
-        return Ok(());
-    }
-    let cycle = MemoryPlan::with_cycle_checkpoints(config);
-    let way_out =
-        if config.checkpoint_activations == CheckpointActivations::None && cycle.total() <= available {
-            format!(
-                "--set checkpoint_activations=cycle needs {} and gives the same weights",
-                bytes(cycle.total())
-            )
-        } else {
-            "a smaller hidden_dim, batch_size or fewer cycles".to_string()
-        };
-    Err(train_error(TrainError::OutOfMemory(format!(
-        "this run needs {} of memory ({} for activations), but {} are available. What helps: {way_out}",
-        bytes(plan.total()),
-        bytes(plan.activations),
-        bytes(available)
-    ))))
-}
-
-/// Bytes that may still be allocated; 0 if the system does not tell.
-fn available_memory() -> u64 {
-    let mut system = sysinfo::System::new();
-    system.refresh_memory();
-    let limit = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
-    system.available_memory().min(limit)
-}
-
 /// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
 pub(super) fn stop_on_ctrl_c() -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
@@ -444,13 +303,4 @@ fn show_one(trainer: &Trainer, folder: &RunFolder) -> Result<(), CliError> {
         puzzles[shown],
         solve::answer_grid(&answers[shown])
     ))
-}
-
-/// `13473499` as `13,473,499`.
-fn grouped(count: u64) -> String {
-    let digits = count.to_string();
-    let first = digits.len() % 3;
-    let mut parts: Vec<&str> = if first > 0 { vec![&digits[..first]] } else { Vec::new() };
-    parts.extend((first..digits.len()).step_by(3).map(|i| &digits[i..i + 3]));
-    parts.join(",")
 }

@@ -1,9 +1,10 @@
 //! The recursion backward, by hand: every function here undoes its namesake of `recursion.rs`.
 
 use super::DIGITS;
+use super::cycle_tape::{NormTape, Recording};
 use super::hypotheses::weigh;
 use super::recursion::Model;
-use super::shard::{NormTape, Recording, Shard};
+use super::shard::Shard;
 use super::stack::Stack;
 use crate::config::Update;
 use crate::ops::{

@@ -2,8 +2,9 @@
 
 use super::CELLS;
 use super::block_tape::BlockTape;
+use super::cycle_tape::Recording;
 use super::recursion::Model;
-use super::shard::{Recording, Shard};
+use super::shard::Shard;
 use crate::ops::{Dropout, RowsFormat};
 use crate::parallel::Threads;
 

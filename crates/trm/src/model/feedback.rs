@@ -2,7 +2,7 @@
 //! the logits after the cycle before.
 
 use super::DIGITS;
-use super::shard::Recording;
+use super::cycle_tape::Recording;
 use crate::config::TrmConfig;
 use crate::ops::{
     Format, PackedWeight, add_scaled, linear_backward_input, linear_backward_weight, product,

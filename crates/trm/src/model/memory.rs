@@ -1,9 +1,10 @@
 //! How much memory a run takes, told before it takes it.
 
+use super::cycle_tape::Recording;
 use super::engine::Engine;
 use super::mixer::Mixer;
 use super::params::Params;
-use super::shard::{Recording, Shard};
+use super::shard::Shard;
 use crate::config::{CheckpointActivations, State, TrmConfig};
 use crate::ops::Format;
 

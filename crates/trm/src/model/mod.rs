@@ -6,8 +6,10 @@ mod block;
 mod block_tape;
 mod budget;
 mod calibration;
+mod cycle_tape;
 mod engine;
 mod feedback;
+mod first_values;
 mod hypotheses;
 mod memory;
 mod mixer;
@@ -27,12 +29,13 @@ pub use batch::{Batch, Tally, argmax};
 pub use block_tape::BlockTape;
 pub use budget::{Budget, Prediction};
 pub use calibration::{InputStatistics, input_statistics};
+pub use cycle_tape::Recording;
 pub use engine::{Engine, TrainingStep};
 pub use hypotheses::{random, revise};
 pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
 pub use params::{BlockParams, Linear, MixerParams, Norm, Params};
 pub use recursion::Model;
-pub use shard::{Recording, Shard};
+pub use shard::Shard;
 pub use states::{States, StatesMut};
 
 /// Cells of a board.

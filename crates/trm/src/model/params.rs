@@ -1,12 +1,10 @@
-//! The trainable parameters, their names in checkpoints, and their first values.
+//! The trainable parameters and their names in checkpoints.
 
 use super::DIGITS;
 use super::mixer::Mixer;
 use crate::config::TrmConfig;
 use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use std::collections::HashMap;
 
 /// A linear map: `weight` `[out, in]`, `bias` `[out]`.
@@ -190,73 +188,6 @@ impl Params {
         layout
     }
 
-    /// First values: gates at `gate_init`, norms the identity, weights and biases of a linear map uniform within
-    /// `1 / sqrt(in)`, PyTorch's default; all of them rescaled by `init_scale`. Drawn from `config.seed`.
-    pub fn init(config: &TrmConfig) -> Self {
-        let mut params = Self::zeros(config);
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
-        let mut draw = |tensor: &mut Tensor, inputs: usize| {
-            let bound = 1.0 / (inputs as f32).sqrt();
-            tensor.data.iter_mut().for_each(|value| *value = rng.random_range(-bound..bound));
-        };
-        let mut fill = |linear: &mut Linear| {
-            let inputs = linear.weight.shape[1];
-            draw(&mut linear.weight, inputs);
-            draw(&mut linear.bias, inputs);
-        };
-        fill(&mut params.input_proj);
-        for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
-            block.norm.weight.data.fill(1.0);
-            fill(&mut block.expand);
-            fill(&mut block.contract);
-        }
-        fill(&mut params.output_proj);
-        params.output_norm.iter_mut().for_each(|norm| norm.weight.data.fill(1.0));
-        for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
-            block.mix.iter_mut().for_each(|mix| draw(mix, config.hidden_dim));
-            if let Some(mixer) = &mut block.mixer {
-                mixer.norm.weight.data.fill(1.0);
-                for linear in [&mut mixer.enter, &mut mixer.leave] {
-                    let inputs = linear.weight.shape[1];
-                    draw(&mut linear.weight, inputs);
-                    draw(&mut linear.bias, inputs);
-                }
-            }
-        }
-        let cell_inputs = params.positions.iter_mut().chain(&mut params.feedback);
-        cell_inputs.for_each(|table| draw(table, config.state.channels()));
-        params.latent_gate.data.fill(config.gate_init as f32);
-        params.output_gate.data.fill(config.gate_init as f32);
-        params.rescale(config.init_scale as f32);
-        params
-    }
-
-    /// Smaller states by smaller weights: what makes the states is multiplied by `scale`. LayerNorm's gain, which is free of
-    /// the size of its input, is divided by `scale` and what reads it multiplied, so that blocks see what they saw, but for
-    /// LayerNorm's epsilon. The logits start `scale` times as large. A step of AdamW then changes all matrices but W_out
-    /// `1 / scale` times as much, relative to their size.
-    fn rescale(&mut self, scale: f32) {
-        let multiply = |tensor: &mut Tensor| tensor.data.iter_mut().for_each(|value| *value *= scale);
-        let divide = |tensor: &mut Tensor| tensor.data.iter_mut().for_each(|value| *value /= scale);
-        let writes_state = |linear: &mut Linear| {
-            multiply(&mut linear.weight);
-            multiply(&mut linear.bias);
-        };
-        writes_state(&mut self.input_proj);
-        self.positions.iter_mut().chain(&mut self.feedback).for_each(multiply);
-        for block in self.latent_layers.iter_mut().chain(&mut self.output_layers) {
-            if let Some(mixer) = &mut block.mixer {
-                divide(&mut mixer.norm.weight);
-                multiply(&mut mixer.enter.weight);
-                writes_state(&mut mixer.leave);
-            }
-            divide(&mut block.norm.weight);
-            multiply(&mut block.expand.weight);
-            block.mix.iter_mut().for_each(multiply);
-            writes_state(&mut block.contract);
-        }
-    }
-
     /// Every tensor, in the order of [`Self::layout`].
     pub fn tensors(&self) -> Vec<&Tensor> {
         tensors_in_order!(self, iter,)
@@ -326,8 +257,7 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Mixing, Positions, Precision, State};
-    use crate::model::{Engine, Model, Recording};
+    use crate::config::{Mixing, Positions, State};
 
     #[test]
     fn the_documented_model_has_its_documented_size() {
@@ -336,46 +266,6 @@ mod tests {
         let d = 512;
         let expected = 5 * (2 * d + 8 * d * d + 5 * d) + 811 * d + 729 * d + 729 + 2;
         assert_eq!(params.count(), expected);
-    }
-
-    #[test]
-    fn smaller_first_weights_make_smaller_states_and_logits() {
-        let board =
-            TrmConfig { hidden_dim: 32, l_layers: 2, l_cycles: 3, h_cycles: 2, ..TrmConfig::default() };
-        let cell = |mixing, positions| {
-            let sizes =
-                TrmConfig { hidden_dim: 12, heads: 3, l_layers: 1, output_layers: 1, ..board.clone() };
-            TrmConfig { state: State::Cell, mixing, positions, ..sizes }
-        };
-        for config in [
-            board.clone(),
-            cell(Mixing::UnitMean, Positions::Learned),
-            cell(Mixing::UnitAttention, Positions::Units),
-        ] {
-            let threads = Threads::new(1);
-            let logits = |init_scale| {
-                let config = TrmConfig { init_scale, precision: Precision::F32, ..config.clone() };
-                let mut params = Params::init(&config);
-                params.output_proj.bias.data.fill(0.0);
-                let model = Model::new(config, params, &threads);
-                let cells: Vec<u8> = (0..81).map(|i| (i * 7 % 11 % 10) as u8).collect();
-                Engine::new(Recording::Nothing).logits(&model, &cells, &threads)
-            };
-            let (usual, small) = (logits(1.0), logits(0.5));
-            let largest = usual.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-            for (u, s) in usual.iter().zip(&small) {
-                // LayerNorm's epsilon is larger next to smaller states.
-                assert!((0.5 * u - s).abs() < 0.01 * largest, "half of {u}, and {s}");
-            }
-            let config = TrmConfig { init_scale: 0.5, ..config };
-            let bound = |params: &Params| {
-                params.latent_layers[0].contract.weight.data.iter().fold(0.0f32, |m, v| m.max(*v))
-            };
-            assert_eq!(
-                bound(&Params::init(&config)),
-                0.5 * bound(&Params::init(&TrmConfig { init_scale: 1.0, ..config }))
-            );
-        }
     }
 
     #[test]

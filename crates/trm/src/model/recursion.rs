@@ -13,11 +13,12 @@
 //! divided by its root mean square.
 
 use super::block::Application;
+use super::cycle_tape::{NormTape, Recording};
 use super::hypotheses::revise_all;
 use super::mixer::Mixer;
 use super::packed::Packed;
 use super::params::Params;
-use super::shard::{NormTape, Recording, Shard};
+use super::shard::Shard;
 use super::stack::Stack;
 use crate::config::{Supervision, TrmConfig, Update};
 use crate::ops::{

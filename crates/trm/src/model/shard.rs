@@ -1,94 +1,15 @@
 //! The puzzles of a batch that one worker takes through the whole recursion, with everything it needs to do so.
 
 use super::block::scratch;
-use super::block_tape::{BlockRowSums, BlockTape};
+use super::block_tape::BlockRowSums;
+use super::cycle_tape::{CycleTape, Recording};
 use super::feedback::Feedback;
 use super::open::OpenRows;
 use super::{CELLS, DIGITS};
-use crate::config::{CheckpointActivations, Mixing, State, TrmConfig};
+use crate::config::{Mixing, State, TrmConfig};
 use crate::ops::{RowsFormat, unit_rows};
 use crate::sudoku::Units;
 use std::sync::Arc;
-
-/// What the forward pass keeps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Recording {
-    /// Nothing beyond the states: no backward pass will follow.
-    Nothing,
-    /// What backward needs of one outer cycle; other cycles are computed again from their first states.
-    Cycle,
-    /// What backward needs of every outer cycle.
-    Everything,
-}
-
-impl Recording {
-    /// What training keeps under `config`.
-    pub fn for_training(config: &TrmConfig) -> Self {
-        match config.checkpoint_activations {
-            CheckpointActivations::None => Self::Everything,
-            CheckpointActivations::Cycle => Self::Cycle,
-        }
-    }
-
-    /// Number of (outer cycles, inner refinements of a cycle) that there is room for.
-    pub fn room(self, config: &TrmConfig) -> (usize, usize) {
-        match self {
-            Self::Nothing => (1, 1),
-            Self::Cycle => (1, config.l_cycles),
-            Self::Everything => (config.h_cycles, config.l_cycles),
-        }
-    }
-
-    /// Tapes for the blocks of R and of O: one for each, or one that all of them work in if nothing is kept.
-    fn tapes(self, config: &TrmConfig) -> [usize; 2] {
-        let blocks = [config.l_layers, config.output_layers];
-        if self == Self::Nothing { blocks.map(|blocks| blocks.min(1)) } else { blocks }
-    }
-}
-
-/// What one outer cycle leaves for the backward pass.
-#[derive(Clone, Debug)]
-pub struct CycleTape {
-    /// One for each block of R, `l_cycles` applications each; a single one for all of them if nothing is kept.
-    pub latent: Vec<BlockTape>,
-    /// One for each block of O, one application each; a single one for all of them if nothing is kept.
-    pub output: Vec<BlockTape>,
-    /// R(x_emb + y + z), `[l_cycles, rows, d]`.
-    pub latent_result: Vec<f32>,
-    /// O(y + z), `[rows, d]`.
-    pub output_result: Vec<f32>,
-    /// Of each new z, if states are normalised.
-    pub latent_norm: NormTape,
-    /// Of the new y, if states are normalised.
-    pub output_norm: NormTape,
-}
-
-/// What normalising a state leaves for the backward pass.
-#[derive(Clone, Debug, Default)]
-pub struct NormTape {
-    /// The normalised state, `[applications, rows, d]`.
-    normalised: Vec<f32>,
-    /// `1 / rms`, `[applications, rows]`.
-    inv_rms: Vec<f32>,
-}
-
-impl NormTape {
-    fn new(config: &TrmConfig, rows: usize) -> Self {
-        let rows = if config.state_norm { rows } else { 0 };
-        Self { normalised: vec![0.0; rows * config.hidden_dim], inv_rms: vec![0.0; rows] }
-    }
-
-    /// f32 values that one row takes.
-    fn values_per_row(config: &TrmConfig) -> usize {
-        if config.state_norm { config.hidden_dim + 1 } else { 0 }
-    }
-
-    /// The part of one application, where a state holds `values`, d in a row.
-    pub fn slot(&mut self, slot: usize, values: usize, d: usize) -> (&mut [f32], &mut [f32]) {
-        let place = |len: usize| slot * len..(slot + 1) * len;
-        (&mut self.normalised[place(values)], &mut self.inv_rms[place(values / d)])
-    }
-}
 
 /// Gradients that a shard sums over its own rows.
 #[derive(Clone, Debug)]
@@ -169,21 +90,12 @@ impl Shard {
     pub fn new(config: &TrmConfig, format: RowsFormat, puzzles: usize, recording: Recording) -> Self {
         let d = config.hidden_dim;
         let rows = puzzles * config.state.tokens();
-        let (cycles, applications) = recording.room(config);
+        let (cycles, _) = recording.room(config);
         let zeros = |values: usize| vec![0.0; values];
         let training = recording != Recording::Nothing;
         let is_constrained = config.constraint_weight > 0.0;
         let state = || zeros(rows * d);
         let gradient = || zeros(if training { rows * d } else { 0 });
-        let [latent, output] = recording.tapes(config);
-        let tape = |_| CycleTape {
-            latent: vec![BlockTape::new(config, format, applications, rows, training); latent],
-            output: vec![BlockTape::new(config, format, 1, rows, training); output],
-            latent_result: zeros(if training { applications * rows * d } else { 0 }),
-            output_result: gradient(),
-            latent_norm: NormTape::new(config, applications * rows),
-            output_norm: NormTape::new(config, rows),
-        };
         let starts = if training { config.h_cycles } else { 0 };
         Self {
             puzzles,
@@ -204,7 +116,7 @@ impl Shard {
             logits: zeros(puzzles * CELLS * DIGITS),
             d_constraint: zeros(if training && is_constrained { puzzles * CELLS * DIGITS } else { 0 }),
             starts: (0..starts).map(|_| (state(), state())).collect(),
-            tapes: (0..cycles).map(tape).collect(),
+            tapes: (0..cycles).map(|_| CycleTape::new(config, format, rows, recording)).collect(),
             h: state(),
             scratch: zeros(scratch(config, format, rows)),
             d_x_emb: gradient(),
@@ -226,25 +138,21 @@ impl Shard {
     /// f32 values that [`Self::new`] allocates for each puzzle.
     pub fn values_per_puzzle(config: &TrmConfig, recording: Recording) -> usize {
         let d = config.hidden_dim;
-        let (cycles, applications) = recording.room(config);
+        let (cycles, _) = recording.room(config);
         let (format, training) = (config.precision.format().into(), recording != Recording::Nothing);
-        let block = BlockTape::values_per_row(config, format, training);
-        let norms = (applications + 1) * NormTape::values_per_row(config);
-        let [latent, output] = recording.tapes(config);
-        let tape = latent * applications * block + output * block + norms;
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
         // As of many rows: a single one takes more.
         const MANY: usize = 64;
         let scratch = scratch(config, format, MANY) / MANY;
         let states = states + scratch + Feedback::values_per_row(config, recording);
+        let row = states + cycles * CycleTape::values_per_row(config, format, recording);
         if !training {
-            return logits + tokens * (states + cycles * tape);
+            return logits + tokens * row;
         }
-        let results = (applications + 1) * d;
         let gradients = 3 * d;
         let logits = logits * if config.constraint_weight > 0.0 { 2 } else { 1 };
-        logits + tokens * (states + cycles * (tape + results) + 2 * d * config.h_cycles + gradients)
+        logits + tokens * (row + 2 * d * config.h_cycles + gradients)
     }
 
     /// Most puzzles that there is room for.

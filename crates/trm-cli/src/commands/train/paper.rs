@@ -1,6 +1,7 @@
 //! `trm train` for the paper's model.
 
-use super::{TrainArgs, available_memory, grouped, load_data, read_settings, stop_on_ctrl_c, train_error};
+use super::plan::{available_memory, grouped, load_data};
+use super::{TrainArgs, read_settings, stop_on_ctrl_c, train_error};
 use crate::commands::eval;
 use crate::commands::progress::{Display, validation_text};
 use crate::error::CliError;
