@@ -11,6 +11,7 @@
 //! "Less is More: Recursive Reasoning with Tiny Networks", <https://arxiv.org/abs/2510.04871>, sections 2 and 4
 
 mod progress;
+mod resume;
 mod run;
 mod settings;
 mod trainer;

@@ -1,8 +1,8 @@
-//! A training run in memory: one step, one validation, and what resuming needs.
+//! A training run in memory: one step, one validation.
 
 use super::progress::{Place, Progress, Record, StepReport};
 use super::{Settings, Training};
-use crate::checkpoint::{PaperCheckpoint, PaperTraining};
+use crate::checkpoint::PaperCheckpoint;
 use crate::data::EpochOrder;
 use crate::evaluate::Evaluation;
 use crate::model::CELLS;
@@ -23,18 +23,18 @@ const HALTING_STREAMS: u64 = 1 << 63;
 pub struct Trainer {
     data: TrainingData,
     threads: Threads,
-    model: Model,
-    exp_avg: Params,
-    exp_avg_sq: Params,
-    ema: Params,
+    pub(super) model: Model,
+    pub(super) exp_avg: Params,
+    pub(super) exp_avg_sq: Params,
+    pub(super) ema: Params,
     grads: Params,
-    carry: Carry,
+    pub(super) carry: Carry,
     /// `[batch_size, 81]` each: puzzles, and solutions less one.
     cells: Vec<u8>,
     targets: Vec<u8>,
     order: (u64, EpochOrder),
     engine: Engine,
-    progress: Progress,
+    pub(super) progress: Progress,
 }
 
 impl Trainer {
@@ -56,46 +56,7 @@ impl Trainer {
         Self::assemble(progress, data, threads, params, sets, None)
     }
 
-    /// The settings of the run in a checkpoint.
-    ///
-    /// # Errors
-    /// A checkpoint without a run.
-    pub fn settings_of(checkpoint: &PaperCheckpoint) -> Result<Settings, TrainError> {
-        progress_of(checkpoint).map(|(progress, _)| progress.settings)
-    }
-
-    /// Goes on with a run, from what [`Self::checkpoint`] made.
-    ///
-    /// # Errors
-    /// A checkpoint without a run, or of a run on other puzzles.
-    pub fn resume(
-        checkpoint: &PaperCheckpoint,
-        data: TrainingData,
-        threads: Threads,
-    ) -> Result<Self, TrainError> {
-        let wrong = |what: String| TrainError::NotResumable(what);
-        let (progress, training) = progress_of(checkpoint)?;
-        if progress.data_sizes != data.sizes() {
-            return Err(wrong(format!(
-                "it was trained on {:?} puzzles (training, validation, held out), but the data has {:?} now",
-                progress.data_sizes,
-                data.sizes()
-            )));
-        }
-        let config = &progress.settings.model;
-        let batch = progress.settings.training.batch_size;
-        let values = batch * config.state_len();
-        let fits = training.carry.iter().all(|state| state.data.len() == values);
-        if !fits || progress.places.len() != batch || *config != checkpoint.config {
-            return Err(wrong("its record, its settings and its states are not of one run".into()));
-        }
-        let read = |state| Params::from_state_dict(config, state);
-        let sets = training.sets.each_ref().map(read);
-        let params = read(&checkpoint.model);
-        Self::assemble(progress, data, threads, params, sets, Some(&training.carry))
-    }
-
-    fn assemble(
+    pub(super) fn assemble(
         progress: Progress,
         data: TrainingData,
         threads: Threads,
@@ -365,39 +326,6 @@ impl Trainer {
     fn evaluate(&self, model: &Model, puzzles: &[Puzzle]) -> Evaluation {
         crate::paper::evaluate(model, puzzles, model.config().halt_max_steps, &self.threads)
     }
-
-    /// Everything that [`Self::resume`] needs.
-    ///
-    /// # Errors
-    /// [`TrainError::NotFinite`] if a weight is not: such a file must not replace a good one.
-    pub fn checkpoint(&self) -> Result<PaperCheckpoint, TrainError> {
-        let params = self.model.params();
-        if params.tensors().iter().any(|t| t.data.iter().any(|v| !v.is_finite())) {
-            return Err(TrainError::NotFinite { step: self.progress.step, loss: f64::NAN });
-        }
-        let config = self.settings().model.clone();
-        let shape = vec![self.progress.places.len(), config.tokens(), config.hidden_size];
-        let state = |values: &Vec<f32>| Tensor { shape: shape.clone(), data: values.clone() };
-        Ok(PaperCheckpoint {
-            model: params.state_dict(&config),
-            training: Some(PaperTraining {
-                state_json: serde_json::to_string(&self.progress).expect("numbers and lists are JSON"),
-                sets: [&self.exp_avg, &self.exp_avg_sq, &self.ema].map(|set| set.state_dict(&config)),
-                carry: [state(&self.carry.z_h), state(&self.carry.z_l)],
-            }),
-            config,
-        })
-    }
-}
-
-/// The record of the run in a checkpoint, and the rest of its state.
-fn progress_of(checkpoint: &PaperCheckpoint) -> Result<(Progress, &PaperTraining), TrainError> {
-    let wrong = |what: String| TrainError::NotResumable(what);
-    let training = checkpoint.training.as_ref().ok_or_else(|| wrong("it holds no training run".into()))?;
-    let progress: Progress =
-        serde_json::from_str(&training.state_json).map_err(|e| wrong(format!("its record: {e}")))?;
-    progress.settings.validate().map_err(|e| wrong(e.to_string()))?;
-    Ok((progress, training))
 }
 
 fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
