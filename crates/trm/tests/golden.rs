@@ -446,7 +446,7 @@ fn gates_at_zero_make_the_recursion_the_identity() {
 fn fewer_activations_take_less_memory() {
     let plan = |checkpoint_activations| {
         let config = TrmConfig { checkpoint_activations, ..TrmConfig::default() };
-        trm::model::MemoryPlan::for_training(&config).activations
+        trm::model::MemoryPlan::for_training(&config, 1).activations
     };
     assert!(plan(CheckpointActivations::Cycle) * 2 < plan(CheckpointActivations::None));
 }

@@ -117,7 +117,7 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     let threads = Threads::new(args.threads);
     let data = load_data(&config, args.skip_bad_rows, &threads, display)?;
     announce(&config, &data, &threads, &args.run, display)?;
-    check_memory(&config)?;
+    check_memory(&config, &threads)?;
 
     let folder = RunFolder::create(&args.run).map_err(train_error)?;
     let mut trainer = match (&resumed, start) {

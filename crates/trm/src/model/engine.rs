@@ -23,19 +23,39 @@ use crate::config::{State, TrmConfig};
 use crate::ops::{Dropout, add_scaled, transpose};
 use crate::parallel::Threads;
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard};
 
 /// Passes over batches, with buffers that are reused from step to step.
 #[derive(Debug)]
 pub struct Engine {
     recording: Recording,
+    waves: Waves,
     lanes: Vec<Lane>,
     /// Gradients of each lane but the first, which adds to the caller's.
     lane_grads: Vec<Params>,
 }
 
+/// Shards of as many waves as are computed at once, which the lanes hand to each other.
+#[derive(Debug, Default)]
+struct Waves(Mutex<Vec<Vec<Shard>>>);
+
+impl Waves {
+    /// Shards for a wave. What they hold does not matter: each wave loads its own puzzles.
+    fn take(&self) -> Vec<Shard> {
+        self.idle().pop().unwrap_or_default()
+    }
+
+    fn put_back(&self, shards: Vec<Shard>) {
+        self.idle().push(shards);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Vec<Shard>>> {
+        self.0.lock().expect("no worker has panicked")
+    }
+}
+
 #[derive(Debug, Default)]
 struct Lane {
-    shards: Vec<Shard>,
     /// Gradient of W_in, transposed.
     d_input_t: Vec<f32>,
     tally: Tally,
@@ -44,6 +64,7 @@ struct Lane {
 /// What the parts of a forward and backward pass have in common.
 struct Pass<'a> {
     model: &'a Model,
+    waves: &'a Waves,
     recording: Recording,
     dropout: &'a Dropout,
     /// What the random numbers of hypotheses go by, if any are made.
@@ -113,13 +134,18 @@ impl Sizes {
 impl Engine {
     /// An engine that records for training, or only predicts.
     pub fn new(recording: Recording) -> Self {
-        Self { recording, lanes: Vec::new(), lane_grads: Vec::new() }
+        Self { recording, waves: Waves::default(), lanes: Vec::new(), lane_grads: Vec::new() }
     }
 
-    /// Most puzzles of a training step whose activations are in memory at the same time.
-    pub fn puzzles_at_once(config: &TrmConfig) -> usize {
-        let sizes = Sizes::of(config);
-        sizes.lanes * sizes.wave
+    /// Sets of gradients that are summed side by side.
+    pub fn gradient_sets(config: &TrmConfig) -> usize {
+        Sizes::of(config).lanes
+    }
+
+    /// Most puzzles whose activations are in memory at the same time, in training and in prediction.
+    pub fn puzzles_at_once(config: &TrmConfig, threads: usize) -> [usize; 2] {
+        let training = Sizes::of(config);
+        [training, training.without_sums(threads)].map(|sizes| sizes.lanes.min(threads) * sizes.wave)
     }
 
     /// Logits of every puzzle, `[rows, 81, 9]`, after the cycles that the model was trained for.
@@ -139,23 +165,19 @@ impl Engine {
         let recording = self.recording;
         let sizes = Sizes::of(model.config());
         let sizes = if recording == Recording::Nothing { sizes.without_sums(threads.count()) } else { sizes };
-        self.lanes.resize_with(sizes.lanes, Lane::default);
         let mut predictions = vec![Prediction::default(); cells.len() / CELLS];
         let part = sizes.lane_puzzles(predictions.len());
-        let parts = cells.chunks(part * CELLS).zip(predictions.chunks_mut(part)).enumerate();
-        let work = self.lanes.iter_mut().zip(parts).collect();
-        for_each_lane(work, threads, |(lane, (i, (cells, predictions))), threads| {
+        let parts = cells.chunks(part * CELLS).zip(predictions.chunks_mut(part)).enumerate().collect();
+        for_each_lane(parts, threads, |(i, (cells, predictions)), threads| {
             let waves = cells.chunks(sizes.wave * CELLS).zip(predictions.chunks_mut(sizes.wave));
             for (k, (cells, predictions)) in waves.enumerate() {
                 let puzzles = sizes.shard_puzzles(predictions.len());
                 let first = i * part + k * sizes.wave;
-                let shards = load(&mut lane.shards, model, recording, cells, [puzzles, first]);
-                threads.for_each(
-                    shards.iter_mut().zip(predictions.chunks_mut(puzzles)).collect(),
-                    |(s, p)| {
-                        budget.spend(model, s, p);
-                    },
-                );
+                let mut room = self.waves.take();
+                let shards = load(&mut room, model, recording, cells, [puzzles, first]);
+                let work = shards.iter_mut().zip(predictions.chunks_mut(puzzles)).collect();
+                threads.for_each(work, |(s, p)| budget.spend(model, s, p));
+                self.waves.put_back(room);
             }
         });
         predictions
@@ -180,7 +202,14 @@ impl Engine {
             constraints: step.constraint_weights.map(|weight| weight / (supervised * batch.rows()) as f32),
         };
         let hypotheses = (config.hypotheses && step.hypotheses).then_some(step.number);
-        let pass = Pass { model, recording: self.recording, dropout: &step.dropout, hypotheses, scale };
+        let pass = Pass {
+            model,
+            waves: &self.waves,
+            recording: self.recording,
+            dropout: &step.dropout,
+            hypotheses,
+            scale,
+        };
         self.lanes.resize_with(sizes.lanes, Lane::default);
         self.lane_grads.resize_with(sizes.lanes - 1, || Params::zeros(config));
 
@@ -252,10 +281,11 @@ impl Lane {
         grads: &mut Params,
         threads: &Threads,
     ) {
-        let Pass { model, recording, dropout, hypotheses, scale } = *pass;
+        let Pass { model, waves, recording, dropout, hypotheses, scale } = *pass;
         let config = model.config();
         let puzzles = Sizes::of(config).shard_puzzles(cells.len() / CELLS);
-        let shards = load(&mut self.shards, model, recording, cells, [puzzles, first_sample]);
+        let mut room = waves.take();
+        let shards = load(&mut room, model, recording, cells, [puzzles, first_sample]);
         let mut tallies = vec![Tally::default(); shards.len()];
         let mut work = Vec::with_capacity(shards.len());
         for (s, tally) in shards.iter_mut().zip(&mut tallies) {
@@ -288,6 +318,7 @@ impl Lane {
         position_gradients(grads, config, shards);
         let channels = config.state.channels();
         input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, channels, shards, threads);
+        waves.put_back(room);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::ops::Format;
 pub struct MemoryPlan {
     /// Parameters, what products read of them in both directions, and their moving average if there is one.
     pub weights: u64,
-    /// Gradients.
+    /// Gradients, of as many parts of a batch as are summed side by side.
     pub gradients: u64,
     /// AdamW's two moments.
     pub optimizer: u64,
@@ -22,12 +22,12 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// The plan of a training run under `config`. Validation runs in the same buffers' shadow: it is smaller.
-    pub fn for_training(config: &TrmConfig) -> Self {
+    /// The plan of a training run under `config`, validation included.
+    pub fn for_training(config: &TrmConfig, threads: usize) -> Self {
         const F32: u64 = 4;
         let parameters = F32 * parameter_count(config);
-        let at_once = Engine::puzzles_at_once(config);
-        let puzzles = config.batch_size.min(at_once) as u64;
+        let [training, prediction] = Engine::puzzles_at_once(config, threads);
+        let training = training.min(config.batch_size) as u64;
         let ema = u64::from(config.ema > 0.0);
         let packed = match config.precision.format() {
             Format::F32 => 2,
@@ -38,11 +38,11 @@ impl MemoryPlan {
         let states = (2 * config.batch_size * config.state.tokens() * config.hidden_dim) as u64;
         Self {
             weights: (1 + packed + ema) * parameters,
-            gradients: parameters,
+            gradients: Engine::gradient_sets(config) as u64 * parameters,
             optimizer: 2 * parameters,
             activations: F32
-                * (puzzles * values(Recording::for_training(config))
-                    + at_once as u64 * values(Recording::Nothing)
+                * (training * values(Recording::for_training(config))
+                    + prediction as u64 * values(Recording::Nothing)
                     + states),
         }
     }
@@ -53,11 +53,9 @@ impl MemoryPlan {
     }
 
     /// The plan if activations were computed again cycle by cycle.
-    pub fn with_cycle_checkpoints(config: &TrmConfig) -> Self {
-        Self::for_training(&TrmConfig {
-            checkpoint_activations: CheckpointActivations::Cycle,
-            ..config.clone()
-        })
+    pub fn with_cycle_checkpoints(config: &TrmConfig, threads: usize) -> Self {
+        let config = TrmConfig { checkpoint_activations: CheckpointActivations::Cycle, ..config.clone() };
+        Self::for_training(&config, threads)
     }
 }
 
@@ -115,5 +113,19 @@ mod tests {
     fn the_documented_model_takes_the_documented_work() {
         let (_, training) = flops_per_sample(&TrmConfig::default());
         assert!((1.25e9..1.35e9).contains(&(training as f64)), "{training}");
+    }
+
+    #[test]
+    fn activations_are_those_of_as_many_waves_as_there_are_threads_or_lanes() {
+        let board = TrmConfig { batch_size: 1024, ..TrmConfig::default() };
+        let cells = TrmConfig { hidden_dim: 96, state: State::Cell, ..board.clone() };
+        let kept = |config: &TrmConfig, threads| {
+            let plan = |config: &TrmConfig| MemoryPlan::for_training(config, threads).activations;
+            // What an outer cycle more keeps.
+            plan(&TrmConfig { h_cycles: config.h_cycles + 1, ..config.clone() }) - plan(config)
+        };
+        assert_eq!(kept(&cells, 3), 3 * kept(&cells, 1));
+        assert_eq!(kept(&cells, 99), 16 * kept(&cells, 1));
+        assert_eq!(kept(&board, 3), kept(&board, 1));
     }
 }

@@ -25,25 +25,30 @@ pub struct States {
 impl States {
     /// First states: `y = 0`, and z zero or random numbers with the standard deviation `init_noise`.
     ///
-    /// `stream` gives the number of the random stream of each puzzle under `seed`.
-    pub fn initial(config: &TrmConfig, seed: u64, stream: impl IntoIterator<Item = u64>) -> Self {
-        let values = config.state.tokens() * config.hidden_dim;
+    /// `streams` gives the number of the random stream of each puzzle under `seed`.
+    pub fn initial(config: &TrmConfig, seed: u64, streams: impl IntoIterator<Item = u64>) -> Self {
         let mut states = Self::default();
-        for stream in stream {
-            states.y.resize(states.y.len() + values, 0.0);
-            states.solved.push(false);
-            states.assumed.resize(states.assumed.len() + CELLS, 0);
-            let first = states.z.len();
-            states.z.resize(first + values, 0.0);
+        states.extend_initial(config, seed, streams);
+        states
+    }
+
+    /// Adds such first states behind these.
+    pub fn extend_initial(&mut self, config: &TrmConfig, seed: u64, streams: impl IntoIterator<Item = u64>) {
+        let values = config.state.tokens() * config.hidden_dim;
+        for stream in streams {
+            self.y.resize(self.y.len() + values, 0.0);
+            self.solved.push(false);
+            self.assumed.resize(self.assumed.len() + CELLS, 0);
+            let first = self.z.len();
+            self.z.resize(first + values, 0.0);
             if config.init_noise > 0.0 {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 rng.set_stream(stream);
                 // The uniform distribution of standard deviation s reaches from -sqrt(3) s to sqrt(3) s.
                 let bound = 3f32.sqrt() * config.init_noise as f32;
-                states.z[first..].iter_mut().for_each(|z| *z = rng.random_range(-bound..bound));
+                self.z[first..].iter_mut().for_each(|z| *z = rng.random_range(-bound..bound));
             }
         }
-        states
     }
 
     /// The parts of `puzzles` puzzles each; the last may be smaller.
@@ -70,14 +75,6 @@ impl States {
         self.z.truncate(kept * values);
         self.assumed.truncate(kept * CELLS);
         self.solved.truncate(kept);
-    }
-
-    /// Adds other puzzles behind these.
-    pub fn append(&mut self, mut other: Self) {
-        self.y.append(&mut other.y);
-        self.z.append(&mut other.z);
-        self.assumed.append(&mut other.assumed);
-        self.solved.append(&mut other.solved);
     }
 }
 

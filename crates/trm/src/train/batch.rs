@@ -27,7 +27,7 @@ impl Trainer {
         let first = self.progress.drawn;
         let new = first..first + (size - puzzles.len()) as u64;
         puzzles.extend(new.clone().map(|number| self.puzzle(number)));
-        states.append(States::initial(&self.config, self.config.seed, new.clone()));
+        states.extend_initial(&self.config, self.config.seed, new.clone());
         self.progress.drawn = new.end;
         self.progress.staying.extend(new.map(|number| (number, 0)));
         (puzzles, states)

@@ -80,7 +80,7 @@ pub(super) fn announce(
     run: &Path,
     display: Display,
 ) -> Result<(), CliError> {
-    let plan = MemoryPlan::for_training(config);
+    let plan = MemoryPlan::for_training(config, threads.count());
     let (_, flops) = flops_per_sample(config);
     if display == Display::Json {
         return print_json(&json!({
@@ -124,13 +124,13 @@ pub(super) fn announce(
 }
 
 /// Refuses a run that cannot fit into memory, with the numbers and a way out.
-pub(super) fn check_memory(config: &TrmConfig) -> Result<(), CliError> {
-    let plan = MemoryPlan::for_training(config);
+pub(super) fn check_memory(config: &TrmConfig, threads: &Threads) -> Result<(), CliError> {
+    let plan = MemoryPlan::for_training(config, threads.count());
     let available = available_memory();
     if available == 0 || plan.total() <= available {
         return Ok(());
     }
-    let cycle = MemoryPlan::with_cycle_checkpoints(config);
+    let cycle = MemoryPlan::with_cycle_checkpoints(config, threads.count());
     let way_out =
         if config.checkpoint_activations == CheckpointActivations::None && cycle.total() <= available {
             format!(
