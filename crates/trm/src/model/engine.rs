@@ -110,14 +110,18 @@ impl Sizes {
         }
     }
 
-    /// Where nothing is summed over rows, and so nothing can depend on the cut: one large shard for each thread.
-    fn without_sums(self, threads: usize) -> Self {
-        const PUZZLES: usize = 256;
-        if self.lanes > 1 {
-            self
-        } else {
-            Self { wave: threads * PUZZLES, shards: threads, most: PUZZLES, ..self }
-        }
+    /// Fewest and most puzzles that a thread predicts at once.
+    fn of_prediction(config: &TrmConfig) -> [usize; 2] {
+        let Self { lanes, wave, fewest, .. } = Self::of(config);
+        if lanes == 1 { [fewest, 256] } else { [1, wave] }
+    }
+
+    /// Puzzles of a part in prediction, where nothing is summed over rows and so nothing can depend on the cut: there are many
+    /// parts, or one for each thread, since some puzzles take far longer than others.
+    fn prediction_part(config: &TrmConfig, puzzles: usize, threads: usize) -> usize {
+        let [fewest, most] = Self::of_prediction(config);
+        let parts = puzzles.div_ceil(most).next_multiple_of(threads).max(1);
+        puzzles.div_ceil(parts).clamp(fewest, most)
     }
 
     /// Puzzles of a lane when there are `puzzles` in all.
@@ -144,8 +148,8 @@ impl Engine {
 
     /// Most puzzles whose activations are in memory at the same time, in training and in prediction.
     pub fn puzzles_at_once(config: &TrmConfig, threads: usize) -> [usize; 2] {
-        let training = Sizes::of(config);
-        [training, training.without_sums(threads)].map(|sizes| sizes.lanes.min(threads) * sizes.wave)
+        let (Sizes { lanes, wave, .. }, [_, predicted]) = (Sizes::of(config), Sizes::of_prediction(config));
+        [lanes.min(threads) * wave, threads * predicted]
     }
 
     /// Logits of every puzzle, `[rows, 81, 9]`, after the cycles that the model was trained for.
@@ -162,23 +166,14 @@ impl Engine {
         budget: &Budget,
         threads: &Threads,
     ) -> Vec<Prediction> {
-        let recording = self.recording;
-        let sizes = Sizes::of(model.config());
-        let sizes = if recording == Recording::Nothing { sizes.without_sums(threads.count()) } else { sizes };
         let mut predictions = vec![Prediction::default(); cells.len() / CELLS];
-        let part = sizes.lane_puzzles(predictions.len());
+        let part = Sizes::prediction_part(model.config(), predictions.len(), threads.count());
         let parts = cells.chunks(part * CELLS).zip(predictions.chunks_mut(part)).enumerate().collect();
         for_each_lane(parts, threads, |(i, (cells, predictions)), threads| {
-            let waves = cells.chunks(sizes.wave * CELLS).zip(predictions.chunks_mut(sizes.wave));
-            for (k, (cells, predictions)) in waves.enumerate() {
-                let puzzles = sizes.shard_puzzles(predictions.len());
-                let first = i * part + k * sizes.wave;
-                let mut room = self.waves.take();
-                let shards = load(&mut room, model, recording, cells, [puzzles, first]);
-                let work = shards.iter_mut().zip(predictions.chunks_mut(puzzles)).collect();
-                threads.for_each(work, |(s, p)| budget.spend(model, s, p));
-                self.waves.put_back(room);
-            }
+            let mut shards = self.waves.take();
+            let shard = load(&mut shards, model, self.recording, cells, [part, i * part]);
+            threads.for_each(vec![(&mut shard[0], predictions)], |(s, p)| budget.spend(model, s, p));
+            self.waves.put_back(shards);
         });
         predictions
     }
