@@ -17,9 +17,9 @@ use super::hypotheses::random;
 use super::params::Params;
 use super::recursion::Model;
 use super::shard::Shard;
+use super::sizes::Sizes;
 use super::states::{States, StatesMut};
 use super::weight_gradients::{input_gradients, position_gradients, row_sum_gradients, weight_gradients};
-use crate::config::{State, TrmConfig};
 use crate::ops::{Dropout, add_scaled, transpose};
 use crate::parallel::Threads;
 use std::ops::Range;
@@ -85,71 +85,10 @@ pub struct TrainingStep {
     pub constraint_weights: [f32; 3],
 }
 
-/// How the puzzles of a batch are shared out.
-#[derive(Clone, Copy)]
-struct Sizes {
-    lanes: usize,
-    /// Most puzzles of a wave.
-    wave: usize,
-    /// Shards that a wave is cut into, if they have between the fewest and the most puzzles.
-    shards: usize,
-    fewest: usize,
-    most: usize,
-}
-
-impl Sizes {
-    /// Of training: many rows share each weight that is read, few leave work for every thread, and the activations of one
-    /// application should stay in the cache. It must not depend on the number of threads.
-    fn of(config: &TrmConfig) -> Self {
-        match config.state {
-            State::Board => Self { lanes: 1, wave: 256, shards: 4, fewest: 32, most: 128 },
-            State::Cell => Self { lanes: 16, wave: 4, shards: 1, fewest: 4, most: 4 },
-            State::Candidate | State::OpenCandidate => {
-                Self { lanes: 16, wave: 1, shards: 1, fewest: 1, most: 1 }
-            }
-        }
-    }
-
-    /// Fewest and most puzzles that a thread predicts at once.
-    fn of_prediction(config: &TrmConfig) -> [usize; 2] {
-        let Self { lanes, wave, fewest, .. } = Self::of(config);
-        if lanes == 1 { [fewest, 256] } else { [1, wave] }
-    }
-
-    /// Puzzles of a part in prediction, where nothing is summed over rows and so nothing can depend on the cut: there are many
-    /// parts, or one for each thread, since some puzzles take far longer than others.
-    fn prediction_part(config: &TrmConfig, puzzles: usize, threads: usize) -> usize {
-        let [fewest, most] = Self::of_prediction(config);
-        let parts = puzzles.div_ceil(most).next_multiple_of(threads).max(1);
-        puzzles.div_ceil(parts).clamp(fewest, most)
-    }
-
-    /// Puzzles of a lane when there are `puzzles` in all.
-    fn lane_puzzles(self, puzzles: usize) -> usize {
-        puzzles.div_ceil(self.lanes).max(1)
-    }
-
-    /// Puzzles of a shard of a wave.
-    fn shard_puzzles(self, wave: usize) -> usize {
-        (wave / self.shards).clamp(self.fewest, self.most)
-    }
-}
-
 impl Engine {
     /// An engine that records for training, or only predicts.
     pub fn new(recording: Recording) -> Self {
         Self { recording, waves: Waves::default(), lanes: Vec::new(), lane_grads: Vec::new() }
-    }
-
-    /// Sets of gradients that are summed side by side.
-    pub fn gradient_sets(config: &TrmConfig) -> usize {
-        Sizes::of(config).lanes
-    }
-
-    /// Most puzzles whose activations are in memory at the same time, in training and in prediction.
-    pub fn puzzles_at_once(config: &TrmConfig, threads: usize) -> [usize; 2] {
-        let (Sizes { lanes, wave, .. }, [_, predicted]) = (Sizes::of(config), Sizes::of_prediction(config));
-        [lanes.min(threads) * wave, threads * predicted]
     }
 
     /// Logits of every puzzle, `[rows, 81, 9]`, after the cycles that the model was trained for.

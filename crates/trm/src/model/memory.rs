@@ -1,10 +1,10 @@
 //! How much memory a run takes, told before it takes it.
 
 use super::cycle_tape::Recording;
-use super::engine::Engine;
 use super::mixer::Mixer;
 use super::params::Params;
 use super::shard::Shard;
+use super::sizes::Sizes;
 use crate::config::{CheckpointActivations, State, TrmConfig};
 use crate::ops::Format;
 
@@ -26,8 +26,9 @@ impl MemoryPlan {
     pub fn for_training(config: &TrmConfig, threads: usize) -> Self {
         const F32: u64 = 4;
         let parameters = F32 * parameter_count(config);
-        let [training, prediction] = Engine::puzzles_at_once(config, threads);
-        let training = training.min(config.batch_size) as u64;
+        let (Sizes { lanes, wave, .. }, [_, predicted]) = (Sizes::of(config), Sizes::of_prediction(config));
+        let training = (lanes.min(threads) * wave).min(config.batch_size) as u64;
+        let prediction = (threads * predicted) as u64;
         let ema = u64::from(config.ema > 0.0);
         let packed = match config.precision.format() {
             Format::F32 => 2,
@@ -38,11 +39,11 @@ impl MemoryPlan {
         let states = (2 * config.batch_size * config.state.tokens() * config.hidden_dim) as u64;
         Self {
             weights: (1 + packed + ema) * parameters,
-            gradients: Engine::gradient_sets(config) as u64 * parameters,
+            gradients: lanes as u64 * parameters,
             optimizer: 2 * parameters,
             activations: F32
                 * (training * values(Recording::for_training(config))
-                    + prediction as u64 * values(Recording::Nothing)
+                    + prediction * values(Recording::Nothing)
                     + states),
         }
     }

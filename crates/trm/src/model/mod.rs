@@ -21,6 +21,7 @@ mod params;
 mod recursion;
 mod search;
 mod shard;
+mod sizes;
 mod stack;
 mod states;
 mod weight_gradients;

@@ -1,0 +1,54 @@
+//! How many puzzles go through the recursion together.
+
+use crate::config::{State, TrmConfig};
+
+/// How the puzzles of a batch are shared out.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    /// Parts of a batch, each with gradients of its own.
+    pub lanes: usize,
+    /// Most puzzles of a wave.
+    pub wave: usize,
+    /// Shards that a wave is cut into, if they have between the fewest and the most puzzles.
+    shards: usize,
+    fewest: usize,
+    most: usize,
+}
+
+impl Sizes {
+    /// Of training: many rows share each weight that is read, few leave work for every thread, and the activations of one
+    /// application should stay in the cache. It must not depend on the number of threads.
+    pub fn of(config: &TrmConfig) -> Self {
+        match config.state {
+            State::Board => Self { lanes: 1, wave: 256, shards: 4, fewest: 32, most: 128 },
+            State::Cell => Self { lanes: 16, wave: 4, shards: 1, fewest: 4, most: 4 },
+            State::Candidate | State::OpenCandidate => {
+                Self { lanes: 16, wave: 1, shards: 1, fewest: 1, most: 1 }
+            }
+        }
+    }
+
+    /// Fewest and most puzzles that a thread predicts at once.
+    pub fn of_prediction(config: &TrmConfig) -> [usize; 2] {
+        let Self { lanes, wave, fewest, .. } = Self::of(config);
+        if lanes == 1 { [fewest, 256] } else { [1, wave] }
+    }
+
+    /// Puzzles of a part in prediction, where nothing is summed over rows and so nothing can depend on the cut: there are many
+    /// parts, or one for each thread, since some puzzles take far longer than others.
+    pub fn prediction_part(config: &TrmConfig, puzzles: usize, threads: usize) -> usize {
+        let [fewest, most] = Self::of_prediction(config);
+        let parts = puzzles.div_ceil(most).next_multiple_of(threads).max(1);
+        puzzles.div_ceil(parts).clamp(fewest, most)
+    }
+
+    /// Puzzles of a lane when there are `puzzles` in all.
+    pub fn lane_puzzles(self, puzzles: usize) -> usize {
+        puzzles.div_ceil(self.lanes).max(1)
+    }
+
+    /// Puzzles of a shard of a wave.
+    pub fn shard_puzzles(self, wave: usize) -> usize {
+        (wave / self.shards).clamp(self.fewest, self.most)
+    }
+}
