@@ -7,6 +7,8 @@
 //! The weights of a board model are large, and worth one long sum over many puzzles: it has one lane, whose waves put
 //! all threads to work. The weights of the other models are small, but a puzzle has many rows: they have many lanes, a
 //! thread works on one at a time, and a wave is one shard, whose activations stay near.
+//!
+//! Prediction sums nothing over puzzles. It has no lanes: its parts are one shard each.
 
 use super::CELLS;
 use super::backward::LossScale;
@@ -111,6 +113,7 @@ impl Engine {
         for_each_lane(parts, threads, |(i, (cells, predictions)), threads| {
             let mut shards = self.waves.take();
             let shard = load(&mut shards, model, self.recording, cells, [part, i * part]);
+            // On a worker of the set even if it is the only part: a single row shares its columns among them.
             threads.for_each(vec![(&mut shard[0], predictions)], |(s, p)| budget.spend(model, s, p));
             self.waves.put_back(shards);
         });

@@ -6,6 +6,13 @@ use crate::tensor::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+/// Draws weights and biases of a linear map by `draw(tensor, inputs)`.
+fn fill(linear: &mut Linear, draw: &mut impl FnMut(&mut Tensor, usize)) {
+    let inputs = linear.weight.shape[1];
+    draw(&mut linear.weight, inputs);
+    draw(&mut linear.bias, inputs);
+}
+
 impl Params {
     /// First values: gates at `gate_init`, norms the identity, weights and biases of a linear map uniform within
     /// `1 / sqrt(in)`, PyTorch's default; all of them rescaled by `init_scale`. Drawn from `config.seed`.
@@ -16,28 +23,20 @@ impl Params {
             let bound = 1.0 / (inputs as f32).sqrt();
             tensor.data.iter_mut().for_each(|value| *value = rng.random_range(-bound..bound));
         };
-        let mut fill = |linear: &mut Linear| {
-            let inputs = linear.weight.shape[1];
-            draw(&mut linear.weight, inputs);
-            draw(&mut linear.bias, inputs);
-        };
-        fill(&mut params.input_proj);
+        fill(&mut params.input_proj, &mut draw);
         for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
             block.norm.weight.data.fill(1.0);
-            fill(&mut block.expand);
-            fill(&mut block.contract);
+            fill(&mut block.expand, &mut draw);
+            fill(&mut block.contract, &mut draw);
         }
-        fill(&mut params.output_proj);
+        fill(&mut params.output_proj, &mut draw);
         params.output_norm.iter_mut().for_each(|norm| norm.weight.data.fill(1.0));
         for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
             block.mix.iter_mut().for_each(|mix| draw(mix, config.hidden_dim));
             if let Some(mixer) = &mut block.mixer {
                 mixer.norm.weight.data.fill(1.0);
-                for linear in [&mut mixer.enter, &mut mixer.leave] {
-                    let inputs = linear.weight.shape[1];
-                    draw(&mut linear.weight, inputs);
-                    draw(&mut linear.bias, inputs);
-                }
+                fill(&mut mixer.enter, &mut draw);
+                fill(&mut mixer.leave, &mut draw);
             }
         }
         let cell_inputs = params.positions.iter_mut().chain(&mut params.feedback);
