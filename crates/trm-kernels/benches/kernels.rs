@@ -7,8 +7,9 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use trm_kernels::{
-    AlignedMemory, F32Panels, Level, Overwrite, PackedRows, Panels, at_level, level, math, matmul_bf16,
-    matmul_lhs_transposed, matmul_panels, peak, vectorize, vectorize_fused,
+    AlignedMemory, F32Panels, Int16Panels, Int16Rows, Level, Overwrite, PackedRows, Panels, Start, at_level,
+    level, math, matmul_bf16, matmul_int16, matmul_lhs_transposed, matmul_panels, peak, vectorize,
+    vectorize_fused,
 };
 
 #[global_allocator]
@@ -70,6 +71,16 @@ fn forward_bf16(bencher: Bencher, case: &Case) {
     });
 }
 
+#[divan::bench(args = cases())]
+fn forward_int16(bencher: Bencher, case: &Case) {
+    let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
+    let mut panels = Int16Panels::default();
+    panels.pack([D, WIDE], &numbers(D * WIDE));
+    bencher.counter(flops(case.rows)).bench_local(|| {
+        at_level(case.level, || matmul_int16(case.rows, &a, (&panels, 0..WIDE), &mut dst, Start::Zeros));
+    });
+}
+
 /// The gradient of W1's weight: `[rows, 2048]` transposed by `[rows, 512]`.
 #[divan::bench(args = cases())]
 fn weight_gradient_f32(bencher: Bencher, case: &Case) {
@@ -90,6 +101,21 @@ fn weight_gradient_bf16(bencher: Bencher, case: &Case) {
     input.pack([case.rows, D], &numbers(case.rows * D));
     bencher.counter(flops(case.rows)).bench_local(|| {
         at_level(case.level, || trm_kernels::weight_gradient_bf16(&[(&d_output, &input)], 0..WIDE, &mut dst));
+    });
+}
+
+#[divan::bench(args = cases())]
+fn weight_gradient_int16(bencher: Bencher, case: &Case) {
+    let round = |width: usize| {
+        let mut rows = Int16Rows::zeros(case.rows, width);
+        rows.store(0..case.rows, &numbers(case.rows * width));
+        rows
+    };
+    let (d_output, input, mut dst) = (round(WIDE), round(D), numbers(WIDE * D));
+    bencher.counter(flops(case.rows)).bench_local(|| {
+        at_level(case.level, || {
+            trm_kernels::weight_gradient_int16(&[(&d_output, &input)], 0..WIDE, &mut dst)
+        });
     });
 }
 

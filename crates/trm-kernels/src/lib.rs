@@ -4,6 +4,7 @@
 //!   a lower one); [`vectorize_fused`] for one that fuses what it multiplies and adds.
 //! - [`matmul`], [`matmul_panels`]: f32 matrix products, by the `gemm` crate.
 //! - [`matmul_bf16`]: products of bfloat16 numbers with f32 sums.
+//! - [`matmul_int16`]: products of numbers rounded to 12 bits, with 32-bit sums.
 //! - [`matmul_quantised`]: products of 8-bit or 4-bit weights and 8-bit inputs with 32-bit sums.
 //! - [`unit_attention_forward`], [`unit_attention_backward`]: attention within the rows, columns and boxes of a Sudoku.
 //! - [`math`]: branch-free exp and Gaussian integrals that such loops can use.
@@ -15,6 +16,7 @@ mod bf16;
 mod every_level;
 mod f32_panels;
 mod gemm_kernels;
+mod int16;
 mod level;
 mod lines;
 pub mod math;
@@ -32,6 +34,7 @@ pub use bf16::{
     weight_gradient_bf16,
 };
 pub use f32_panels::{F32Panels, matmul_panels};
+pub use int16::{Int16Panels, Int16Rows, matmul_int16, matmul_int16_rows, weight_gradient_int16};
 pub use level::{Level, LevelError, at_level, choose_level, level, vectorize, vectorize_fused};
 pub use lines::AlignedMemory;
 pub use matmul::{Overwrite, matmul, matmul_lhs_transposed};

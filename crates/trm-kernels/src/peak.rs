@@ -48,6 +48,17 @@ pub fn spin_bf16(rounds: u64) -> Option<u64> {
     }
 }
 
+/// The same with products of 16-bit whole numbers, where there is a kernel with instructions for them.
+pub fn spin_int16(rounds: u64) -> Option<u64> {
+    match level() {
+        Level::Portable => None,
+        #[cfg(target_arch = "x86_64")]
+        _ => Some(crate::x86_64::avx2_int16::spin(rounds)),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => None,
+    }
+}
+
 /// Reads memory from one end to the other, and nothing else: the sum of all values, modulo 2^32.
 pub fn read(values: &[u32]) -> u32 {
     vectorize(
@@ -77,6 +88,7 @@ mod tests {
                     _ => None,
                 };
                 assert_eq!(spin_bf16(10), products.map(|products| 10 * 2 * products));
+                assert_eq!(spin_int16(10), (level > Level::Portable).then_some(10 * 2 * 12 * 16));
                 assert_eq!(read(&[u32::MAX, 3, 5]), 7);
             });
         }

@@ -215,5 +215,6 @@ fn name_of(format: Format) -> &'static str {
     match format {
         Format::F32 => "f32",
         Format::Bf16 => "bf16",
+        Format::Int16 => "int16",
     }
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use trm_kernels::peak::{read, spin_bf16, spin_f32};
+use trm_kernels::peak::{read, spin_bf16, spin_f32, spin_int16};
 
 /// How long a ceiling is measured.
 const TIME: Duration = Duration::from_millis(250);
@@ -26,6 +26,8 @@ pub struct Machine {
     pub f32: Peak,
     /// Products of bfloat16 numbers, where there are instructions for them.
     pub bf16: Option<Peak>,
+    /// Products of 16-bit whole numbers, likewise.
+    pub int16: Option<Peak>,
     /// Reading what lies in each of the memories.
     pub bandwidth: Vec<Bandwidth>,
 }
@@ -64,6 +66,7 @@ impl Machine {
             threads: threads.count(),
             f32: peak(&spin_f32),
             bf16: spin_bf16(1).map(|_| peak(&|rounds| spin_bf16(rounds).unwrap_or(0))),
+            int16: spin_int16(1).map(|_| peak(&|rounds| spin_int16(rounds).unwrap_or(0))),
             bandwidth: bandwidth(threads),
         }
     }
@@ -77,6 +80,7 @@ impl Machine {
     pub fn peak(&self, format: Format) -> Peak {
         match format {
             Format::Bf16 => self.bf16.unwrap_or(self.f32),
+            Format::Int16 => self.int16.unwrap_or(self.f32),
             Format::F32 => self.f32,
         }
     }
@@ -86,6 +90,7 @@ impl Machine {
 pub(super) fn ceiling_of(format: Format, threads: &Threads) -> f64 {
     let spin = |rounds| match format {
         Format::Bf16 => spin_bf16(rounds).unwrap_or_else(|| spin_f32(rounds)),
+        Format::Int16 => spin_int16(rounds).unwrap_or_else(|| spin_f32(rounds)),
         Format::F32 => spin_f32(rounds),
     };
     rate(threads, |_| spin(ROUNDS))

@@ -42,12 +42,14 @@ impl Gates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bfloat16 where the CPU multiplies it natively, else f32.
+    /// bfloat16 where the CPU multiplies it natively, int16 where it has AVX2 and nothing better, else f32.
     Auto,
     /// f32
     F32,
     /// bfloat16 operands, f32 sums; slow where the CPU does not multiply bfloat16.
     Bf16,
+    /// Whole numbers of 12 bits with the sign, in steps of a 2047th of the largest of a row, with 32-bit sums; slow below AVX2.
+    Int16,
 }
 
 impl Precision {
@@ -57,6 +59,7 @@ impl Precision {
             Self::Auto => Format::fastest(),
             Self::F32 => Format::F32,
             Self::Bf16 => Format::Bf16,
+            Self::Int16 => Format::Int16,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How many puzzles go through the recursion together.
 
 use crate::config::{State, TrmConfig};
+use crate::ops::Format;
 
 /// How the puzzles of a batch are shared out.
 #[derive(Clone, Copy)]
@@ -21,7 +22,11 @@ impl Sizes {
     pub fn of(config: &TrmConfig) -> Self {
         match config.state {
             State::Board => Self { lanes: 1, wave: 256, shards: 4, fewest: 32, most: 128 },
-            State::Cell => Self { lanes: 16, wave: 4, shards: 1, fewest: 4, most: 4 },
+            State::Cell => {
+                // Rows of bfloat16 fill tiles of 32.
+                let wave = if config.precision.format() == Format::Bf16 { 4 } else { 2 };
+                Self { lanes: 16, wave, shards: 1, fewest: wave, most: wave }
+            }
             State::Candidate | State::OpenCandidate => {
                 Self { lanes: 16, wave: 1, shards: 1, fewest: 1, most: 1 }
             }

@@ -7,9 +7,9 @@ use super::InParts;
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use trm_kernels::{
-    F32Panels, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, level, matmul_bf16,
-    matmul_lhs_transposed, matmul_panels, matmul_quantised, row_matmul_bf16, row_matmul_quantised, vectorize,
-    weight_gradient_bf16,
+    F32Panels, Int16Panels, Int16Rows, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, level,
+    matmul_bf16, matmul_int16, matmul_lhs_transposed, matmul_panels, matmul_quantised, row_matmul_bf16,
+    row_matmul_quantised, vectorize, weight_gradient_bf16, weight_gradient_int16,
 };
 
 /// Number format of the operands of matrix products; sums, weights, states and norms are always f32.
@@ -19,12 +19,18 @@ pub enum Format {
     F32,
     /// bfloat16: 8 bits of mantissa.
     Bf16,
+    /// Whole numbers of 12 bits with the sign, in steps of a 2047th of the largest of a row.
+    Int16,
 }
 
 impl Format {
-    /// bfloat16 where the CPU multiplies it natively.
+    /// bfloat16 where the CPU multiplies it natively, whole numbers where it has AVX2 and nothing better, else f32.
     pub fn fastest() -> Self {
-        if level() >= Level::Avx512Bf16 { Self::Bf16 } else { Self::F32 }
+        match level() {
+            Level::Amx | Level::Avx512Bf16 => Self::Bf16,
+            Level::Avx2 => Self::Int16,
+            _ => Self::F32,
+        }
     }
 
     /// The format of a product with few outputs: f32, where rounding and packing would cost more than they save.
@@ -41,6 +47,8 @@ pub enum PackedWeight {
     F32(F32Panels, F32Panels),
     /// The same in bfloat16.
     Bf16(Panels, Panels),
+    /// The same in whole numbers of 12 bits.
+    Int16(Int16Panels, Int16Panels),
     /// Whole numbers for the forward product, `[in, out]`, and what inputs are rounded to multiples of, if that is fixed.
     /// They take part in inference only.
     Quantised(QuantisedPanels, Option<f32>),
@@ -52,6 +60,7 @@ impl PackedWeight {
         match format {
             Format::F32 => Self::F32(F32Panels::default(), F32Panels::default()),
             Format::Bf16 => Self::Bf16(Panels::default(), Panels::default()),
+            Format::Int16 => Self::Int16(Int16Panels::default(), Int16Panels::default()),
         }
     }
 
@@ -66,6 +75,10 @@ impl PackedWeight {
                 backward.pack([out, inputs], weight);
             }
             Self::Bf16(forward, backward) => {
+                forward.pack_transposed([inputs, out], weight);
+                backward.pack([out, inputs], weight);
+            }
+            Self::Int16(forward, backward) => {
                 forward.pack_transposed([inputs, out], weight);
                 backward.pack([out, inputs], weight);
             }
@@ -111,6 +124,9 @@ pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [
             matmul_panels(rows, input, (forward, 0..out), output, overwrite);
         }
         PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, overwrite),
+        PackedWeight::Int16(forward, _) => {
+            matmul_int16(rows, input, (forward, 0..forward.cols()), output, overwrite.into());
+        }
         PackedWeight::Quantised(forward, step) => {
             matmul_quantised(rows, input, *step, forward, output, overwrite);
         }
@@ -125,6 +141,10 @@ fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwri
             matmul_panels(1, input, (forward, i * PANEL..i * PANEL + output.len()), output, overwrite);
         }
         PackedWeight::Bf16(forward, _) => row_matmul_bf16(input, forward, i * PANEL, output, overwrite),
+        PackedWeight::Int16(forward, _) => {
+            let columns = i * PANEL..i * PANEL + output.len();
+            matmul_int16(1, input, (forward, columns), output, overwrite.into());
+        }
         PackedWeight::Quantised(forward, step) => {
             row_matmul_quantised(input, *step, (forward, i * PANEL), output, overwrite);
         }
@@ -149,6 +169,9 @@ pub fn linear_backward_input(rows: usize, d_output: &[f32], weight: &PackedWeigh
             matmul_panels(rows, d_output, (backward, 0..inputs), d_input, Overwrite::Yes);
         }
         PackedWeight::Bf16(_, backward) => matmul_bf16(rows, d_output, backward, d_input, Overwrite::Yes),
+        PackedWeight::Int16(_, backward) => {
+            matmul_int16(rows, d_output, (backward, 0..backward.cols()), d_input, Overwrite::Yes.into());
+        }
         PackedWeight::Quantised(..) => panic!("weights of whole numbers take part in inference only"),
     }
 }
@@ -156,8 +179,8 @@ pub fn linear_backward_input(rows: usize, d_output: &[f32], weight: &PackedWeigh
 /// `d_weight += d_output^T input` for the rows `first_output ..` of the weight that `d_weight` holds.
 ///
 /// # Shapes
-/// `input` is `[rows, in]`, `d_output` is `[rows, out]`, `d_weight` is `[some of out, in]`; in bfloat16 `first_output` is a
-/// multiple of 32.
+/// `input` is `[rows, in]`, `d_output` is `[rows, out]`, `d_weight` is `[some of out, in]`; of rounded numbers `first_output`
+/// is a multiple of 32.
 pub fn linear_backward_weight(
     rows: usize,
     input: &[f32],
@@ -185,6 +208,15 @@ pub fn linear_backward_weight(
             };
             let pair = (&pack(out, d_output), &pack(inputs, input));
             weight_gradient_bf16(&[pair], first_output..first_output + outputs, d_weight);
+        }
+        Format::Int16 => {
+            let round = |width: usize, values: &[f32]| {
+                let mut rounded = Int16Rows::zeros(rows, width);
+                rounded.store(0..rows, values);
+                rounded
+            };
+            let pair = (&round(out, d_output), &round(inputs, input));
+            weight_gradient_int16(&[pair], first_output..first_output + outputs, d_weight);
         }
     }
 }
@@ -268,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn bfloat16_products_are_the_f32_products_to_a_hundredth() {
+    fn rounded_products_are_nearly_the_f32_products() {
         let (rows, inputs, out) = (7, 33, 70);
         let (input, weight, bias) = (numbers(rows * inputs, 1), numbers(out * inputs, 2), numbers(out, 3));
         let d_output = numbers(rows * out, 4);
@@ -282,10 +314,12 @@ mod tests {
             linear_backward_weight(rows, &input, &d_output, 0, &mut d_weight, format);
             [output, d_input, d_weight]
         };
-        for (exact, rounded) in run(Format::F32).iter().zip(&run(Format::Bf16)) {
-            let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
-            for (e, r) in exact.iter().zip(rounded) {
-                assert!((e - r).abs() < 0.01 * largest, "{e} and {r}");
+        for (format, tolerance) in [(Format::Bf16, 0.01), (Format::Int16, 0.002)] {
+            for (exact, rounded) in run(Format::F32).iter().zip(&run(format)) {
+                let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+                for (e, r) in exact.iter().zip(rounded) {
+                    assert!((e - r).abs() < tolerance * largest, "{format:?}: {e} and {r}");
+                }
             }
         }
     }

@@ -7,7 +7,7 @@
 use super::linear::{Format, PackedWeight};
 use crate::timing::{Phase, phase};
 use std::ops::Range;
-use trm_kernels::{PANEL, PackedRows, Part, QuantisedRows};
+use trm_kernels::{Int16Rows, PANEL, PackedRows, Part, QuantisedRows};
 
 /// What rows are rounded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub enum RowsFormat {
     F32,
     /// bfloat16
     Bf16,
+    /// Whole numbers of 12 bits, in steps for each row.
+    Int16,
     /// Whole numbers of 8 bits, for weights of whole numbers: in inference only.
     Int8,
 }
@@ -25,6 +27,7 @@ impl From<Format> for RowsFormat {
         match format {
             Format::F32 => Self::F32,
             Format::Bf16 => Self::Bf16,
+            Format::Int16 => Self::Int16,
         }
     }
 }
@@ -42,6 +45,7 @@ pub(super) enum Values {
     /// One slot after the other.
     F32(Vec<f32>),
     Bf16(Vec<PackedRows>),
+    Int16(Vec<Int16Rows>),
     Int8(Vec<QuantisedRows>),
 }
 
@@ -60,6 +64,7 @@ impl Rows {
         let values = match format {
             RowsFormat::F32 => Values::F32(vec![0.0; slots * rows * width]),
             RowsFormat::Bf16 => Values::Bf16(vec![PackedRows::zeros(rows, width); slots]),
+            RowsFormat::Int16 => Values::Int16(vec![Int16Rows::zeros(rows, width); slots]),
             // They take the shape that their weight asks for.
             RowsFormat::Int8 => Values::Int8(vec![QuantisedRows::default(); slots]),
         };
@@ -71,6 +76,7 @@ impl Rows {
         match format {
             RowsFormat::F32 => width,
             RowsFormat::Bf16 => width.next_multiple_of(32) / 2,
+            RowsFormat::Int16 => Int16Rows::values_per_row(width),
             RowsFormat::Int8 => width.next_multiple_of(64) / 4,
         }
     }
@@ -84,6 +90,9 @@ impl Rows {
     ///
     /// # Shapes
     /// `values` is `[rows, columns]` of the part.
+    ///
+    /// # Panics
+    /// If whole numbers are kept and these are no whole rows.
     pub fn put(&mut self, at: Slot, part: &Part, values: &[f32]) {
         match &mut self.values {
             Values::F32(slots) if !slots.is_empty() => {
@@ -97,6 +106,13 @@ impl Rows {
                 let packed = &mut slots[at.slot];
                 packed.resize([at.rows, self.width]);
                 packed.store(part, values);
+            }
+            Values::Int16(slots) if !slots.is_empty() => {
+                let _timed = phase(Phase::Packing);
+                assert_eq!(part.columns, 0..self.width, "whole rows, whose largest number counts");
+                let rounded = &mut slots[at.slot];
+                rounded.resize([at.rows, self.width]);
+                rounded.store(part.rows.clone(), values);
             }
             Values::Int8(slots) if !slots.is_empty() => panic!("rows are rounded for a weight"),
             _ => {}
@@ -201,6 +217,11 @@ impl Rows {
                 let _timed = phase(Phase::Packing);
                 slots[at.slot].load(part, values);
             }
+            Values::Int16(slots) => {
+                let _timed = phase(Phase::Packing);
+                assert_eq!(part.columns, 0..self.width, "whole rows");
+                slots[at.slot].load(part.rows.clone(), values);
+            }
             Values::Int8(_) => panic!("whole numbers are not read back"),
         }
     }
@@ -212,7 +233,7 @@ impl Rows {
     pub fn plain(&self, slots: usize, rows: usize) -> &[f32] {
         match &self.values {
             Values::F32(values) => &values[..slots * rows * self.width],
-            Values::Bf16(_) | Values::Int8(_) => panic!("these rows are rounded"),
+            _ => panic!("these rows are rounded"),
         }
     }
 }
@@ -227,7 +248,7 @@ pub(super) fn place(at: Slot, width: usize) -> Range<usize> {
 pub enum InParts {
     /// As a whole: the next operation looks at all of it.
     No,
-    /// Some rows at a time of plain numbers, some columns of rounded ones, where there is more than one row: a single one shares
+    /// Some rows at a time of plain numbers and of those with a step for each row, some columns of others, where there is more than one row: a single one shares
     /// its columns among the threads.
     Yes,
 }
@@ -242,7 +263,7 @@ impl InParts {
     pub fn largest(self, format: RowsFormat, rows: usize, width: usize) -> usize {
         match format {
             _ if self == Self::No || rows == 1 => rows * width,
-            RowsFormat::F32 => rows.min(SOME_ROWS + 1) * width,
+            RowsFormat::F32 | RowsFormat::Int16 => rows.min(SOME_ROWS + 1) * width,
             RowsFormat::Bf16 => some_panels(rows),
             // They may be rounded by whole rows.
             RowsFormat::Int8 => (rows * width).max(some_panels(rows)),
