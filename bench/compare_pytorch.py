@@ -6,6 +6,7 @@
     python3 bench/compare_pytorch.py --batch-sizes 1024                # 5 to 10 minutes, most of them torch.compile
     python3 bench/compare_pytorch.py --parts inference latency memory
     python3 bench/compare_pytorch.py --model cells --batch-sizes 64    # that of presets/cells.toml
+    python3 bench/compare_pytorch.py --pytorch f32 f32-compiled --trm-precisions f32 int16    # where there is AVX2 alone
     python3 bench/compare_pytorch.py --pytorch f32 --trm-precisions f32 --repeats 3 --seconds 1    # quick look
     python3 bench/compare_pytorch.py --json ratios.json
 

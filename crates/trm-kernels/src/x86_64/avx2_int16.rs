@@ -14,6 +14,9 @@ const WIDTH: usize = STRIP / LANES;
 /// Rows that are multiplied at once: with two registers of sums each 12 of sixteen, which leaves four for operands.
 const BLOCK: usize = 6;
 
+/// What a row starts from, where there is no bias.
+static ZEROS: [f32; STRIP] = [0.0; STRIP];
+
 /// Multiplies by a panel. Call it at level AVX2 and above only.
 pub(crate) fn strip(mut strip: Strip) {
     strip.check();
@@ -62,7 +65,7 @@ unsafe fn rows<const ROWS: usize>(strip: &mut Strip, first: usize) {
     unsafe {
         let dst = strip.dst.as_mut_ptr().add(first * strip.dst_stride);
         let (start, start_stride) = match strip.start {
-            Start::Zeros => ([0.0; STRIP].as_ptr(), 0),
+            Start::Zeros => (ZEROS.as_ptr(), 0),
             Start::Bias(bias) => (bias.as_ptr(), 0),
             Start::Sums => (dst.cast_const(), strip.dst_stride),
         };

@@ -325,8 +325,31 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_of_12_bit_numbers_is_made_and_changed_by_whole_rows() {
+        let (rows, width) = (37, 40);
+        let at = Slot { slot: 1, rows };
+        let values: Vec<f32> = (0..rows * width).map(|i| (i * i % 101) as f32 - 50.0).collect();
+        // Half a step of a number below 51.
+        let close = |a: f32, b: f32| (a - b).abs() <= 51.0 / 4094.0;
+        let mut kept = Rows::new(RowsFormat::Int16, 2, rows, width);
+        let mut scratch = vec![f32::NAN; rows * width];
+        let whole = kept.all(at);
+        kept.make(at, &whole, &mut scratch, |made| made.copy_from_slice(&values));
+        for rows in [0..17, 17..rows] {
+            let part = Part { rows: rows.clone(), columns: 0..width };
+            kept.change(at, &part, &mut scratch, |made| {
+                assert!(made.iter().zip(&values[rows.start * width..]).all(|(m, v)| close(*m, *v)));
+                made.iter_mut().for_each(|value| *value *= -0.5);
+            });
+        }
+        let mut read = vec![f32::NAN; rows * width];
+        kept.get(at, &whole, &mut read);
+        assert!(values.iter().zip(&read).all(|(value, read)| close(-0.5 * value, *read)));
+    }
+
+    #[test]
     fn what_has_no_room_is_forgotten() {
-        for format in [RowsFormat::F32, RowsFormat::Bf16, RowsFormat::Int8] {
+        for format in [RowsFormat::F32, RowsFormat::Bf16, RowsFormat::Int16, RowsFormat::Int8] {
             let mut none = Rows::new(format, 0, 3, 40);
             none.put(Slot { slot: 0, rows: 3 }, &Part { rows: 0..3, columns: 0..40 }, &[1.0; 120]);
             let mut scratch = [0.0; 120];
