@@ -107,8 +107,8 @@ fn weight_gradient_bf16(bencher: Bencher, case: &Case) {
 #[divan::bench(args = cases())]
 fn weight_gradient_int16(bencher: Bencher, case: &Case) {
     let round = |width: usize| {
-        let mut rows = Int16Rows::zeros(case.rows, width);
-        rows.store(0..case.rows, &numbers(case.rows * width));
+        let mut rows = Int16Rows::default();
+        rows.pack([case.rows, width], &numbers(case.rows * width));
         rows
     };
     let (d_output, input, mut dst) = (round(WIDE), round(D), numbers(WIDE * D));

@@ -1,6 +1,6 @@
 //! One suite for every instruction set that the CPU has: products of all ragged sizes against plain loops in f64.
 
-use crate::reference::{assert_close, matmul as exact_matmul, numbers, transpose};
+use crate::reference::{assert_close, cut, matmul as exact_matmul, numbers, transpose};
 use crate::{
     F32Panels, Level, Overwrite, PackedRows, Panels, Start, at_level, math, matmul, matmul_bf16,
     matmul_in_parts, matmul_lhs_transposed, matmul_packed, matmul_panels, row_matmul_bf16, vectorize,
@@ -166,19 +166,16 @@ fn bfloat16_weight_gradients_agree_with_plain_loops() {
             for level in Level::available() {
                 let mut dst = [before.clone(), before.clone()];
                 at_level(level, || {
-                    let mut first = 0;
-                    let packed = shards.iter().map(|rows| {
-                        let part = |values: &[f32], width: usize| {
+                    let pack = |values: &[f32], width: usize| -> Vec<PackedRows> {
+                        let shards = cut(values, width, shards).map(|(rows, values)| {
                             let mut packed = PackedRows::default();
-                            packed.pack([*rows, width], &values[first * width..(first + rows) * width]);
+                            packed.pack([rows, width], values);
                             packed
-                        };
-                        let packed = (part(&d, FIRST + outputs), part(&x, inputs));
-                        first += rows;
-                        packed
-                    });
-                    let packed: Vec<_> = packed.collect();
-                    let pairs: Vec<_> = packed.iter().map(|(d, x)| (d, x)).collect();
+                        });
+                        shards.collect()
+                    };
+                    let (d, x) = (pack(&d, FIRST + outputs), pack(&x, inputs));
+                    let pairs: Vec<_> = d.iter().zip(&x).collect();
                     let outputs = FIRST..FIRST + outputs;
                     weight_gradient_bf16(&pairs, outputs.clone(), &mut dst[0]);
                     pairs

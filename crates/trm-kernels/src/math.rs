@@ -15,10 +15,11 @@ impl MulAdd {
     }
 }
 
+/// 1.5 * 2^23: numbers of this size are whole, so adding it rounds, and the low bits of the sum are the number.
+pub(crate) const WHOLE: f32 = 12_582_912.0;
+
 /// What [`exp_nonpositive`] is made of.
 pub(crate) mod exp {
-    /// 1.5 * 2^23
-    pub const ROUND: f32 = 12_582_912.0;
     /// ln 2 in two parts, this with few enough bits that n times it is exact.
     pub const LN2_HIGH: f32 = 0.693_359_4;
     /// The other.
@@ -36,10 +37,10 @@ pub(crate) mod exp {
 /// mantissa bits.
 #[inline(always)]
 pub fn exp_nonpositive(x: f32, mul_add: MulAdd) -> f32 {
-    use exp::{COEFFICIENTS, FIRST, LN2_HIGH, LN2_LOW, ROUND};
+    use exp::{COEFFICIENTS, FIRST, LN2_HIGH, LN2_LOW};
     let x = x.max(-87.0);
-    let rounded = mul_add.of(x, std::f32::consts::LOG2_E, ROUND);
-    let n = rounded - ROUND;
+    let rounded = mul_add.of(x, std::f32::consts::LOG2_E, WHOLE);
+    let n = rounded - WHOLE;
     let r = mul_add.of(n, -LN2_LOW, mul_add.of(n, -LN2_HIGH, x));
     let mut e = FIRST;
     for coefficient in COEFFICIENTS {
@@ -124,6 +125,12 @@ fn odd_integral<const N: usize>(x: f32, end: f32, polynomial: [f32; N], mul_add:
         p = mul_add.of(p, t, *coefficient);
     }
     mul_add.of(x, p, 0.5)
+}
+
+/// By the bits, whose order is that of magnitudes: infinity and NaN come last, so that neither goes unnoticed.
+#[inline(always)]
+pub(crate) fn largest_magnitude(values: &[f32]) -> f32 {
+    f32::from_bits(values.iter().fold(0, |most, v| most.max(v.to_bits() & 0x7fff_ffff)))
 }
 
 /// Numbers that are summed side by side: two of the widest registers, so that one sum need not wait for the other.

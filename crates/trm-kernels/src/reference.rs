@@ -27,6 +27,21 @@ pub fn transpose(rows: usize, cols: usize, a: &[f32]) -> Vec<f32> {
     t
 }
 
+/// The numbers of a row-major matrix, `width` in a row, cut into so many rows each.
+#[cfg(test)]
+pub fn cut<'a>(
+    values: &'a [f32],
+    width: usize,
+    shards: &[usize],
+) -> impl Iterator<Item = (usize, &'a [f32])> {
+    let mut rest = values;
+    shards.iter().map(move |rows| {
+        let (shard, behind) = rest.split_at(rows * width);
+        rest = behind;
+        (*rows, shard)
+    })
+}
+
 /// Rounding of an f32 sum of at most a few hundred products of numbers below 1.
 #[cfg(test)]
 const TOLERANCE: f64 = 1e-4;

@@ -11,6 +11,7 @@ mod rows;
 mod tile;
 
 use crate::bf16::Start;
+use crate::math::{WHOLE, largest_magnitude};
 pub use panels::Int16Panels;
 pub use rows::Int16Rows;
 use std::cell::RefCell;
@@ -28,8 +29,6 @@ const MOST_PAIRS: usize = LONGEST_SUM / 2;
 /// A number rounded to the nearest whole one, ties to even, in the low bits; the number is below 2^15.
 #[inline(always)]
 pub(crate) fn round(value: f32) -> i16 {
-    /// 1.5 * 2^23: numbers of this size are whole, so adding it rounds, and the low bits of the sum are the number.
-    const WHOLE: f32 = 12_582_912.0;
     (value + WHOLE).to_bits() as i16
 }
 
@@ -53,8 +52,7 @@ pub fn matmul_int16(
     start: Start,
 ) {
     LEFT.with_borrow_mut(|left| {
-        left.resize([rows, b.inner()]);
-        left.store(0..rows, a);
+        left.pack([rows, b.inner()], a);
         matmul_int16_rows(left, 0..rows, (b, columns), dst, start);
     });
 }
@@ -170,12 +168,6 @@ pub fn weight_gradient_int16(
             }
         }
     });
-}
-
-/// By the bits, whose order is that of magnitudes: infinity and NaN come last, so that neither goes unnoticed.
-#[inline(always)]
-pub(crate) fn largest_magnitude(values: &[f32]) -> f32 {
-    f32::from_bits(values.iter().fold(0, |most, v| most.max(v.to_bits() & 0x7fff_ffff)))
 }
 
 /// What one step is where the largest magnitude is 2047 of them, and what numbers are multiplied by to count steps: 0 where there is

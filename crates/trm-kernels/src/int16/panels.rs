@@ -1,7 +1,8 @@
 //! Right operands.
 
-use super::{STRIP, largest_magnitude, round};
+use super::{STRIP, round, scale};
 use crate::bf16::Words;
+use crate::math::largest_magnitude;
 use crate::vectorize;
 
 /// A matrix `[inner, cols]` of 16-bit whole numbers, laid out as the right operand of products.
@@ -40,7 +41,7 @@ impl Int16Panels {
                     }
                     let mut per_steps = [0.0; STRIP];
                     for ((step, per), most) in steps.iter_mut().zip(&mut per_steps).zip(most) {
-                        [*step, *per] = super::scale(f32::from_bits(most));
+                        [*step, *per] = scale(f32::from_bits(most));
                     }
                     let panel = &mut self.words[j * panel_words..][..panel_words];
                     for (k, row) in rows().enumerate() {
@@ -68,7 +69,7 @@ impl Int16Panels {
             || {
                 for (c, column) in transpose.chunks_exact(inner.max(1)).enumerate() {
                     let per_step;
-                    [self.steps[c], per_step] = super::scale(largest_magnitude(column));
+                    [self.steps[c], per_step] = scale(largest_magnitude(column));
                     let words = &mut self.words[c / STRIP * panel_words..][..panel_words];
                     for (words, pair) in words.chunks_exact_mut(STRIP).zip(column.chunks(2)) {
                         let number = |i: usize| pair.get(i).map_or(0, |value| round(value * per_step));

@@ -29,6 +29,15 @@ impl Int16Rows {
         zeros
     }
 
+    /// Rounds a row-major `[rows, inner]` matrix.
+    ///
+    /// # Panics
+    /// If the slice has another length.
+    pub fn pack(&mut self, [rows, inner]: [usize; 2], matrix: &[f32]) {
+        self.resize([rows, inner]);
+        self.store(0..rows, matrix);
+    }
+
     /// Takes another shape; the numbers are zeros if it is another.
     pub fn resize(&mut self, [rows, inner]: [usize; 2]) {
         if [self.rows, self.inner] != [rows, inner] {

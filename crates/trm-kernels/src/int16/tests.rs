@@ -1,7 +1,7 @@
 //! Against plain loops at ragged sizes, and the same bits at every level.
 
 use super::*;
-use crate::reference::{matmul as exact_matmul, numbers, transpose};
+use crate::reference::{cut, matmul as exact_matmul, numbers, transpose};
 use crate::{Level, at_level};
 
 /// None, one, and around blocks of 6 rows, strips of 16 columns, and pairs; more than one sum of 512.
@@ -126,8 +126,8 @@ fn stored_numbers_are_read_back_to_half_a_step() {
     for [rows, inner] in [[1, 1], [3, 16], [7, 45]] {
         let matrix = numbers(rows * inner, 5);
         let read = at_every_level("load", || {
-            let mut kept = Int16Rows::zeros(rows, inner);
-            kept.store(0..rows, &matrix);
+            let mut kept = Int16Rows::default();
+            kept.pack([rows, inner], &matrix);
             let mut read = vec![0.0; matrix.len()];
             kept.load(0..rows, &mut read);
             read
@@ -169,19 +169,16 @@ fn weight_gradients_are_as_exact_as_their_operands() {
             let before = numbers(outputs * inputs, 3);
             let what = format!("{shards:?}, [{outputs}, {inputs}]");
             let gradient = at_every_level(&what, || {
-                let mut first = 0;
-                let packed = shards.iter().map(|rows| {
-                    let part = |values: &[f32], width: usize| {
-                        let mut packed = Int16Rows::zeros(*rows, width);
-                        packed.store(0..*rows, &values[first * width..(first + rows) * width]);
+                let pack = |values: &[f32], width: usize| -> Vec<Int16Rows> {
+                    let shards = cut(values, width, shards).map(|(rows, values)| {
+                        let mut packed = Int16Rows::default();
+                        packed.pack([rows, width], values);
                         packed
-                    };
-                    let packed = (part(&d, FIRST + outputs), part(&x, inputs));
-                    first += rows;
-                    packed
-                });
-                let packed: Vec<_> = packed.collect();
-                let pairs: Vec<_> = packed.iter().map(|(d, x)| (d, x)).collect();
+                    });
+                    shards.collect()
+                };
+                let (d, x) = (pack(&d, FIRST + outputs), pack(&x, inputs));
+                let pairs: Vec<_> = d.iter().zip(&x).collect();
                 let outputs = FIRST..FIRST + outputs;
                 let mut dst = [before.clone(), before.clone()];
                 weight_gradient_int16(&pairs, outputs.clone(), &mut dst[0]);
@@ -230,8 +227,8 @@ fn what_is_not_finite_does_not_go_unnoticed_and_what_is_tiny_counts_as_nothing()
         });
         assert!(product[..16].iter().all(|v| is_expected(*v)), "{odd}: {product:?}");
         assert!(product[16..].iter().all(|v| v.is_finite() && v.abs() > 1e-6), "{odd}: its own row only");
-        let mut rows = Int16Rows::zeros(2, inner);
-        rows.store(0..2, &a);
+        let mut rows = Int16Rows::default();
+        rows.pack([2, inner], &a);
         let mut gradient = vec![0.0; inner * inner];
         weight_gradient_int16(&[(&rows, &rows)], 0..inner, &mut gradient);
         assert!(gradient.iter().all(|v| v.is_finite() == odd.is_finite()), "{odd} in a gradient");

@@ -1,9 +1,10 @@
 //! A product with a panel of 16-bit whole numbers, how its operands are turned for sums over rows, and the portable kernel.
 
-use super::{largest_magnitude, round, scale};
+use super::{round, scale};
 use crate::bf16::Start;
 #[cfg(target_arch = "x86_64")]
 use crate::level::{Level, level};
+use crate::math::largest_magnitude;
 
 /// Columns of a panel: two registers of sums.
 pub(crate) const STRIP: usize = 16;
@@ -186,17 +187,10 @@ pub(crate) struct Round<'a> {
     pub steps: &'a mut [f32],
 }
 
-impl<'a> Round<'a> {
-    /// The values, the numbers and the step of each row.
-    #[inline(always)]
-    pub fn rows(self) -> impl Iterator<Item = (&'a [f32], &'a mut [i16], &'a mut f32)> {
-        let numbers = self.numbers.chunks_exact_mut(self.width.next_multiple_of(STRIP));
-        let rows = self.values.chunks_exact(self.width).zip(numbers).zip(self.steps);
-        rows.map(|((values, numbers), step)| (values, numbers, step))
-    }
-
+impl Round<'_> {
     fn run_portable(self) {
-        for (values, numbers, step) in self.rows() {
+        let numbers = self.numbers.chunks_exact_mut(self.width.next_multiple_of(STRIP));
+        for ((values, numbers), step) in self.values.chunks_exact(self.width).zip(numbers).zip(self.steps) {
             let per_step;
             [*step, per_step] = scale(largest_magnitude(values));
             for (number, value) in numbers.iter_mut().zip(values) {

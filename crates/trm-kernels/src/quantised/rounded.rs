@@ -5,6 +5,7 @@ use super::{GROUP_MULTIPLE, QuantisedPanels};
 use crate::bf16::{Part, TILE, Words};
 #[cfg(target_arch = "x86_64")]
 use crate::level::{Level, level};
+use crate::math::{WHOLE, largest_magnitude};
 use crate::vectorize;
 use std::ops::Range;
 
@@ -211,12 +212,6 @@ fn round_few(
     rounded.copy_from_slice(&rounded_whole[..numbers.len()]);
 }
 
-/// By the bits, whose order is that of magnitudes: infinity and NaN come last, so that neither goes unnoticed.
-#[inline(always)]
-pub(super) fn largest_magnitude(row: &[f32]) -> f32 {
-    f32::from_bits(row.iter().fold(0, |most, v| most.max(v.to_bits() & 0x7fff_ffff)))
-}
-
 /// What numbers are multiplied by to count steps.
 #[inline(always)]
 pub(super) fn per_step(step: f32) -> f32 {
@@ -227,8 +222,6 @@ pub(super) fn per_step(step: f32) -> f32 {
 #[inline(always)]
 #[expect(clippy::manual_clamp, reason = "it would leave NaN, which is no whole number")]
 pub(super) fn round(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; TILE]) {
-    /// 1.5 * 2^23: numbers of this size are whole, so adding it rounds, and the low bits of the sum are the number.
-    const WHOLE: f32 = 12_582_912.0;
     let mut sums = *lanes;
     let numbers = numbers.as_chunks::<TILE>().0;
     for (rounded, numbers) in rounded.as_chunks_mut::<TILE>().0.iter_mut().zip(numbers) {

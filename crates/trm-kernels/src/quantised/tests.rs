@@ -1,7 +1,8 @@
 //! Exact sums, at ragged sizes and at every level.
 
-use super::rounded::{largest_magnitude, per_step, round};
+use super::rounded::{per_step, round};
 use super::*;
+use crate::math::largest_magnitude;
 use crate::reference::numbers;
 use crate::{Level, at_level};
 

@@ -1,7 +1,7 @@
 //! Products and softmax of matrices with nine rows, in registers of any width.
 
 use super::NINE;
-use crate::math::exp;
+use crate::math::{WHOLE, exp};
 use pulp::Simd;
 use std::any::TypeId;
 use std::hint::black_box;
@@ -201,7 +201,7 @@ fn exp_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = simd.max_f32s(x, simd.splat_f32s(-87.0));
     let log2_e = simd.splat_f32s(std::f32::consts::LOG2_E);
     let [round, high, low] =
-        [simd.splat_f32s(exp::ROUND), simd.splat_f32s(-exp::LN2_HIGH), simd.splat_f32s(-exp::LN2_LOW)];
+        [simd.splat_f32s(WHOLE), simd.splat_f32s(-exp::LN2_HIGH), simd.splat_f32s(-exp::LN2_LOW)];
     let rounded = mul_add(simd, x, log2_e, round);
     let n = simd.sub_f32s(rounded, round);
     let r = mul_add(simd, n, low, mul_add(simd, n, high, x));

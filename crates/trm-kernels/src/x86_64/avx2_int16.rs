@@ -1,7 +1,8 @@
 //! Products of 16-bit whole numbers with AVX2: `vpmaddwd` adds two products for each of eight 32-bit sums.
 
 use crate::bf16::Start;
-use crate::int16::{Left, Round, STRIP, Strip, Turn, largest_magnitude, round as round_one, scale};
+use crate::int16::{Left, Round, STRIP, Strip, Turn, round as round_one, scale};
+use crate::math::largest_magnitude;
 use crate::peak::CHAINS;
 use std::arch::x86_64::*;
 use std::hint::black_box;

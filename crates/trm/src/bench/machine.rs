@@ -59,14 +59,15 @@ impl Machine {
             one_thread: rate(&Threads::new(1), |_| spin(ROUNDS)),
             all_threads: rate(threads, |_| spin(ROUNDS)),
         };
+        let of_format = |format| spin(format, 1).map(|_| peak(&|rounds| spin(format, rounds).unwrap_or(0)));
         Self {
             cpu: cpu_name(),
             features: features(),
             level: crate::kernel_level(),
             threads: threads.count(),
             f32: peak(&spin_f32),
-            bf16: spin_bf16(1).map(|_| peak(&|rounds| spin_bf16(rounds).unwrap_or(0))),
-            int16: spin_int16(1).map(|_| peak(&|rounds| spin_int16(rounds).unwrap_or(0))),
+            bf16: of_format(Format::Bf16),
+            int16: of_format(Format::Int16),
             bandwidth: bandwidth(threads),
         }
     }
@@ -88,12 +89,16 @@ impl Machine {
 
 /// What products of a format could do on so many threads.
 pub(super) fn ceiling_of(format: Format, threads: &Threads) -> f64 {
-    let spin = |rounds| match format {
-        Format::Bf16 => spin_bf16(rounds).unwrap_or_else(|| spin_f32(rounds)),
-        Format::Int16 => spin_int16(rounds).unwrap_or_else(|| spin_f32(rounds)),
-        Format::F32 => spin_f32(rounds),
-    };
-    rate(threads, |_| spin(ROUNDS))
+    rate(threads, |_| spin(format, ROUNDS).unwrap_or_else(|| spin_f32(ROUNDS)))
+}
+
+/// Multiplies and adds numbers of a format for some rounds, where there are instructions for them; returns the operations made.
+fn spin(format: Format, rounds: u64) -> Option<u64> {
+    match format {
+        Format::F32 => Some(spin_f32(rounds)),
+        Format::Bf16 => spin_bf16(rounds),
+        Format::Int16 => spin_int16(rounds),
+    }
 }
 
 /// Rounds between two looks at the clock.

@@ -211,8 +211,8 @@ pub fn linear_backward_weight(
         }
         Format::Int16 => {
             let round = |width: usize, values: &[f32]| {
-                let mut rounded = Int16Rows::zeros(rows, width);
-                rounded.store(0..rows, values);
+                let mut rounded = Int16Rows::default();
+                rounded.pack([rows, width], values);
                 rounded
             };
             let pair = (&round(out, d_output), &round(inputs, input));
