@@ -6,7 +6,6 @@
     python3 bench/compare_pytorch.py --batch-sizes 1024                # 5 to 10 minutes, most of them torch.compile
     python3 bench/compare_pytorch.py --parts inference latency memory
     python3 bench/compare_pytorch.py --model cells --batch-sizes 64    # that of presets/cells.toml
-    python3 bench/compare_pytorch.py --pytorch f32 f32-compiled --trm-precisions f32 int16    # where there is AVX2 alone
     python3 bench/compare_pytorch.py --pytorch f32 --trm-precisions f32 --repeats 3 --seconds 1    # quick look
     python3 bench/compare_pytorch.py --json ratios.json
 
@@ -14,7 +13,8 @@ Needs PyTorch (this installs nothing): python3 -m venv ~/.cache/trm/torch-venv, 
 `bin/pip install torch`. The Python of that environment is found by itself; --torch-python names another. torch.compile
 needs a C++ compiler.
 
-PyTorch runs as f32 and under bf16 autocast, each eager and compiled. A training step is forward, loss, backward, clipping
+PyTorch runs as f32 and, where the CPU multiplies bfloat16 numbers, under bf16 autocast, each eager and compiled; trm in f32 and
+in what precision = "auto" takes here. --pytorch and --trm-precisions name others. A training step is forward, loss, backward, clipping
 and AdamW with weight decay on matrices only; dropout is on. Inference is the forward pass alone, latency that of one
 puzzle. All variants of PyTorch are started and warmed up, and then they and trm take turns for --repeats rounds of
 --seconds each, so that a change of the machine's mood meets all of them. Memory is the largest resident memory of a
@@ -187,6 +187,17 @@ def print_table(table):
             print("|" + "|".join(["-" * (widths[0] + 2)] + ["-" * (width + 1) + ":" for width in widths[1:]]) + "|")
 
 
+def choose_by_machine(args):
+    """What is compared where the command does not say."""
+    if args.pytorch is None or args.trm_precisions is None:
+        found = run_json([args.trm, "bench", "--json", "--parts", "machine", "--seconds", 0])
+        multiplies_bf16 = found["machine"]["bf16"] is not None
+        if args.pytorch is None:
+            args.pytorch = [variant for variant in VARIANTS if multiplies_bf16 or not variant.startswith("bf16")]
+        if args.trm_precisions is None:
+            args.trm_precisions = list(dict.fromkeys(["f32", found["precision"]]))
+
+
 def check_programs(args):
     """Stops with what to do where something is missing."""
     if args.pytorch and subprocess.run([args.torch_python, "-c", "import torch"], capture_output=True).returncode != 0:
@@ -197,8 +208,6 @@ def check_programs(args):
         )
     if any("compiled" in variant for variant in args.pytorch) and not (shutil.which("g++") or shutil.which("clang++")):
         sys.exit("torch.compile needs a C++ compiler: install g++, or leave it out with --pytorch f32 bf16")
-    if args.trm_precisions and not Path(args.trm).exists():
-        sys.exit(f"{args.trm} does not exist: run `cargo build --release`, or name the program with --trm.")
 
 
 def parse_arguments():
@@ -210,8 +219,8 @@ def parse_arguments():
     parser.add_argument("--batch-sizes", type=positive, nargs="+", default=[64, 256], help="of training")
     parser.add_argument("--inference-batch", type=positive, default=1024)
     parser.add_argument("--memory-batch", type=positive, default=256)
-    parser.add_argument("--pytorch", choices=VARIANTS, nargs="*", default=VARIANTS)
-    parser.add_argument("--trm-precisions", choices=["f32", "bf16", "int16"], nargs="*", default=["f32", "bf16"])
+    parser.add_argument("--pytorch", choices=VARIANTS, nargs="*")
+    parser.add_argument("--trm-precisions", choices=["f32", "bf16", "int16"], nargs="*")
     parser.add_argument("--repeats", type=positive, default=3, help="rounds")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a round, for each program")
     parser.add_argument("--threads", type=positive, default=os.cpu_count())
@@ -223,6 +232,9 @@ def parse_arguments():
 
 def main():
     args = parse_arguments()
+    if (args.pytorch is None or args.trm_precisions != []) and not Path(args.trm).exists():
+        sys.exit(f"{args.trm} does not exist: run `cargo build --release`, or name the program with --trm.")
+    choose_by_machine(args)
     check_programs(args)
     rows = []
     for part in args.parts:
