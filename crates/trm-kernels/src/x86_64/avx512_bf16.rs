@@ -45,7 +45,8 @@ unsafe fn rows_of<const WIDTH: usize>(tile: Tile) {
 }
 
 /// # Safety
-/// The CPU has AVX-512 F and BF16. `panel` has `pairs * 16` words in each of WIDTH strips; `left` has a word for each of ROWS rows and `pairs` pairs; `dst` has `cols` numbers, at most 16 WIDTH, in each of ROWS rows at its stride.
+/// The CPU has AVX-512 F and BF16. `panel` has `pairs * 16` words in each of WIDTH strips; `left` has a word for each of ROWS
+/// rows and `pairs` pairs; `dst` has `cols` numbers, at most 16 WIDTH, in each of ROWS rows at its stride.
 #[target_feature(enable = "avx512f,avx512bf16")]
 unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
     let Tile { cols, pairs, left, panel, dst, dst_stride, overwrite, .. } = tile;

@@ -6,7 +6,8 @@ use trm_kernels::math::{normal, normal_integral_for_bf16, normal_integral_for_in
 use trm_kernels::{vectorize, vectorize_fused};
 
 /// `GELU(input)` in place of the input. What is rounded next is only as exact as that asks for: an error below 4e-6 before
-/// bfloat16, which makes one of up to 4e-3 of numbers near 1, and 2047 steps up to the largest number, and below 2e-4 before 127 steps up to the largest number.
+/// bfloat16, which makes one of up to 4e-3 of numbers near 1, and before 2047 steps up to the largest number; below 2e-4
+/// before 127 such steps.
 pub fn gelu(values: &mut [f32], next: RowsFormat) {
     let _timed = phase(Phase::Activations);
     // Loops spelt out: a closure in one of them need not become part of what `vectorize_fused` compiles.

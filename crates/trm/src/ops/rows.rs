@@ -248,8 +248,8 @@ pub(super) fn place(at: Slot, width: usize) -> Range<usize> {
 pub enum InParts {
     /// As a whole: the next operation looks at all of it.
     No,
-    /// Some rows at a time of plain numbers and of those with a step for each row, some columns of others, where there is more than one row: a single one shares
-    /// its columns among the threads.
+    /// Some rows at a time of plain numbers and of those with a step for each row, some columns of others, where there is more
+    /// than one row: a single one shares its columns among the threads.
     Yes,
 }
 
