@@ -13,12 +13,12 @@ Needs PyTorch (this installs nothing): python3 -m venv ~/.cache/trm/torch-venv, 
 `bin/pip install torch`. The Python of that environment is found by itself; --torch-python names another. torch.compile
 needs a C++ compiler.
 
-PyTorch runs as f32 and, where the CPU multiplies bfloat16 numbers, under bf16 autocast, each eager and compiled; trm in f32 and
-in what precision = "auto" takes here. --pytorch and --trm-precisions name others. A training step is forward, loss, backward, clipping
-and AdamW with weight decay on matrices only; dropout is on. Inference is the forward pass alone, latency that of one
-puzzle. All variants of PyTorch are started and warmed up, and then they and trm take turns for --repeats rounds of
---seconds each, so that a change of the machine's mood meets all of them. Memory is the largest resident memory of a
-process of its own that trains; ours with checkpoint_activations = none and cycle.
+PyTorch runs as f32 and, where the CPU multiplies bfloat16 numbers, under bf16 autocast, each eager and compiled; trm in
+f32 and in what precision = "auto" takes here. --pytorch and --trm-precisions name others. A training step is forward,
+loss, backward, clipping and AdamW with weight decay on matrices only; dropout is on. Inference is the forward pass
+alone, latency that of one puzzle. All variants of PyTorch are started and warmed up, and then they and trm take turns
+for --repeats rounds of --seconds each, so that a change of the machine's mood meets all of them. Memory is the largest
+resident memory of a process of its own that trains; ours with checkpoint_activations = none and cycle.
 """
 
 import argparse
@@ -189,13 +189,14 @@ def print_table(table):
 
 def choose_by_machine(args):
     """What is compared where the command does not say."""
-    if args.pytorch is None or args.trm_precisions is None:
-        found = run_json([args.trm, "bench", "--json", "--parts", "machine", "--seconds", 0])
+    if args.pytorch is not None and args.trm_precisions is not None:
+        return
+    found = run_json([args.trm, "bench", "--json", "--parts", "machine", "--seconds", 0])
+    if args.pytorch is None:
         multiplies_bf16 = found["machine"]["bf16"] is not None
-        if args.pytorch is None:
-            args.pytorch = [variant for variant in VARIANTS if multiplies_bf16 or not variant.startswith("bf16")]
-        if args.trm_precisions is None:
-            args.trm_precisions = list(dict.fromkeys(["f32", found["precision"]]))
+        args.pytorch = [variant for variant in VARIANTS if multiplies_bf16 or not variant.startswith("bf16")]
+    if args.trm_precisions is None:
+        args.trm_precisions = list(dict.fromkeys(["f32", found["precision"]]))
 
 
 def check_programs(args):
