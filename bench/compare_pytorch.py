@@ -16,7 +16,7 @@ needs a C++ compiler.
 PyTorch runs as f32 and, where the CPU multiplies bfloat16 numbers, under bf16 autocast, each eager and compiled; trm in
 f32 and in what precision = "auto" takes here. --pytorch and --trm-precisions name others. A training step is forward,
 loss, backward, clipping and AdamW with weight decay on matrices only; dropout is on. Inference is the forward pass
-alone, latency that of one puzzle. All variants of PyTorch are started and warmed up, and then they and trm take turns
+alone, latency that of one puzzle. All variants of PyTorch are started at once and warmed up, and then they and trm take turns
 for --repeats rounds of --seconds each, so that a change of the machine's mood meets all of them. Memory is the largest
 resident memory of a process of its own that trains; ours with checkpoint_activations = none and cycle.
 """
@@ -43,12 +43,12 @@ class PyTorch:
     """A process that keeps one variant of PyTorch warm."""
 
     def __init__(self, args, variant, part, batch_size):
-        self.name, self.command = f"PyTorch {variant}", worker_command(args, variant, part, batch_size)
+        self.name, pipe = f"PyTorch {variant}", subprocess.PIPE
+        command = worker_command(args, variant, part, batch_size)
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
 
     def warm_up(self):
-        """Starts it; whether it came up. Why not is on standard error."""
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(self.command, stdin=pipe, stdout=pipe, text=True)
+        """Whether it came up. Why not is on standard error."""
         return self.process.stdout.readline().startswith("ready")
 
     def seconds(self, budget):
@@ -107,14 +107,14 @@ def run_json(command):
 def compare(args, part, batch_size):
     """Rounds in which everything takes its turn; the medians in samples per second and the ratios."""
     say(f"{part}, batch {batch_size}: starting")
+    begin = time.perf_counter()
     programs = [PyTorch(args, variant, part, batch_size) for variant in args.pytorch]
     programs += [Trm(args, precision, part, batch_size) for precision in args.trm_precisions]
     running = []
     for program in programs:
-        begin = time.perf_counter()
         if program.warm_up():
             running.append(program)
-            say(f"{program.name} started in {time.perf_counter() - begin:.0f} s")
+            say(f"{program.name} is ready after {time.perf_counter() - begin:.0f} s")
         else:
             say(f"{program.name} does not run here and is left out")
             program.stop()
