@@ -221,7 +221,7 @@ def parse_arguments():
     parser.add_argument("--inference-batch", type=positive, default=1024)
     parser.add_argument("--memory-batch", type=positive, default=256)
     parser.add_argument("--pytorch", choices=VARIANTS, nargs="*")
-    parser.add_argument("--trm-precisions", choices=["f32", "bf16", "int16"], nargs="*")
+    parser.add_argument("--trm-precisions", choices=["f32", "bf16", "int16", "int8"], nargs="*")
     parser.add_argument("--repeats", type=positive, default=3, help="rounds")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a round, for each program")
     parser.add_argument("--threads", type=positive, default=os.cpu_count())

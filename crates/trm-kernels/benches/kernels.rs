@@ -7,9 +7,9 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use trm_kernels::{
-    AlignedMemory, F32Panels, Int16Panels, Int16Rows, Level, Overwrite, PackedRows, Panels, Start, at_level,
-    level, math, matmul_bf16, matmul_int16, matmul_lhs_transposed, matmul_panels, peak, vectorize,
-    vectorize_fused,
+    AlignedMemory, F32Panels, Level, Overwrite, PackedRows, Panels, Start, Whole, WholePanels, WholeRows,
+    at_level, level, math, matmul_bf16, matmul_lhs_transposed, matmul_panels, matmul_whole, peak, vectorize,
+    vectorize_fused, weight_gradient_whole,
 };
 
 #[global_allocator]
@@ -71,13 +71,17 @@ fn forward_bf16(bencher: Bencher, case: &Case) {
     });
 }
 
-#[divan::bench(args = cases())]
-fn forward_int16(bencher: Bencher, case: &Case) {
+fn whole(bits: usize) -> Whole {
+    if bits == 16 { Whole::Int16 } else { Whole::Int8 }
+}
+
+#[divan::bench(args = cases(), consts = [16, 8])]
+fn forward_int<const BITS: usize>(bencher: Bencher, case: &Case) {
     let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
-    let mut panels = Int16Panels::default();
+    let mut panels = WholePanels::new(whole(BITS));
     panels.pack([D, WIDE], &numbers(D * WIDE));
     bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || matmul_int16(case.rows, &a, (&panels, 0..WIDE), &mut dst, Start::Zeros));
+        at_level(case.level, || matmul_whole(case.rows, &a, (&panels, 0..WIDE), &mut dst, Start::Zeros));
     });
 }
 
@@ -104,18 +108,16 @@ fn weight_gradient_bf16(bencher: Bencher, case: &Case) {
     });
 }
 
-#[divan::bench(args = cases())]
-fn weight_gradient_int16(bencher: Bencher, case: &Case) {
+#[divan::bench(args = cases(), consts = [16, 8])]
+fn weight_gradient_int<const BITS: usize>(bencher: Bencher, case: &Case) {
     let round = |width: usize| {
-        let mut rows = Int16Rows::default();
+        let mut rows = WholeRows::new(whole(BITS));
         rows.pack([case.rows, width], &numbers(case.rows * width));
         rows
     };
     let (d_output, input, mut dst) = (round(WIDE), round(D), numbers(WIDE * D));
     bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || {
-            trm_kernels::weight_gradient_int16(&[(&d_output, &input)], 0..WIDE, &mut dst)
-        });
+        at_level(case.level, || weight_gradient_whole(&[(&d_output, &input)], 0..WIDE, &mut dst));
     });
 }
 

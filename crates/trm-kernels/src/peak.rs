@@ -2,6 +2,7 @@
 
 use crate::level::{Level, level};
 use crate::vectorize;
+use crate::whole::Whole;
 use std::hint::black_box;
 
 /// Sums that are formed side by side: more than the latency of an addition times the units there are (4 cycles and 2 units on
@@ -48,12 +49,12 @@ pub fn spin_bf16(rounds: u64) -> Option<u64> {
     }
 }
 
-/// The same with products of 16-bit whole numbers, where there is a kernel with instructions for them.
-pub fn spin_int16(rounds: u64) -> Option<u64> {
+/// The same with products of whole numbers, where there is a kernel with instructions for them.
+pub fn spin_whole(whole: Whole, rounds: u64) -> Option<u64> {
     match level() {
         Level::Portable => None,
         #[cfg(target_arch = "x86_64")]
-        _ => Some(crate::x86_64::avx2_int16::spin(rounds)),
+        _ => Some(crate::x86_64::avx2_whole::spin(whole, rounds)),
         #[cfg(not(target_arch = "x86_64"))]
         _ => None,
     }
@@ -88,7 +89,10 @@ mod tests {
                     _ => None,
                 };
                 assert_eq!(spin_bf16(10), products.map(|products| 10 * 2 * products));
-                assert_eq!(spin_int16(10), (level > Level::Portable).then_some(10 * 2 * 12 * 16));
+                for (whole, products) in [(Whole::Int16, 16), (Whole::Int8, 64)] {
+                    let operations = (level > Level::Portable).then_some(10 * 2 * 12 * products);
+                    assert_eq!(spin_whole(whole, 10), operations);
+                }
                 assert_eq!(read(&[u32::MAX, 3, 5]), 7);
             });
         }

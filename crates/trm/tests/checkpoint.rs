@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
-use trm::config::{Gates, TrmConfig, Update};
+use trm::config::{Gates, Precision, TrmConfig, Update};
 use trm::model::Params;
+use trm::ops::{Format, Whole};
+use trm::parallel::Threads;
 use trm::tensor::Tensor;
 use zip::write::SimpleFileOptions;
 
@@ -63,6 +65,18 @@ fn both_formats_give_back_every_bit() {
             }
         }
     });
+}
+
+#[test]
+fn what_was_trained_in_7_bits_solves_in_what_the_machine_takes() {
+    for (precision, format) in
+        [(Precision::Int8, Format::fastest()), (Precision::Int16, Format::Whole(Whole::Int16))]
+    {
+        let config = TrmConfig { precision, ..small_config() };
+        let model = Params::init(&config).state_dict(&config);
+        let checkpoint = Checkpoint { config, model, ..production(full_checkpoint()) };
+        assert_eq!(checkpoint.into_model(&Threads::new(1)).format(), format, "{precision:?}");
+    }
 }
 
 #[test]

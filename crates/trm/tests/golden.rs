@@ -310,7 +310,7 @@ fn larger_case(kind: Kind, precision: Precision) -> (Model, Batch) {
     (model, Batch { cells, targets })
 }
 
-const EVERY_PRECISION: [Precision; 3] = [Precision::F32, Precision::Bf16, Precision::Int16];
+const EVERY_PRECISION: [Precision; 4] = [Precision::F32, Precision::Bf16, Precision::Int16, Precision::Int8];
 
 fn in_every_precision() -> impl Iterator<Item = (Kind, Precision)> {
     EVERY_PRECISION.into_iter().flat_map(|p| EVERY_KIND.map(|kind| (kind, p)))
@@ -349,7 +349,7 @@ fn one_puzzle_has_the_same_logits_on_any_number_of_threads_and_in_company() {
         // gemm promises no such thing, but what it gives one row is what it gives each of many to the last digits.
         let together = &logits(&cells, 1)[..81 * 9];
         match precision {
-            Precision::Bf16 | Precision::Int16 => assert_eq!(alone, together),
+            Precision::Bf16 | Precision::Int16 | Precision::Int8 => assert_eq!(alone, together),
             _ => assert_close(&alone, together, "logits"),
         }
     }
@@ -372,7 +372,9 @@ fn rounded_gradients_point_where_f32_gradients_do() {
             loss_and_gradients(&model, &batch, Recording::Everything, 2)
         };
         let (loss, exact) = gradient(Precision::F32);
-        for (precision, error, least) in [(Precision::Bf16, 1e-2, 0.999), (Precision::Int16, 2e-3, 0.9999)] {
+        for (precision, error, least) in
+            [(Precision::Bf16, 1e-2, 0.999), (Precision::Int16, 2e-3, 0.9999), (Precision::Int8, 2e-3, 0.98)]
+        {
             let (rounded_loss, rounded) = gradient(precision);
             assert!((loss - rounded_loss).abs() < error * loss, "{precision:?}: {loss} and {rounded_loss}");
             let pairs = || {
@@ -385,7 +387,7 @@ fn rounded_gradients_point_where_f32_gradients_do() {
             let dot: f64 = pairs().map(|(a, b)| f64::from(a * b)).sum();
             let cosine =
                 dot / (global_norm(&exact, &Threads::new(1)) * global_norm(&rounded, &Threads::new(1)));
-            assert!(cosine > least, "{precision:?}: cosine {cosine}");
+            assert!(cosine > least, "{kind}, {precision:?}: cosine {cosine}");
         }
     }
 }

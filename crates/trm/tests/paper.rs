@@ -238,17 +238,20 @@ fn a_puzzle_gets_the_same_answer_in_any_company() {
 }
 
 #[test]
-fn bfloat16_gradients_point_where_f32_gradients_do() {
+fn rounded_gradients_point_where_f32_gradients_do() {
     for variant in ["mlp", "att"] {
         let all = |precision: &str| {
             let (model, batch) = larger_case(variant, &[precision]);
             let tensors = gradients(&model, &batch, 2).1;
             tensors.tensors().into_iter().flat_map(|t| t.data.clone()).collect::<Vec<f32>>()
         };
-        let [exact, rounded] = ["precision=\"f32\"", "precision=\"bf16\""].map(all);
-        let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-        let cosine = dot(&exact, &rounded) / (dot(&exact, &exact) * dot(&rounded, &rounded)).sqrt();
-        assert!(cosine > 0.995, "{variant}: cosine {cosine}");
+        let exact = all("precision=\"f32\"");
+        for (precision, least) in [("bf16", 0.995), ("int16", 0.9999), ("int8", 0.999)] {
+            let rounded = all(&format!("precision=\"{precision}\""));
+            let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+            let cosine = dot(&exact, &rounded) / (dot(&exact, &exact) * dot(&rounded, &rounded)).sqrt();
+            assert!(cosine > least, "{variant}, {precision}: cosine {cosine}");
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use trm::bench::{
     training,
 };
 use trm::config::{ConfigLayers, TrmConfig};
-use trm::ops::Format;
+use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
 use trm::plot::draw_scaling;
 
@@ -215,6 +215,7 @@ fn name_of(format: Format) -> &'static str {
     match format {
         Format::F32 => "f32",
         Format::Bf16 => "bf16",
-        Format::Int16 => "int16",
+        Format::Whole(Whole::Int16) => "int16",
+        Format::Whole(Whole::Int8) => "int8",
     }
 }

@@ -86,10 +86,7 @@ impl ModelArgs {
         let model = match read_model(self.model.as_deref())? {
             ModelFile::Trm(checkpoint) => AnyModel::Trm(Box::new(checkpoint.into_model(&threads))),
             ModelFile::Quantised(checkpoint) => AnyModel::Trm(Box::new(checkpoint.into_model(&threads))),
-            ModelFile::Paper(checkpoint) => {
-                let params = checkpoint.params();
-                AnyModel::Paper(Box::new(paper::Model::new(checkpoint.config, params, &threads)))
-            }
+            ModelFile::Paper(checkpoint) => AnyModel::Paper(Box::new(checkpoint.into_model(&threads))),
         };
         Ok((model, threads))
     }

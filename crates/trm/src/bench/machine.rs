@@ -1,12 +1,12 @@
 //! What the machine has and can do at most.
 
-use crate::ops::Format;
+use crate::ops::{Format, Whole};
 use crate::parallel::Threads;
 use serde::Serialize;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use trm_kernels::peak::{read, spin_bf16, spin_f32, spin_int16};
+use trm_kernels::peak::{read, spin_bf16, spin_f32, spin_whole};
 
 /// How long a ceiling is measured.
 const TIME: Duration = Duration::from_millis(250);
@@ -26,8 +26,10 @@ pub struct Machine {
     pub f32: Peak,
     /// Products of bfloat16 numbers, where there are instructions for them.
     pub bf16: Option<Peak>,
-    /// Products of 16-bit whole numbers, likewise.
+    /// Products of whole numbers of 12 bits, likewise.
     pub int16: Option<Peak>,
+    /// Products of whole numbers of 7 bits, likewise.
+    pub int8: Option<Peak>,
     /// Reading what lies in each of the memories.
     pub bandwidth: Vec<Bandwidth>,
 }
@@ -67,7 +69,8 @@ impl Machine {
             threads: threads.count(),
             f32: peak(&spin_f32),
             bf16: of_format(Format::Bf16),
-            int16: of_format(Format::Int16),
+            int16: of_format(Format::Whole(Whole::Int16)),
+            int8: of_format(Format::Whole(Whole::Int8)),
             bandwidth: bandwidth(threads),
         }
     }
@@ -81,7 +84,8 @@ impl Machine {
     pub fn peak(&self, format: Format) -> Peak {
         match format {
             Format::Bf16 => self.bf16.unwrap_or(self.f32),
-            Format::Int16 => self.int16.unwrap_or(self.f32),
+            Format::Whole(Whole::Int16) => self.int16.unwrap_or(self.f32),
+            Format::Whole(Whole::Int8) => self.int8.unwrap_or(self.f32),
             Format::F32 => self.f32,
         }
     }
@@ -97,7 +101,7 @@ fn spin(format: Format, rounds: u64) -> Option<u64> {
     match format {
         Format::F32 => Some(spin_f32(rounds)),
         Format::Bf16 => spin_bf16(rounds),
-        Format::Int16 => spin_int16(rounds),
+        Format::Whole(whole) => spin_whole(whole, rounds),
     }
 }
 

@@ -173,10 +173,12 @@ impl Checkpoint {
         write(self, path).map_err(|e| ReadError::Io(e).at(path))
     }
 
-    /// The model, ready to run.
+    /// The model, ready to solve.
     pub fn into_model(self, threads: &Threads) -> Model {
-        let params = Params::from_state_dict(&self.config, self.model);
-        Model::new(self.config, params, threads)
+        let Self { mut config, model, .. } = self;
+        config.precision = config.precision.of_inference();
+        let params = Params::from_state_dict(&config, model);
+        Model::new(config, params, threads)
     }
 
     /// Checks every set of tensors against the configuration.

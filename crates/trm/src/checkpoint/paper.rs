@@ -5,7 +5,8 @@ use super::compact::Stored;
 use super::safetensors::Metadata;
 use super::{CheckpointError, FORMAT_VERSION, ReadError, is_safetensors, problems, safetensors, torch};
 use crate::config::Precision;
-use crate::model::paper::{Config, Params};
+use crate::model::paper::{Config, Model, Params};
+use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
 use serde_json::{Map, Value};
 use std::path::Path;
@@ -104,6 +105,13 @@ impl PaperCheckpoint {
     /// The parameters.
     pub fn params(&self) -> Params {
         Params::from_state_dict(&self.config, &self.model)
+    }
+
+    /// The model, ready to solve.
+    pub fn into_model(self, threads: &Threads) -> Model {
+        let (params, mut config) = (self.params(), self.config);
+        config.precision = config.precision.of_inference();
+        Model::new(config, params, threads)
     }
 
     /// Writes a file; `.safetensors` by its ending, anything else as the official program's state dict.

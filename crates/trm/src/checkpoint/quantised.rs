@@ -116,7 +116,8 @@ impl QuantisedCheckpoint {
 
     /// The model, ready to run.
     pub fn into_model(self, threads: &Threads) -> Model {
-        let Self { config, mut tensors, weights } = self;
+        let Self { mut config, mut tensors, weights } = self;
+        config.precision = config.precision.of_inference();
         let empty = |shape: [usize; 2]| Tensor { shape: shape.to_vec(), data: Vec::new() };
         tensors.extend(weights.iter().map(|(name, weight)| (name.clone(), empty(weight.shape))));
         let params = Params::from_state_dict(&config, tensors);

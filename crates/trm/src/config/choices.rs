@@ -1,7 +1,7 @@
 //! Settings that are one of a few: the kind of model, of training and of precision.
 
 use super::{INPUT_DIM, OUTPUT_DIM};
-use crate::ops::Format;
+use crate::ops::{Format, Whole};
 use crate::sudoku::Units;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -50,16 +50,25 @@ pub enum Precision {
     Bf16,
     /// Whole numbers of 12 bits with the sign, in steps of a 2047th of the largest of a row, with 32-bit sums; slow below AVX2.
     Int16,
+    /// Whole numbers of 7 bits with the sign, in steps of a 63rd of the largest of a row, for training alone: what is read from a file
+    /// to solve takes what `Auto` takes. Slow below AVX2.
+    Int8,
 }
 
 impl Precision {
+    /// That in which a trained model solves.
+    pub fn of_inference(self) -> Self {
+        if self == Self::Int8 { Self::Auto } else { self }
+    }
+
     /// The format on this machine.
     pub fn format(self) -> Format {
         match self {
             Self::Auto => Format::fastest(),
             Self::F32 => Format::F32,
             Self::Bf16 => Format::Bf16,
-            Self::Int16 => Format::Int16,
+            Self::Int16 => Format::Whole(Whole::Int16),
+            Self::Int8 => Format::Whole(Whole::Int8),
         }
     }
 }

@@ -32,7 +32,7 @@ impl MemoryPlan {
         let ema = u64::from(config.ema > 0.0);
         let packed = match config.precision.format() {
             Format::F32 => 2,
-            Format::Bf16 | Format::Int16 => 1,
+            Format::Bf16 | Format::Whole(_) => 1,
         };
         let values = |recording| Shard::values_per_puzzle(config, recording) as u64;
         // y and z of every puzzle of the batch, from one step to the next.

@@ -62,7 +62,7 @@ impl Model {
         let weights: Vec<_> = Params::matrix_names(&config).iter().map(named).collect();
         let packed = Packed::quantised(&params, format, &weights, threads);
         let mixer = Mixer::new(&config);
-        let rows_format = if packed.is_quantised() { RowsFormat::Int8 } else { RowsFormat::F32 };
+        let rows_format = if packed.is_quantised() { RowsFormat::Quantised } else { RowsFormat::F32 };
         Self { config, params, packed, format, rows_format, mixer }
     }
 

@@ -61,7 +61,7 @@ fn activations_have_the_same_bits() {
     });
     check_to(1e-6, "GELU before rounding", |_, [x, y, ..]| {
         gelu(x, RowsFormat::Bf16);
-        gelu(y, RowsFormat::Int8);
+        gelu(y, RowsFormat::Quantised);
     });
     check("dropout", |[rows, width], [x, y, ..]| {
         let all = Part { rows: 0..rows, columns: 0..width };

@@ -19,12 +19,12 @@ pub fn gelu(values: &mut [f32], next: RowsFormat) {
                     *x *= normal(*x, mul_add).0;
                 }
             }
-            RowsFormat::Bf16 | RowsFormat::Int16 => {
+            RowsFormat::Bf16 | RowsFormat::Whole(_) => {
                 for x in values {
                     *x *= normal_integral_for_bf16(*x, mul_add);
                 }
             }
-            RowsFormat::Int8 => {
+            RowsFormat::Quantised => {
                 for x in values {
                     *x *= normal_integral_for_int8(*x, mul_add);
                 }

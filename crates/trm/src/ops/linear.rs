@@ -7,9 +7,9 @@ use super::InParts;
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use trm_kernels::{
-    F32Panels, Int16Panels, Int16Rows, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, level,
-    matmul_bf16, matmul_int16, matmul_lhs_transposed, matmul_panels, matmul_quantised, row_matmul_bf16,
-    row_matmul_quantised, vectorize, weight_gradient_bf16, weight_gradient_int16,
+    F32Panels, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, Whole, WholePanels, WholeRows,
+    level, matmul_bf16, matmul_lhs_transposed, matmul_panels, matmul_quantised, matmul_whole,
+    row_matmul_bf16, row_matmul_quantised, vectorize, weight_gradient_bf16, weight_gradient_whole,
 };
 
 /// Number format of the operands of matrix products; sums, weights, states and norms are always f32.
@@ -19,8 +19,8 @@ pub enum Format {
     F32,
     /// bfloat16: 8 bits of mantissa.
     Bf16,
-    /// Whole numbers of 12 bits with the sign, in steps of a 2047th of the largest of a row.
-    Int16,
+    /// Whole numbers, in steps for each row.
+    Whole(Whole),
 }
 
 impl Format {
@@ -28,7 +28,7 @@ impl Format {
     pub fn fastest() -> Self {
         match level() {
             Level::Amx | Level::Avx512Bf16 => Self::Bf16,
-            Level::Avx2 => Self::Int16,
+            Level::Avx2 => Self::Whole(Whole::Int16),
             _ => Self::F32,
         }
     }
@@ -47,8 +47,8 @@ pub enum PackedWeight {
     F32(F32Panels, F32Panels),
     /// The same in bfloat16.
     Bf16(Panels, Panels),
-    /// The same in whole numbers of 12 bits.
-    Int16(Int16Panels, Int16Panels),
+    /// The same in whole numbers.
+    Whole(WholePanels, WholePanels),
     /// Whole numbers for the forward product, `[in, out]`, and what inputs are rounded to multiples of, if that is fixed.
     /// They take part in inference only.
     Quantised(QuantisedPanels, Option<f32>),
@@ -60,7 +60,7 @@ impl PackedWeight {
         match format {
             Format::F32 => Self::F32(F32Panels::default(), F32Panels::default()),
             Format::Bf16 => Self::Bf16(Panels::default(), Panels::default()),
-            Format::Int16 => Self::Int16(Int16Panels::default(), Int16Panels::default()),
+            Format::Whole(whole) => Self::Whole(WholePanels::new(whole), WholePanels::new(whole)),
         }
     }
 
@@ -78,7 +78,7 @@ impl PackedWeight {
                 forward.pack_transposed([inputs, out], weight);
                 backward.pack([out, inputs], weight);
             }
-            Self::Int16(forward, backward) => {
+            Self::Whole(forward, backward) => {
                 forward.pack_transposed([inputs, out], weight);
                 backward.pack([out, inputs], weight);
             }
@@ -124,8 +124,8 @@ pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [
             matmul_panels(rows, input, (forward, 0..out), output, overwrite);
         }
         PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, overwrite),
-        PackedWeight::Int16(forward, _) => {
-            matmul_int16(rows, input, (forward, 0..forward.cols()), output, overwrite.into());
+        PackedWeight::Whole(forward, _) => {
+            matmul_whole(rows, input, (forward, 0..forward.cols()), output, overwrite.into());
         }
         PackedWeight::Quantised(forward, step) => {
             matmul_quantised(rows, input, *step, forward, output, overwrite);
@@ -141,9 +141,9 @@ fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwri
             matmul_panels(1, input, (forward, i * PANEL..i * PANEL + output.len()), output, overwrite);
         }
         PackedWeight::Bf16(forward, _) => row_matmul_bf16(input, forward, i * PANEL, output, overwrite),
-        PackedWeight::Int16(forward, _) => {
+        PackedWeight::Whole(forward, _) => {
             let columns = i * PANEL..i * PANEL + output.len();
-            matmul_int16(1, input, (forward, columns), output, overwrite.into());
+            matmul_whole(1, input, (forward, columns), output, overwrite.into());
         }
         PackedWeight::Quantised(forward, step) => {
             row_matmul_quantised(input, *step, (forward, i * PANEL), output, overwrite);
@@ -169,10 +169,10 @@ pub fn linear_backward_input(rows: usize, d_output: &[f32], weight: &PackedWeigh
             matmul_panels(rows, d_output, (backward, 0..inputs), d_input, Overwrite::Yes);
         }
         PackedWeight::Bf16(_, backward) => matmul_bf16(rows, d_output, backward, d_input, Overwrite::Yes),
-        PackedWeight::Int16(_, backward) => {
-            matmul_int16(rows, d_output, (backward, 0..backward.cols()), d_input, Overwrite::Yes.into());
+        PackedWeight::Whole(_, backward) => {
+            matmul_whole(rows, d_output, (backward, 0..backward.cols()), d_input, Overwrite::Yes.into());
         }
-        PackedWeight::Quantised(..) => panic!("weights of whole numbers take part in inference only"),
+        PackedWeight::Quantised(..) => panic!("quantised weights take part in inference only"),
     }
 }
 
@@ -209,14 +209,14 @@ pub fn linear_backward_weight(
             let pair = (&pack(out, d_output), &pack(inputs, input));
             weight_gradient_bf16(&[pair], first_output..first_output + outputs, d_weight);
         }
-        Format::Int16 => {
+        Format::Whole(whole) => {
             let round = |width: usize, values: &[f32]| {
-                let mut rounded = Int16Rows::default();
+                let mut rounded = WholeRows::new(whole);
                 rounded.pack([rows, width], values);
                 rounded
             };
             let pair = (&round(out, d_output), &round(inputs, input));
-            weight_gradient_int16(&[pair], first_output..first_output + outputs, d_weight);
+            weight_gradient_whole(&[pair], first_output..first_output + outputs, d_weight);
         }
     }
 }
@@ -260,6 +260,11 @@ pub fn transpose([rows, cols]: [usize; 2], matrix: &[f32], target: &mut [f32]) {
         },
     );
 }
+
+/// Formats that round, and what products may be off by: shares of the largest number.
+#[cfg(test)]
+pub(super) const TOLERANCES: [(Format, f32); 3] =
+    [(Format::Bf16, 0.01), (Format::Whole(Whole::Int16), 0.002), (Format::Whole(Whole::Int8), 0.05)];
 
 #[cfg(test)]
 mod tests {
@@ -314,7 +319,7 @@ mod tests {
             linear_backward_weight(rows, &input, &d_output, 0, &mut d_weight, format);
             [output, d_input, d_weight]
         };
-        for (format, tolerance) in [(Format::Bf16, 0.01), (Format::Int16, 0.002)] {
+        for (format, tolerance) in TOLERANCES {
             for (exact, rounded) in run(Format::F32).iter().zip(&run(format)) {
                 let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
                 for (e, r) in exact.iter().zip(rounded) {

@@ -7,7 +7,7 @@
 use super::linear::{Format, PackedWeight};
 use crate::timing::{Phase, phase};
 use std::ops::Range;
-use trm_kernels::{Int16Rows, PANEL, PackedRows, Part, QuantisedRows};
+use trm_kernels::{PANEL, PackedRows, Part, QuantisedRows, Whole, WholeRows};
 
 /// What rows are rounded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,10 +16,10 @@ pub enum RowsFormat {
     F32,
     /// bfloat16
     Bf16,
-    /// Whole numbers of 12 bits, in steps for each row.
-    Int16,
-    /// Whole numbers of 8 bits, for weights of whole numbers: in inference only.
-    Int8,
+    /// Whole numbers, in steps for each row.
+    Whole(Whole),
+    /// Whole numbers of 8 bits, for quantised weights: in inference only.
+    Quantised,
 }
 
 impl From<Format> for RowsFormat {
@@ -27,7 +27,7 @@ impl From<Format> for RowsFormat {
         match format {
             Format::F32 => Self::F32,
             Format::Bf16 => Self::Bf16,
-            Format::Int16 => Self::Int16,
+            Format::Whole(whole) => Self::Whole(whole),
         }
     }
 }
@@ -45,8 +45,8 @@ pub(super) enum Values {
     /// One slot after the other.
     F32(Vec<f32>),
     Bf16(Vec<PackedRows>),
-    Int16(Vec<Int16Rows>),
-    Int8(Vec<QuantisedRows>),
+    Whole(Vec<WholeRows>),
+    Quantised(Vec<QuantisedRows>),
 }
 
 /// One slot.
@@ -64,9 +64,9 @@ impl Rows {
         let values = match format {
             RowsFormat::F32 => Values::F32(vec![0.0; slots * rows * width]),
             RowsFormat::Bf16 => Values::Bf16(vec![PackedRows::zeros(rows, width); slots]),
-            RowsFormat::Int16 => Values::Int16(vec![Int16Rows::zeros(rows, width); slots]),
+            RowsFormat::Whole(whole) => Values::Whole(vec![WholeRows::zeros(whole, rows, width); slots]),
             // They take the shape that their weight asks for.
-            RowsFormat::Int8 => Values::Int8(vec![QuantisedRows::default(); slots]),
+            RowsFormat::Quantised => Values::Quantised(vec![QuantisedRows::default(); slots]),
         };
         Self { width, values }
     }
@@ -76,8 +76,8 @@ impl Rows {
         match format {
             RowsFormat::F32 => width,
             RowsFormat::Bf16 => width.next_multiple_of(32) / 2,
-            RowsFormat::Int16 => Int16Rows::values_per_row(width),
-            RowsFormat::Int8 => width.next_multiple_of(64) / 4,
+            RowsFormat::Whole(whole) => WholeRows::values_per_row(whole, width),
+            RowsFormat::Quantised => width.next_multiple_of(64) / 4,
         }
     }
 
@@ -107,14 +107,14 @@ impl Rows {
                 packed.resize([at.rows, self.width]);
                 packed.store(part, values);
             }
-            Values::Int16(slots) if !slots.is_empty() => {
+            Values::Whole(slots) if !slots.is_empty() => {
                 let _timed = phase(Phase::Packing);
                 assert_eq!(part.columns, 0..self.width, "whole rows, whose largest number counts");
                 let rounded = &mut slots[at.slot];
                 rounded.resize([at.rows, self.width]);
                 rounded.store(part.rows.clone(), values);
             }
-            Values::Int8(slots) if !slots.is_empty() => panic!("rows are rounded for a weight"),
+            Values::Quantised(slots) if !slots.is_empty() => panic!("rows are rounded for a weight"),
             _ => {}
         }
     }
@@ -127,7 +127,7 @@ impl Rows {
     /// # Panics
     /// If whole numbers are asked for and the weight has none, or rounds whole rows and this is no part of whole rows.
     pub fn put_input(&mut self, at: Slot, part: &Part, values: &[f32], weight: &PackedWeight) {
-        let Values::Int8(slots) = &mut self.values else { return self.put(at, part, values) };
+        let Values::Quantised(slots) = &mut self.values else { return self.put(at, part, values) };
         let PackedWeight::Quantised(panels, step) = weight else { panic!("a weight of whole numbers") };
         let _timed = phase(Phase::Packing);
         let rows = &mut slots[at.slot];
@@ -217,12 +217,12 @@ impl Rows {
                 let _timed = phase(Phase::Packing);
                 slots[at.slot].load(part, values);
             }
-            Values::Int16(slots) => {
+            Values::Whole(slots) => {
                 let _timed = phase(Phase::Packing);
                 assert_eq!(part.columns, 0..self.width, "whole rows");
                 slots[at.slot].load(part.rows.clone(), values);
             }
-            Values::Int8(_) => panic!("whole numbers are not read back"),
+            Values::Quantised(_) => panic!("whole numbers are not read back"),
         }
     }
 
@@ -263,10 +263,10 @@ impl InParts {
     pub fn largest(self, format: RowsFormat, rows: usize, width: usize) -> usize {
         match format {
             _ if self == Self::No || rows == 1 => rows * width,
-            RowsFormat::F32 | RowsFormat::Int16 => rows.min(SOME_ROWS + 1) * width,
+            RowsFormat::F32 | RowsFormat::Whole(_) => rows.min(SOME_ROWS + 1) * width,
             RowsFormat::Bf16 => some_panels(rows),
             // They may be rounded by whole rows.
-            RowsFormat::Int8 => (rows * width).max(some_panels(rows)),
+            RowsFormat::Quantised => (rows * width).max(some_panels(rows)),
         }
     }
 
@@ -331,7 +331,7 @@ mod tests {
         let values: Vec<f32> = (0..rows * width).map(|i| (i * i % 101) as f32 - 50.0).collect();
         // Half a step of a number below 51.
         let close = |a: f32, b: f32| (a - b).abs() <= 51.0 / 4094.0;
-        let mut kept = Rows::new(RowsFormat::Int16, 2, rows, width);
+        let mut kept = Rows::new(RowsFormat::Whole(Whole::Int16), 2, rows, width);
         let mut scratch = vec![f32::NAN; rows * width];
         let whole = kept.all(at);
         kept.make(at, &whole, &mut scratch, |made| made.copy_from_slice(&values));
@@ -349,7 +349,9 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_forgotten() {
-        for format in [RowsFormat::F32, RowsFormat::Bf16, RowsFormat::Int16, RowsFormat::Int8] {
+        for format in
+            [RowsFormat::F32, RowsFormat::Bf16, RowsFormat::Whole(Whole::Int16), RowsFormat::Quantised]
+        {
             let mut none = Rows::new(format, 0, 3, 40);
             none.put(Slot { slot: 0, rows: 3 }, &Part { rows: 0..3, columns: 0..40 }, &[1.0; 120]);
             let mut scratch = [0.0; 120];

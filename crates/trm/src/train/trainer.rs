@@ -302,14 +302,13 @@ impl Trainer {
     }
 
     /// Evaluates `best` on the rows that were held out.
-    pub fn evaluate_holdout(&mut self, best: &Checkpoint) -> Option<Evaluation> {
+    pub fn evaluate_holdout(&self, best: &Checkpoint) -> Option<Evaluation> {
         if self.data.holdout.is_empty() {
             return None;
         }
-        let params = Params::from_state_dict(&self.config, best.model.clone());
-        let model = Model::new(self.config.clone(), params, &self.threads);
-        let budget = Budget::trained(&self.config);
-        Some(evaluate(&model, &mut self.evaluator, &self.data.holdout, &budget, &self.threads))
+        let model = best.clone().into_model(&self.threads);
+        let (mut engine, budget) = (Engine::new(Recording::Nothing), Budget::trained(&self.config));
+        Some(evaluate(&model, &mut engine, &self.data.holdout, &budget, &self.threads))
     }
 
     /// Share of the cells right on what the newest stage opened, where that decides whether another one opens.

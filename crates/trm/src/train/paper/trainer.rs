@@ -317,8 +317,7 @@ impl Trainer {
 
     /// Evaluates a model on the rows that were held out.
     pub fn evaluate_holdout(&self, best: PaperCheckpoint) -> Option<Evaluation> {
-        let params = best.params();
-        let model = Model::new(best.config, params, &self.threads);
+        let model = best.into_model(&self.threads);
         let puzzles = &self.data.holdout;
         (!puzzles.is_empty()).then(|| self.evaluate(&model, puzzles))
     }

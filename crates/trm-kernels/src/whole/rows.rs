@@ -1,30 +1,34 @@
 //! Left operands that are kept.
 
 use super::tile::Kernel;
-use super::{Round, STRIP, Turn};
+use super::{Round, STRIP, Side, Turn, Whole};
 use crate::bf16::Words;
 use crate::vectorize;
 use std::ops::Range;
 
-/// Words of a strip of a row.
-const STRIP_WORDS: usize = STRIP / 2;
-
-/// A matrix `[rows, inner]` of 16-bit whole numbers, laid out as the left operand of products and as both operands of products
-/// over its rows ([`weight_gradient_int16`](super::weight_gradient_int16)).
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Int16Rows {
+/// A matrix `[rows, inner]` of whole numbers, laid out as the left operand of products and as both operands of products
+/// over its rows ([`weight_gradient_whole`](super::weight_gradient_whole)).
+#[derive(Clone, Debug, PartialEq)]
+pub struct WholeRows {
+    whole: Whole,
     rows: usize,
     inner: usize,
-    /// Row-major, two numbers to a word, the first in the low half; up to a multiple of 16 numbers a row has zeros.
+    /// Row-major, the first number of a word in its lowest bits; a row goes up to a multiple of 16 numbers, and what is behind its
+    /// last is multiplied by zeros.
     words: Words,
     /// What a number of each row counts, `[rows]`.
     steps: Vec<f32>,
 }
 
-impl Int16Rows {
+impl WholeRows {
+    /// No rows yet.
+    pub fn new(whole: Whole) -> Self {
+        Self { whole, rows: 0, inner: 0, words: Words::default(), steps: Vec::new() }
+    }
+
     /// Zeros.
-    pub fn zeros(rows: usize, inner: usize) -> Self {
-        let mut zeros = Self::default();
+    pub fn zeros(whole: Whole, rows: usize, inner: usize) -> Self {
+        let mut zeros = Self::new(whole);
         zeros.resize([rows, inner]);
         zeros
     }
@@ -45,9 +49,22 @@ impl Int16Rows {
             let words = rows * self.stride();
             self.words.clear();
             self.words.resize(words, 0);
+            // A step of 0 makes zeros of all numbers.
             self.steps.clear();
             self.steps.resize(rows, 0.0);
         }
+    }
+
+    /// Takes other numbers; there are no rows then.
+    pub(super) fn set_whole(&mut self, whole: Whole) {
+        if self.whole != whole {
+            *self = Self::new(whole);
+        }
+    }
+
+    /// What its numbers are.
+    pub(super) fn whole(&self) -> Whole {
+        self.whole
     }
 
     /// Rows.
@@ -61,8 +78,8 @@ impl Int16Rows {
     }
 
     /// Memory of a row, in f32 numbers.
-    pub fn values_per_row(inner: usize) -> usize {
-        inner.next_multiple_of(STRIP) / 2 + 1
+    pub fn values_per_row(whole: Whole, inner: usize) -> usize {
+        whole.row_words(inner) + 1
     }
 
     /// Rounds and stores some rows, `[rows, inner]`. A row that holds a number that is not finite stands for numbers that are not
@@ -76,9 +93,13 @@ impl Int16Rows {
         if inner == 0 {
             return;
         }
-        let words = &mut self.words[rows.start * stride..rows.end * stride];
-        let numbers = bytemuck::cast_slice_mut(words);
-        (Kernel::of_level().round)(Round { values, width: inner, numbers, steps: &mut self.steps[rows] });
+        (Kernel::of_level().round)(Round {
+            whole: self.whole,
+            values,
+            width: inner,
+            words: &mut self.words[rows.start * stride..rows.end * stride],
+            steps: &mut self.steps[rows],
+        });
     }
 
     /// Reads some rows, `[rows, inner]`.
@@ -98,9 +119,17 @@ impl Int16Rows {
             || {
                 let rows = values.chunks_exact_mut(inner).zip(words.chunks_exact(stride));
                 for ((row, words), step) in rows.zip(steps) {
-                    let numbers: &[i16] = bytemuck::cast_slice(words);
-                    for (value, number) in row.iter_mut().zip(numbers) {
-                        *value = f32::from(*number) * step;
+                    match self.whole {
+                        Whole::Int16 => {
+                            for (value, number) in row.iter_mut().zip(bytemuck::cast_slice::<_, i16>(words)) {
+                                *value = f32::from(*number) * step;
+                            }
+                        }
+                        Whole::Int8 => {
+                            for (value, number) in row.iter_mut().zip(bytemuck::cast_slice::<_, u8>(words)) {
+                                *value = (i32::from(*number) - Whole::Int8.zero()) as f32 * step;
+                            }
+                        }
                     }
                 }
             },
@@ -109,7 +138,7 @@ impl Int16Rows {
 
     /// Words from row to row.
     pub(super) fn stride(&self) -> usize {
-        self.inner.next_multiple_of(STRIP) / 2
+        self.whole.row_words(self.inner)
     }
 
     pub(super) fn words(&self) -> &[u32] {
@@ -125,11 +154,12 @@ impl Int16Rows {
         &'a self,
         rows: &Range<usize>,
         strip: usize,
-        shares: &'a [i16],
+        (shares, side): (&'a [i16], Side),
         turned: &'a mut [u32],
     ) -> Turn<'a> {
         let stride = self.stride();
-        let rows = &self.words[rows.start * stride + strip * STRIP_WORDS..rows.end * stride];
-        Turn { rows, stride, shares, turned }
+        let first = rows.start * stride + strip * STRIP / self.whole.in_word();
+        let words = &self.words[first..rows.end * stride];
+        Turn { whole: self.whole, side, words, stride, shares, turned }
     }
 }

@@ -4,7 +4,9 @@ use super::*;
 use crate::reference::{cut, matmul as exact_matmul, numbers, transpose};
 use crate::{Level, at_level};
 
-/// None, one, and around blocks of 6 rows, strips of 16 columns, and pairs; more than one sum of 512.
+const BOTH: [Whole; 2] = [Whole::Int16, Whole::Int8];
+
+/// None, one, and around blocks of 6 rows, strips of 16 columns, and words; more than one sum of 512.
 const SIZES: [usize; 9] = [0, 1, 2, 6, 7, 15, 16, 33, 70];
 const LONG: [[usize; 3]; 3] = [[7, 512, 16], [13, 513, 33], [6, 1100, 17]];
 
@@ -29,8 +31,21 @@ fn at_every_level(what: &str, product: impl Fn() -> Vec<f32>) -> Vec<f32> {
 }
 
 /// Half a step of each row: how far rounding moves a number at most, but for the last bit.
-fn half_steps(matrix: &[f32], width: usize) -> Vec<f64> {
-    matrix.chunks(width.max(1)).map(|row| f64::from(largest_magnitude(row) / LARGEST) * 0.5001).collect()
+fn half_steps(whole: Whole, matrix: &[f32], width: usize) -> Vec<f64> {
+    let half = |row| f64::from(largest_magnitude(row) / whole.largest()) * 0.5001;
+    matrix.chunks(width.max(1)).map(half).collect()
+}
+
+fn packed(whole: Whole, shape: [usize; 2], matrix: &[f32]) -> WholePanels {
+    let mut panels = WholePanels::new(whole);
+    panels.pack(shape, matrix);
+    panels
+}
+
+fn rounded(whole: Whole, shape: [usize; 2], matrix: &[f32]) -> WholeRows {
+    let mut rows = WholeRows::new(whole);
+    rows.pack(shape, matrix);
+    rows
 }
 
 /// Asserts that `got` is `start + a b` within what rounding `[rows, inner]` and `[inner, cols]` by half steps can do.
@@ -64,35 +79,27 @@ fn assert_within(
 
 #[test]
 fn products_are_as_exact_as_their_operands() {
-    for shape @ [rows, inner, cols] in shapes() {
+    for (whole, shape @ [rows, inner, cols]) in BOTH.iter().flat_map(|whole| shapes().map(|s| (*whole, s))) {
         let (a, b) = (numbers(rows * inner, 1), numbers(inner * cols, 2));
         let (bias, before) = (numbers(cols, 3), numbers(rows * cols, 4));
         let b_t = transpose(inner, cols, &b);
-        let (mut panels, mut transposed) = (Int16Panels::default(), Int16Panels::default());
-        panels.pack([inner, cols], &b);
+        let (panels, mut transposed) = (packed(whole, [inner, cols], &b), WholePanels::new(whole));
         transposed.pack_transposed([inner, cols], &b_t);
-        assert!(panels == transposed, "{shape:?}, packed both ways");
+        let what = format!("{whole:?}, {shape:?}");
+        assert!(panels == transposed, "{what}, packed both ways");
         let run = |start: Start| {
-            at_every_level(&format!("{shape:?}"), || {
+            at_every_level(&what, || {
                 let mut dst = before.clone();
-                matmul_int16(rows, &a, (&panels, 0..cols), &mut dst, start);
+                matmul_whole(rows, &a, (&panels, 0..cols), &mut dst, start);
                 dst
             })
         };
-        let halves = [&half_steps(&a, inner)[..], &half_steps(&b_t, inner)[..]];
-        let what = format!("{shape:?}");
+        let halves = [&half_steps(whole, &a, inner)[..], &half_steps(whole, &b_t, inner)[..]];
         let zeros = run(Start::Zeros);
         if inner > 0 {
             assert_within(&zeros, shape, &a, &b, halves, |_| 0.0, &what);
-            assert_within(
-                &run(Start::Bias(&bias)),
-                shape,
-                &a,
-                &b,
-                halves,
-                |i| f64::from(bias[i % cols]),
-                &what,
-            );
+            let biased = run(Start::Bias(&bias));
+            assert_within(&biased, shape, &a, &b, halves, |i| f64::from(bias[i % cols]), &what);
             assert_within(&run(Start::Sums), shape, &a, &b, halves, |i| f64::from(before[i]), &what);
         } else {
             assert!(zeros.iter().all(|v| *v == 0.0));
@@ -104,35 +111,41 @@ fn products_are_as_exact_as_their_operands() {
 fn rows_and_columns_have_the_bits_of_the_whole() {
     let [rows, inner, cols] = [29, 70, 50];
     let (a, b) = (numbers(rows * inner, 1), numbers(inner * cols, 2));
-    let mut panels = Int16Panels::default();
-    panels.pack([inner, cols], &b);
-    let mut whole = vec![0.0; rows * cols];
-    matmul_int16(rows, &a, (&panels, 0..cols), &mut whole, Start::Zeros);
-    let mut kept = Int16Rows::zeros(rows, inner);
-    kept.store(0..11, &a[..11 * inner]);
-    kept.store(11..rows, &a[11 * inner..]);
-    for some_rows in [0..1, 5..18, 28..29] {
-        for columns in [0..50, 16..50, 32..40] {
-            let mut part = vec![f32::NAN; some_rows.len() * columns.len()];
-            matmul_int16_rows(&kept, some_rows.clone(), (&panels, columns.clone()), &mut part, Start::Zeros);
-            let want = some_rows.clone().flat_map(|r| whole[r * cols..][columns.clone()].to_vec());
-            assert!(part.into_iter().eq(want), "{some_rows:?}, {columns:?}");
+    for whole in BOTH {
+        let panels = packed(whole, [inner, cols], &b);
+        let mut all = vec![0.0; rows * cols];
+        matmul_whole(rows, &a, (&panels, 0..cols), &mut all, Start::Zeros);
+        let mut kept = WholeRows::zeros(whole, rows, inner);
+        kept.store(0..11, &a[..11 * inner]);
+        kept.store(11..rows, &a[11 * inner..]);
+        for some_rows in [0..1, 5..18, 28..29] {
+            for columns in [0..50, 16..50, 32..40] {
+                let mut part = vec![f32::NAN; some_rows.len() * columns.len()];
+                matmul_whole_rows(
+                    &kept,
+                    some_rows.clone(),
+                    (&panels, columns.clone()),
+                    &mut part,
+                    Start::Zeros,
+                );
+                let want = some_rows.clone().flat_map(|r| all[r * cols..][columns.clone()].to_vec());
+                assert!(part.into_iter().eq(want), "{whole:?}, {some_rows:?}, {columns:?}");
+            }
         }
     }
 }
 
 #[test]
 fn stored_numbers_are_read_back_to_half_a_step() {
-    for [rows, inner] in [[1, 1], [3, 16], [7, 45]] {
+    for (whole, [rows, inner]) in BOTH.iter().flat_map(|whole| [(*whole, [1, 1]), (*whole, [7, 45])]) {
         let matrix = numbers(rows * inner, 5);
         let read = at_every_level("load", || {
-            let mut kept = Int16Rows::default();
-            kept.pack([rows, inner], &matrix);
+            let kept = rounded(whole, [rows, inner], &matrix);
             let mut read = vec![0.0; matrix.len()];
             kept.load(0..rows, &mut read);
             read
         });
-        let halves = half_steps(&matrix, inner);
+        let halves = half_steps(whole, &matrix, inner);
         for (i, (value, read)) in matrix.iter().zip(&read).enumerate() {
             assert!(f64::from((value - read).abs()) <= halves[i / inner], "{value} and {read}");
         }
@@ -141,23 +154,28 @@ fn stored_numbers_are_read_back_to_half_a_step() {
 
 #[test]
 fn the_largest_sums_are_exact() {
-    let inner = LONGEST_SUM;
-    let (a, b) = (vec![-LARGEST; 6 * inner], vec![LARGEST; inner * 16]);
-    let mut panels = Int16Panels::default();
-    panels.pack([inner, 16], &b);
-    let sums = at_every_level("largest", || {
-        let mut dst = vec![0.0; 6 * 16];
-        matmul_int16(6, &a, (&panels, 0..16), &mut dst, Start::Zeros);
-        dst
-    });
-    assert!(sums.iter().all(|sum| *sum == -(512 * 2047 * 2047) as f32));
+    for (whole, inner) in [(Whole::Int16, 512), (Whole::Int8, 512), (Whole::Int8, 1 << 18)] {
+        for signs in [[-1.0, 1.0], [1.0, 1.0], [-1.0, -1.0]] {
+            let [a, b] = signs.map(|sign| sign * whole.largest());
+            let panels = packed(whole, [inner, 16], &vec![b; inner * 16]);
+            let a = vec![a; 6 * inner];
+            let sums = at_every_level("largest", || {
+                let mut dst = vec![0.0; 6 * 16];
+                matmul_whole(6, &a, (&panels, 0..16), &mut dst, Start::Zeros);
+                dst
+            });
+            let want = signs[0] * signs[1] * (inner as f32 * whole.largest() * whole.largest());
+            assert!(sums.iter().all(|sum| *sum == want), "{whole:?}, {inner}: {} and {want}", sums[0]);
+        }
+    }
 }
 
 #[test]
 fn weight_gradients_are_as_exact_as_their_operands() {
     // Outputs from the second strip on.
     const FIRST: usize = 16;
-    for shards in [&[1, 40][..], &[64], &[300, 33, 1100]] {
+    for (whole, shards) in BOTH.iter().flat_map(|w| [&[1, 40][..], &[64], &[300, 33, 1100]].map(|s| (*w, s)))
+    {
         for [outputs, inputs] in [[1, 1], [33, 70], [16, 16], [70, 17]] {
             let rows: usize = shards.iter().sum();
             // Rows of different sizes, so that they are rounded again.
@@ -167,28 +185,23 @@ fn weight_gradients_are_as_exact_as_their_operands() {
             };
             let (d, x) = (sized(FIRST + outputs, 1), sized(inputs, 2));
             let before = numbers(outputs * inputs, 3);
-            let what = format!("{shards:?}, [{outputs}, {inputs}]");
+            let what = format!("{whole:?}, {shards:?}, [{outputs}, {inputs}]");
             let gradient = at_every_level(&what, || {
-                let pack = |values: &[f32], width: usize| -> Vec<Int16Rows> {
-                    let shards = cut(values, width, shards).map(|(rows, values)| {
-                        let mut packed = Int16Rows::default();
-                        packed.pack([rows, width], values);
-                        packed
-                    });
-                    shards.collect()
+                let pack = |values: &[f32], width: usize| -> Vec<WholeRows> {
+                    cut(values, width, shards).map(|(rows, v)| rounded(whole, [rows, width], v)).collect()
                 };
                 let (d, x) = (pack(&d, FIRST + outputs), pack(&x, inputs));
                 let pairs: Vec<_> = d.iter().zip(&x).collect();
                 let outputs = FIRST..FIRST + outputs;
                 let mut dst = [before.clone(), before.clone()];
-                weight_gradient_int16(&pairs, outputs.clone(), &mut dst[0]);
-                pairs.iter().for_each(|pair| weight_gradient_int16(&[*pair], outputs.clone(), &mut dst[1]));
+                weight_gradient_whole(&pairs, outputs.clone(), &mut dst[0]);
+                pairs.iter().for_each(|pair| weight_gradient_whole(&[*pair], outputs.clone(), &mut dst[1]));
                 assert!(dst[0] == dst[1], "one call and many, {what}");
                 dst[0].clone()
             });
             let d_t: Vec<f32> = transpose(rows, FIRST + outputs, &d)[FIRST * rows..].to_vec();
-            // Rounded to a step of its row, and again to the largest.
-            let step = |values: &[f32]| f64::from(largest_magnitude(values) / LARGEST) * 1.01;
+            // Rounded to a step of its row, and d again to the largest.
+            let step = |values: &[f32]| f64::from(largest_magnitude(values) / whole.largest()) * 1.01;
             let halves = [&vec![step(&d); outputs][..], &vec![step(&x); inputs][..]];
             assert_within(
                 &gradient,
@@ -206,13 +219,14 @@ fn weight_gradients_are_as_exact_as_their_operands() {
 #[test]
 fn what_is_not_finite_does_not_go_unnoticed_and_what_is_tiny_counts_as_nothing() {
     let inner = 40;
-    let mut panels = Int16Panels::default();
-    panels.pack([inner, 16], &numbers(inner * 16, 2));
-    for (odd, is_expected) in [
-        (f32::NAN, (|v: f32| !v.is_finite()) as fn(f32) -> bool),
-        (f32::INFINITY, |v| !v.is_finite()),
-        (1e-41, |v| v.abs() < 1e-30),
-    ] {
+    for (whole, odd, is_expected) in BOTH.iter().flat_map(|whole| {
+        [
+            (*whole, f32::NAN, (|v: f32| !v.is_finite()) as fn(f32) -> bool),
+            (*whole, f32::INFINITY, |v| !v.is_finite()),
+            (*whole, 1e-41, |v| v.abs() < 1e-30),
+        ]
+    }) {
+        let panels = packed(whole, [inner, 16], &numbers(inner * 16, 2));
         let mut a = numbers(2 * inner, 1);
         if odd.is_finite() {
             a[..inner].fill(odd)
@@ -221,16 +235,15 @@ fn what_is_not_finite_does_not_go_unnoticed_and_what_is_tiny_counts_as_nothing()
         }
         let product = at_every_level("odd", || {
             let mut dst = vec![0.0; 2 * 16];
-            matmul_int16(2, &a, (&panels, 0..16), &mut dst, Start::Zeros);
+            matmul_whole(2, &a, (&panels, 0..16), &mut dst, Start::Zeros);
             dst.iter_mut().filter(|v| !v.is_finite()).for_each(|v| *v = f32::NAN);
             dst
         });
-        assert!(product[..16].iter().all(|v| is_expected(*v)), "{odd}: {product:?}");
+        assert!(product[..16].iter().all(|v| is_expected(*v)), "{whole:?}, {odd}: {product:?}");
         assert!(product[16..].iter().all(|v| v.is_finite() && v.abs() > 1e-6), "{odd}: its own row only");
-        let mut rows = Int16Rows::default();
-        rows.pack([2, inner], &a);
+        let rows = rounded(whole, [2, inner], &a);
         let mut gradient = vec![0.0; inner * inner];
-        weight_gradient_int16(&[(&rows, &rows)], 0..inner, &mut gradient);
-        assert!(gradient.iter().all(|v| v.is_finite() == odd.is_finite()), "{odd} in a gradient");
+        weight_gradient_whole(&[(&rows, &rows)], 0..inner, &mut gradient);
+        assert!(gradient.iter().all(|v| v.is_finite() == odd.is_finite()), "{whole:?}, {odd} in a gradient");
     }
 }

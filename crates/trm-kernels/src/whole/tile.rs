@@ -1,0 +1,237 @@
+//! A product with a panel of whole numbers, how its operands are turned for sums over rows, and the portable kernel.
+
+use super::{Whole, round};
+use crate::bf16::Start;
+#[cfg(target_arch = "x86_64")]
+use crate::level::{Level, level};
+use crate::math::largest_magnitude;
+
+/// Columns of a panel: two registers of sums.
+pub(crate) const STRIP: usize = 16;
+
+/// What multiplies by a panel, turns and rounds operands.
+#[derive(Clone, Copy)]
+pub(super) struct Kernel {
+    pub strip: fn(Strip),
+    /// What sums of a panel's columns start at.
+    pub firsts: fn(Whole, &[u32]) -> [i32; STRIP],
+    pub turn: fn(Turn),
+    pub round: fn(Round),
+}
+
+impl Kernel {
+    const PORTABLE: Self = Self {
+        strip: |strip| strip.run_portable(),
+        firsts: firsts_portable,
+        turn: |turn| turn.run_portable(),
+        round: |round| round.run_portable(),
+    };
+
+    /// Those of the level in use.
+    pub fn of_level() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if level() >= Level::Avx2 {
+            use crate::x86_64::avx2_whole::{firsts, round, strip, turn};
+            return Self { strip, firsts, turn, round };
+        }
+        Self::PORTABLE
+    }
+}
+
+/// A product with a panel of 16 columns: 32-bit sums times the steps of their row and column.
+pub(crate) struct Strip<'a> {
+    pub whole: Whole,
+    pub rows: usize,
+    pub cols: usize,
+    /// Words of the inner dimension that are summed.
+    pub words: usize,
+    /// Words of a row.
+    pub left: Left<'a>,
+    /// `[words, 16]`
+    pub right: &'a [u32],
+    /// What sums start at.
+    pub firsts: &'a [i32; STRIP],
+    /// `[rows]`
+    pub row_steps: &'a [f32],
+    pub col_steps: &'a [f32; STRIP],
+    pub start: Start<'a>,
+    pub dst: &'a mut [f32],
+    pub dst_stride: usize,
+}
+
+/// Where a left operand has its words.
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// Side by side, rows so many words apart.
+    Rows(&'a [u32], usize),
+    /// As [`Turn`] leaves them, strips of 16 rows behind each other: words of a row 16 apart.
+    Turned(&'a [u32]),
+}
+
+impl<'a> Left<'a> {
+    /// Where row r starts, and the words from one of its words to the next.
+    #[inline(always)]
+    pub fn place(self, r: usize, row_words: usize) -> (&'a [u32], usize, usize) {
+        match self {
+            Self::Rows(words, stride) => (words, r * stride, 1),
+            Self::Turned(words) => (words, r / STRIP * row_words * STRIP + r % STRIP, STRIP),
+        }
+    }
+
+    /// The first word of row r.
+    ///
+    /// # Safety
+    /// There is such a row.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub unsafe fn row(self, r: usize, row_words: usize) -> *const u32 {
+        let (words, first, _) = self.place(r, row_words);
+        // SAFETY: the caller's promise.
+        unsafe { words.as_ptr().add(first) }
+    }
+}
+
+impl Strip<'_> {
+    /// # Panics
+    /// If something lies outside its slice.
+    #[inline(always)]
+    pub fn check(&self) {
+        let Self { rows, cols, words, .. } = *self;
+        assert!(rows > 0 && (1..=STRIP).contains(&cols));
+        assert!(match self.left {
+            Left::Rows(left, stride) => left.len() >= (rows - 1) * stride + words,
+            Left::Turned(left) => left.len() >= rows.div_ceil(STRIP) * words * STRIP,
+        });
+        assert!(self.right.len() >= words * STRIP && self.row_steps.len() == rows);
+        assert!(self.dst.len() >= (rows - 1) * self.dst_stride + cols);
+        if let Start::Bias(bias) = self.start {
+            assert!(bias.len() >= cols);
+        }
+    }
+
+    fn run_portable(mut self) {
+        self.check();
+        let whole = self.whole;
+        for r in 0..self.rows {
+            let mut sums = *self.firsts;
+            let (left, first, step) = self.left.place(r, self.words);
+            let left = left[first..].iter().step_by(step);
+            for (words, left) in self.right.chunks_exact(STRIP).take(self.words).zip(left) {
+                for place in 0..whole.in_word() {
+                    let left = whole.left(*left, place);
+                    for (sum, word) in sums.iter_mut().zip(words) {
+                        *sum = sum.wrapping_add(left * whole.right(*word, place));
+                    }
+                }
+            }
+            self.finish(r, &sums);
+        }
+    }
+
+    /// Scales and stores the sums of a row.
+    #[inline(always)]
+    pub fn finish(&mut self, r: usize, sums: &[i32; STRIP]) {
+        let dst = &mut self.dst[r * self.dst_stride..][..self.cols];
+        for (c, (value, sum)) in dst.iter_mut().zip(sums).enumerate() {
+            let start = match self.start {
+                Start::Zeros => 0.0,
+                Start::Bias(bias) => bias[c],
+                Start::Sums => *value,
+            };
+            *value = (*sum as f32 * self.col_steps[c]).mul_add(self.row_steps[r], start);
+        }
+    }
+}
+
+/// What is added to numbers on the left, taken out of each column's sum.
+fn firsts_portable(whole: Whole, words: &[u32]) -> [i32; STRIP] {
+    let mut firsts = [0; STRIP];
+    for words in words.chunks_exact(STRIP) {
+        for (first, word) in firsts.iter_mut().zip(words) {
+            *first -= whole.zero() * (0..whole.in_word()).map(|place| whole.right(*word, place)).sum::<i32>();
+        }
+    }
+    firsts
+}
+
+/// Of a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Left,
+    Right,
+}
+
+/// A strip of 16 columns of some rows, whose numbers become those of words of several rows.
+pub(crate) struct Turn<'a> {
+    pub whole: Whole,
+    pub side: Side,
+    /// From the first word of the strip on.
+    pub words: &'a [u32],
+    /// Words from row to row.
+    pub stride: usize,
+    /// The share of each row, in 2^-15ths, that its numbers become.
+    pub shares: &'a [i16],
+    /// `[words, 16]`: a number of the first row of a word in the lowest bits, zeros on the right for rows that there are not.
+    pub turned: &'a mut [u32],
+}
+
+impl Turn<'_> {
+    /// What is added to numbers.
+    #[inline(always)]
+    pub fn zero(&self) -> i32 {
+        if self.side == Side::Left { self.whole.zero() } else { 0 }
+    }
+
+    /// # Panics
+    /// If something lies outside its slice.
+    #[inline(always)]
+    pub fn check(&self) {
+        let rows = self.shares.len();
+        assert!(rows > 0 && self.words.len() >= (rows - 1) * self.stride + STRIP / self.whole.in_word());
+        assert!(self.turned.len() >= rows.div_ceil(self.whole.in_word()) * STRIP);
+    }
+
+    fn run_portable(self) {
+        self.check();
+        let (whole, zero, in_word) = (self.whole, self.zero(), self.whole.in_word());
+        self.turned.fill(0);
+        for (r, share) in self.shares.iter().enumerate() {
+            let row = &self.words[r * self.stride..];
+            for (c, word) in self.turned[r / in_word * STRIP..][..STRIP].iter_mut().enumerate() {
+                let number = whole.left(row[c / in_word], c % in_word) - whole.zero();
+                let scaled = (((number * i32::from(*share)) >> 14) + 1) >> 1;
+                *word |= whole.in_place(scaled + zero, r % in_word);
+            }
+        }
+    }
+}
+
+/// Rows that become counts of steps of their own.
+pub(crate) struct Round<'a> {
+    pub whole: Whole,
+    /// `[rows, width]`
+    pub values: &'a [f32],
+    /// Not none.
+    pub width: usize,
+    /// `[rows, width up to a multiple of 16]` numbers; what is behind the width may be anything.
+    pub words: &'a mut [u32],
+    /// `[rows]`
+    pub steps: &'a mut [f32],
+}
+
+impl Round<'_> {
+    fn run_portable(self) {
+        let Self { whole, width, .. } = self;
+        let words = self.words.chunks_exact_mut(whole.row_words(width));
+        for ((values, words), step) in self.values.chunks_exact(width).zip(words).zip(self.steps) {
+            let per_step;
+            [*step, per_step] = whole.scale(largest_magnitude(values));
+            for (word, values) in words.iter_mut().zip(values.chunks(whole.in_word())) {
+                *word = 0;
+                for (place, value) in values.iter().enumerate() {
+                    *word |= whole.in_place(round(value * per_step) + whole.zero(), place);
+                }
+            }
+        }
+    }
+}
