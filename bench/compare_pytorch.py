@@ -14,11 +14,12 @@ Needs PyTorch (this installs nothing): python3 -m venv ~/.cache/trm/torch-venv, 
 needs a C++ compiler.
 
 PyTorch runs as f32 and, where the CPU multiplies bfloat16 numbers, under bf16 autocast, each eager and compiled; trm in
-f32 and in what precision = "auto" takes here. --pytorch and --trm-precisions name others. A training step is forward,
-loss, backward, clipping and AdamW with weight decay on matrices only; dropout is on. Inference is the forward pass
-alone, latency that of one puzzle. All variants of PyTorch are started at once and warmed up, and then they and trm take turns
-for --repeats rounds of --seconds each, so that a change of the machine's mood meets all of them. Memory is the largest
-resident memory of a process of its own that trains; ours with checkpoint_activations = none and cycle.
+f32, in what precision = "auto" takes here and, where that is int16, in int8, which is for training alone. --pytorch and
+--trm-precisions name others. A training step is forward, loss, backward, clipping and AdamW with weight decay on
+matrices only; dropout is on. Inference is the forward pass alone, latency that of one puzzle. All variants of PyTorch
+are started at once and warmed up, and then they and trm take turns for --repeats rounds of --seconds each, so that a
+change of the machine's mood meets all of them. Memory is the largest resident memory of a process of its own that
+trains; ours with checkpoint_activations = none and cycle.
 """
 
 import argparse
@@ -109,7 +110,8 @@ def compare(args, part, batch_size):
     say(f"{part}, batch {batch_size}: starting")
     begin = time.perf_counter()
     programs = [PyTorch(args, variant, part, batch_size) for variant in args.pytorch]
-    programs += [Trm(args, precision, part, batch_size) for precision in args.trm_precisions]
+    precisions = [precision for precision in args.trm_precisions if part == "training" or precision != "int8"]
+    programs += [Trm(args, precision, part, batch_size) for precision in precisions]
     running = []
     for program in programs:
         if program.warm_up():
@@ -196,7 +198,8 @@ def choose_by_machine(args):
         multiplies_bf16 = found["machine"]["bf16"] is not None
         args.pytorch = [variant for variant in VARIANTS if multiplies_bf16 or not variant.startswith("bf16")]
     if args.trm_precisions is None:
-        args.trm_precisions = list(dict.fromkeys(["f32", found["precision"]]))
+        fastest = ["int16", "int8"] if found["precision"] == "int16" else [found["precision"]]
+        args.trm_precisions = list(dict.fromkeys(["f32", *fastest]))
 
 
 def check_programs(args):

@@ -15,8 +15,8 @@ const WIDTH: usize = STRIP / LANES;
 
 /// Rows of pairs that are multiplied at once: with two registers of sums each 12 of sixteen, which leaves four for operands.
 const PAIR_ROWS: usize = 6;
-/// Rows of bytes: 8 registers of sums, four of the panel, one of ones, and what is on its way.
-const BYTE_ROWS: usize = 4;
+/// Rows of bytes: six registers of sums, four of the panel, one of ones, and what is on its way. Six rows do not fit, four are no faster.
+const BYTE_ROWS: usize = 3;
 
 /// What a row starts from, where there is no bias.
 static ZEROS: [f32; STRIP] = [0.0; STRIP];
@@ -54,10 +54,11 @@ unsafe fn blocks<const IN_WORD: usize, const BLOCK: usize>(strip: &mut Strip) {
     }
 }
 
-/// ROWS rows from one on.
+/// ROWS rows from one on. A function of its own: as part of the loop over them it would want for registers.
 ///
 /// # Safety
 /// The CPU has AVX2 and FMA, the strip is checked and has these rows.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn rows<const IN_WORD: usize, const ROWS: usize>(strip: &mut Strip, first: usize) {
     // SAFETY: these rows' words lie inside the operand.

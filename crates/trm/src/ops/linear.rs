@@ -157,7 +157,7 @@ fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwri
 /// `d_output` is `[rows, out]`, `d_input` is `[rows, in]`.
 ///
 /// # Panics
-/// If the weight has whole numbers.
+/// If the weight is quantised.
 pub fn linear_backward_input(rows: usize, d_output: &[f32], weight: &PackedWeight, d_input: &mut [f32]) {
     let _timed = phase(Phase::BackwardProducts);
     if rows == 0 {

@@ -125,10 +125,10 @@ impl Rows {
     /// As for [`Self::put`].
     ///
     /// # Panics
-    /// If whole numbers are asked for and the weight has none, or rounds whole rows and this is no part of whole rows.
+    /// If rows for quantised weights are asked for and the weight is none, or rounds whole rows and this is no part of whole rows.
     pub fn put_input(&mut self, at: Slot, part: &Part, values: &[f32], weight: &PackedWeight) {
         let Values::Quantised(slots) = &mut self.values else { return self.put(at, part, values) };
-        let PackedWeight::Quantised(panels, step) = weight else { panic!("a weight of whole numbers") };
+        let PackedWeight::Quantised(panels, step) = weight else { panic!("a quantised weight") };
         let _timed = phase(Phase::Packing);
         let rows = &mut slots[at.slot];
         rows.resize(at.rows, panels);
@@ -222,7 +222,7 @@ impl Rows {
                 assert_eq!(part.columns, 0..self.width, "whole rows");
                 slots[at.slot].load(part.rows.clone(), values);
             }
-            Values::Quantised(_) => panic!("whole numbers are not read back"),
+            Values::Quantised(_) => panic!("what quantised weights are multiplied by is not read back"),
         }
     }
 

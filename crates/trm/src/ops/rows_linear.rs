@@ -136,7 +136,7 @@ fn some_rows_forward(
 /// `d_output` is `[rows, out]`, `d_input` is `[rows, in]`.
 ///
 /// # Panics
-/// If the rows are rounded and the weight is not, or it has whole numbers.
+/// If the rows are rounded and the weight is not rounded alike, or it is quantised.
 pub fn rows_backward_input(d_output: &Rows, at: Slot, weight: &PackedWeight, d_input: &mut [f32]) {
     match (&d_output.values, weight) {
         (Values::F32(_) | Values::Whole(_), _) => {
