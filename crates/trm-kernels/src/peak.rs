@@ -89,8 +89,8 @@ mod tests {
                     _ => None,
                 };
                 assert_eq!(spin_bf16(10), products.map(|products| 10 * 2 * products));
-                for (whole, products) in [(Whole::Int16, 16), (Whole::Int8, 64)] {
-                    let operations = (level > Level::Portable).then_some(10 * 2 * 12 * products);
+                for (whole, products) in [(Whole::Int16, 12 * 16), (Whole::Int8, 8 * 64)] {
+                    let operations = (level > Level::Portable).then_some(10 * 2 * products);
                     assert_eq!(spin_whole(whole, 10), operations);
                 }
                 assert_eq!(read(&[u32::MAX, 3, 5]), 7);
