@@ -256,7 +256,7 @@ pub fn weight_gradient_whole(
                         words,
                         left: Left::Turned(left),
                         right,
-                        firsts: &(kernel.firsts)(whole, right),
+                        firsts: &kernel.firsts(whole, right),
                         row_steps: &row_steps,
                         col_steps: &[1.0; STRIP],
                         start: Start::Sums,

@@ -121,7 +121,7 @@ impl WholePanels {
     fn choose_firsts(&mut self) {
         let (kernel, panel_words) = (Kernel::of_level(), self.column_words() * STRIP);
         for (j, firsts) in self.firsts.as_chunks_mut::<STRIP>().0.iter_mut().enumerate() {
-            *firsts = (kernel.firsts)(self.whole, &self.words[j * panel_words..][..panel_words]);
+            *firsts = kernel.firsts(self.whole, &self.words[j * panel_words..][..panel_words]);
         }
     }
 

@@ -13,8 +13,7 @@ pub(crate) const STRIP: usize = 16;
 #[derive(Clone, Copy)]
 pub(super) struct Kernel {
     pub strip: fn(Strip),
-    /// What sums of a panel's columns start at.
-    pub firsts: fn(Whole, &[u32]) -> [i32; STRIP],
+    byte_firsts: fn(&[u32]) -> [i32; STRIP],
     pub turn: fn(Turn),
     pub round: fn(Round),
 }
@@ -22,7 +21,7 @@ pub(super) struct Kernel {
 impl Kernel {
     const PORTABLE: Self = Self {
         strip: |strip| strip.run_portable(),
-        firsts: firsts_portable,
+        byte_firsts: byte_firsts_portable,
         turn: |turn| turn.run_portable(),
         round: |round| round.run_portable(),
     };
@@ -31,10 +30,18 @@ impl Kernel {
     pub fn of_level() -> Self {
         #[cfg(target_arch = "x86_64")]
         if level() >= Level::Avx2 {
-            use crate::x86_64::avx2_whole::{firsts, round, strip, turn};
-            return Self { strip, firsts, turn, round };
+            use crate::x86_64::avx2_whole::{byte_firsts, round, strip, turn};
+            return Self { strip, byte_firsts, turn, round };
         }
         Self::PORTABLE
+    }
+
+    /// What sums of a panel's columns start at: what is added to numbers on the left, taken out of each.
+    pub fn firsts(self, whole: Whole, panel: &[u32]) -> [i32; STRIP] {
+        match whole {
+            Whole::Int16 => [0; STRIP],
+            Whole::Int8 => (self.byte_firsts)(panel),
+        }
     }
 }
 
@@ -143,10 +150,9 @@ impl Strip<'_> {
     }
 }
 
-/// What is added to numbers on the left, taken out of each column's sum.
-fn firsts_portable(whole: Whole, words: &[u32]) -> [i32; STRIP] {
-    let mut firsts = [0; STRIP];
-    for words in words.chunks_exact(STRIP) {
+fn byte_firsts_portable(panel: &[u32]) -> [i32; STRIP] {
+    let (whole, mut firsts) = (Whole::Int8, [0; STRIP]);
+    for words in panel.chunks_exact(STRIP) {
         for (first, word) in firsts.iter_mut().zip(words) {
             *first -= whole.zero() * (0..whole.in_word()).map(|place| whole.right(*word, place)).sum::<i32>();
         }

@@ -71,13 +71,8 @@ unsafe fn rows<const IN_WORD: usize, const ROWS: usize>(strip: &mut Strip, first
         }
     };
     if strip.cols < STRIP {
-        for (r, registers) in sums.into_iter().enumerate() {
-            let mut sums = [0; STRIP];
-            for (sums, register) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(registers) {
-                // SAFETY: there is room for eight.
-                unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), register) };
-            }
-            strip.finish(first + r, &sums);
+        for (r, sums) in sums.into_iter().enumerate() {
+            strip.finish(first + r, &stored(sums));
         }
         return;
     }
@@ -186,22 +181,18 @@ unsafe fn add_bytes<const ROWS: usize, const WORDS: usize, const STEP: usize>(
     }
 }
 
-/// What sums of a panel's columns start at. Call it at level AVX2 and above only.
-pub(crate) fn firsts(whole: Whole, words: &[u32]) -> [i32; STRIP] {
-    let mut firsts = [0; STRIP];
-    if whole == Whole::Int8 {
-        // SAFETY: the level says that the CPU has AVX2.
-        unsafe { byte_firsts(words, &mut firsts) };
-    }
-    firsts
+/// What sums of a panel of bytes start at. Call it at level AVX2 and above only.
+pub(crate) fn byte_firsts(panel: &[u32]) -> [i32; STRIP] {
+    // SAFETY: the level says that the CPU has AVX2.
+    unsafe { negated_column_sums(panel) }
 }
 
 /// # Safety
 /// The CPU has AVX2.
 #[target_feature(enable = "avx2")]
-unsafe fn byte_firsts(words: &[u32], firsts: &mut [i32; STRIP]) {
+unsafe fn negated_column_sums(panel: &[u32]) -> [i32; STRIP] {
     let mut sums = [_mm256_setzero_si256(); WIDTH];
-    for words in words.as_chunks::<STRIP>().0 {
+    for words in panel.as_chunks::<STRIP>().0 {
         // SAFETY: sixteen words.
         let numbers = unsafe { load_both(words.as_ptr()) };
         for (sum, numbers) in sums.iter_mut().zip(numbers) {
@@ -209,10 +200,19 @@ unsafe fn byte_firsts(words: &[u32], firsts: &mut [i32; STRIP]) {
             *sum = _mm256_sub_epi32(*sum, _mm256_madd_epi16(zeros, _mm256_set1_epi16(1)));
         }
     }
-    for (firsts, sum) in firsts.as_chunks_mut::<LANES>().0.iter_mut().zip(sums) {
+    stored(sums)
+}
+
+/// The sums of registers.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn stored(registers: [__m256i; WIDTH]) -> [i32; STRIP] {
+    let mut sums = [0; STRIP];
+    for (sums, register) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(registers) {
         // SAFETY: there is room for eight.
-        unsafe { _mm256_storeu_si256(firsts.as_mut_ptr().cast(), sum) };
+        unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), register) };
     }
+    sums
 }
 
 /// Turns a strip. Call it at level AVX2 and above only.
@@ -414,7 +414,7 @@ fn spin_pairs(rounds: u64) -> usize {
 /// The same.
 #[target_feature(enable = "avx2")]
 fn spin_bytes(rounds: u64) -> usize {
-    /// A sum takes 8 cycles, in which four units make 32 of its five operations; more sums would not fit the registers.
+    /// A sum takes 8 cycles and three multiplications, of which there are two a cycle: six sums would do, twelve do not fit the registers.
     const CHAINS: usize = 8;
     let (factor, ones) = (black_box(_mm256_set1_epi8(3)), black_box(_mm256_set1_epi16(1)));
     let mut sums = [_mm256_set1_epi8(1); CHAINS];
