@@ -55,8 +55,7 @@ pub use rows_linear::{
 pub use softmax::{softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};
 pub use swiglu::{swiglu_backward, swiglu_forward};
-pub use trm_kernels::Part;
-pub use trm_kernels::Whole;
+pub use trm_kernels::{Part, Whole};
 pub use units::{add_to_members, sum_units, unit_rows};
 
 use crate::timing::{Phase, phase};

@@ -173,7 +173,7 @@ pub fn run(
     }
     folder.draw_history(trainer)?;
     let best = Checkpoint::read(&folder.production())?;
-    let holdout = trainer.evaluate_holdout(&best);
+    let holdout = trainer.evaluate_holdout(best);
     if let Some(holdout) = &holdout {
         folder.save_holdout(holdout)?;
     }

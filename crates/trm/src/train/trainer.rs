@@ -302,11 +302,11 @@ impl Trainer {
     }
 
     /// Evaluates `best` on the rows that were held out.
-    pub fn evaluate_holdout(&self, best: &Checkpoint) -> Option<Evaluation> {
+    pub fn evaluate_holdout(&self, best: Checkpoint) -> Option<Evaluation> {
         if self.data.holdout.is_empty() {
             return None;
         }
-        let model = best.clone().into_model(&self.threads);
+        let model = best.into_model(&self.threads);
         let (mut engine, budget) = (Engine::new(Recording::Nothing), Budget::trained(&self.config));
         Some(evaluate(&model, &mut engine, &self.data.holdout, &budget, &self.threads))
     }
