@@ -6,7 +6,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use trm::config::TrmConfig;
+use trm::config::{RunConfig, TrainingConfig, TrmConfig};
 use trm::model::{Budget, Engine, Model, Params, Recording};
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
@@ -23,7 +23,11 @@ fn puzzles(count: usize) -> Vec<Puzzle> {
 
 #[divan::bench(args = [64])]
 fn training_step(bencher: Bencher, batch_size: usize) {
-    let config = TrmConfig { batch_size, epochs: 1_000_000, patience: 0, ..TrmConfig::default() };
+    let config = TrmConfig {
+        training: TrainingConfig { batch_size, ..TrainingConfig::default() },
+        run: RunConfig { epochs: 1_000_000, patience: 0, ..RunConfig::default() },
+        ..TrmConfig::default()
+    };
     let data = TrainingData { train: puzzles(batch_size), ..TrainingData::default() };
     let mut trainer = Trainer::new(config, data, Threads::new(0)).expect("there are puzzles");
     bencher.counter(ItemsCount::new(batch_size)).bench_local(|| {
@@ -45,10 +49,10 @@ fn one_puzzle(bencher: Bencher, threads: usize) {
 
 fn infer(bencher: Bencher, batch_size: usize, threads: usize) {
     let (config, threads) = (TrmConfig::default(), Threads::new(threads));
-    let model = Model::new(config.clone(), Params::init(&config), &threads);
+    let model = Model::new(config.network.clone(), Params::init(&config.network), &threads);
     let cells: Vec<u8> = puzzles(batch_size).iter().flat_map(|p| *p.quiz.cells()).collect();
     let mut engine = Engine::new(Recording::Nothing);
-    let budget = Budget::trained(&config);
+    let budget = Budget::trained(&config.network);
     bencher
         .counter(ItemsCount::new(batch_size))
         .bench_local(|| engine.predict(&model, &cells, &budget, &threads));

@@ -1,8 +1,8 @@
 //! How well a model does on puzzles whose solutions are known.
 
-use crate::model::{Batch, Budget, CELLS, Engine, Model, Prediction, Tally};
+use crate::model::{Batch, Budget, Engine, Model, Prediction, Tally};
 use crate::parallel::Threads;
-use crate::sudoku::Puzzle;
+use crate::sudoku::{CELLS, Puzzle};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -56,7 +56,7 @@ pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<P
     let mut all = Vec::with_capacity(puzzles.len());
     let mut boards_by_givens: BTreeMap<usize, [u64; 2]> = BTreeMap::new();
     for chunk in puzzles.chunks(CHUNK) {
-        let batch = batch_of(chunk);
+        let batch = Batch::of(chunk);
         let predictions = predict(&batch.cells);
         for (i, (puzzle, prediction)) in chunk.iter().zip(&predictions).enumerate() {
             let cells = i * CELLS..(i + 1) * CELLS;
@@ -90,14 +90,4 @@ pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<P
             .collect(),
         solved_by_guesses: guesses.map(|n| (n, solved(&|p| p.guesses <= n))).collect(),
     }
-}
-
-/// The puzzles' digits, and their solutions' as targets.
-pub fn batch_of(puzzles: &[Puzzle]) -> Batch {
-    let mut batch = Batch::default();
-    for puzzle in puzzles {
-        batch.cells.extend_from_slice(puzzle.quiz.cells());
-        batch.targets.extend(puzzle.solution.cells().iter().map(|digit| digit - 1));
-    }
-    batch
 }

@@ -1,8 +1,9 @@
 //! Puzzles to answers: a board is called solved only after it has been checked against the rules.
 
-use crate::model::{Budget, CELLS, DIGITS, Engine, Model, Prediction, argmax};
+use crate::model::{Budget, Engine, Model, Prediction, argmax};
+use crate::ops::softmax;
 use crate::parallel::Threads;
-use crate::sudoku::Grid;
+use crate::sudoku::{CELLS, DIGITS, Grid};
 use serde::Serialize;
 
 /// Puzzles in one prediction, a bound on the memory for logits.
@@ -118,17 +119,6 @@ struct AnswerJson {
     steps: usize,
     restarts: usize,
     guesses: usize,
-}
-
-/// `e^o / sum e^o` of nine logits.
-pub fn softmax(logits: &[f32]) -> [f32; DIGITS] {
-    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut p = [0.0; DIGITS];
-    for (p, o) in p.iter_mut().zip(logits) {
-        *p = (o - largest).exp();
-    }
-    let total: f32 = p.iter().sum();
-    p.map(|v| v / total)
 }
 
 #[cfg(test)]

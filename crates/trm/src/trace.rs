@@ -1,9 +1,9 @@
 //! How an answer was refined: the board after every outer cycle and the size of every update.
 
-use crate::model::{Budget, CELLS, DIGITS, Model, Recording, Shard, States, random};
+use crate::model::{Budget, Model, Recording, Shard, States, random};
 use crate::ops::Dropout;
 use crate::solve::{Answer, Givens};
-use crate::sudoku::Grid;
+use crate::sudoku::{CELLS, DIGITS, Grid};
 use serde::Serialize;
 
 /// The answer after one outer cycle, and what led to it.

@@ -2,7 +2,10 @@
 //! from a file as it was.
 
 use trm::checkpoint::Checkpoint;
-use trm::config::{ConfigLayers, Mixing, Positions, State, Supervision, TrmConfig, Update};
+use trm::config::{
+    ConfigLayers, Mixing, NetworkConfig, Positions, RunConfig, State, Supervision, TrainingConfig, TrmConfig,
+    Update,
+};
 use trm::model::{Engine, Model, Params, Recording};
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
@@ -18,25 +21,27 @@ const KINDS: [(Mixing, Positions); 5] = [
 
 fn config((mixing, positions): (Mixing, Positions)) -> TrmConfig {
     let config = TrmConfig {
-        state: State::Cell,
-        mixing,
-        positions,
-        heads: 3,
-        feedback: positions == Positions::None,
-        update: Update::Single,
-        output_layers: 0,
-        output_norm: true,
-        state_norm: true,
-        supervision: Supervision::Every,
-        hidden_dim: 24,
-        expansion: 2,
-        l_layers: 1,
-        l_cycles: 1,
-        h_cycles: 3,
-        dropout: 0.0,
-        lr: 1e-2,
-        batch_size: 16,
-        epochs: 12,
+        network: NetworkConfig {
+            state: State::Cell,
+            mixing,
+            positions,
+            heads: 3,
+            feedback: positions == Positions::None,
+            update: Update::Single,
+            output_layers: 0,
+            output_norm: true,
+            state_norm: true,
+            supervision: Supervision::Every,
+            hidden_dim: 24,
+            expansion: 2,
+            l_layers: 1,
+            l_cycles: 1,
+            h_cycles: 3,
+            dropout: 0.0,
+            ..NetworkConfig::default()
+        },
+        training: TrainingConfig { lr: 1e-2, batch_size: 16, ..TrainingConfig::default() },
+        run: RunConfig { epochs: 12, ..RunConfig::default() },
         ..TrmConfig::default()
     };
     config.validate().unwrap();
@@ -65,8 +70,8 @@ fn every_kind_comes_back_from_a_file() {
     let cells: Vec<u8> = puzzles()[..2].iter().flat_map(|puzzle| *puzzle.quiz.cells()).collect();
     for kind in KINDS {
         let config = config(kind);
-        let params = Params::init(&config);
-        let model = params.state_dict(&config);
+        let params = Params::init(&config.network);
+        let model = params.state_dict(&config.network);
         let checkpoint =
             Checkpoint { config: config.clone(), model, optimizer: None, history: None, training: None };
         for ending in ["pt", "safetensors"] {
@@ -75,11 +80,11 @@ fn every_kind_comes_back_from_a_file() {
             let read = Checkpoint::read(&path).unwrap();
             assert_eq!(read, checkpoint, "{kind:?} {ending}");
             let logits = |params: Params| {
-                let model = Model::new(config.clone(), params, &threads);
+                let model = Model::new(config.network.clone(), params, &threads);
                 Engine::new(Recording::Nothing).logits(&model, &cells, &threads)
             };
             assert_eq!(
-                logits(Params::from_state_dict(&read.config, read.model.clone())),
+                logits(Params::from_state_dict(&read.config.network, read.model.clone())),
                 logits(params.clone())
             );
         }
@@ -90,5 +95,5 @@ fn every_kind_comes_back_from_a_file() {
 fn the_preset_is_a_configuration() {
     let text = include_str!("../../../presets/cells.toml");
     let config = ConfigLayers::default().toml(text, "cells.toml").and_then(ConfigLayers::build).unwrap();
-    assert_eq!((config.state, config.mixing), (State::Cell, Mixing::UnitAttention));
+    assert_eq!((config.network.state, config.network.mixing), (State::Cell, Mixing::UnitAttention));
 }

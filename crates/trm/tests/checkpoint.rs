@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
-use trm::config::{Gates, Precision, TrmConfig, Update};
+use trm::config::{Gates, NetworkConfig, Precision, TrainingConfig, TrmConfig, Update};
 use trm::model::Params;
 use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
@@ -11,13 +11,18 @@ use trm::tensor::Tensor;
 use zip::write::SimpleFileOptions;
 
 fn small_config() -> TrmConfig {
-    TrmConfig { hidden_dim: 2, l_layers: 1, output_layers: 1, ema: 0.9, ..TrmConfig::default() }
+    TrmConfig {
+        network: NetworkConfig { hidden_dim: 2, l_layers: 1, output_layers: 1, ..NetworkConfig::default() },
+        training: TrainingConfig { ema: 0.9, ..TrainingConfig::default() },
+        ..TrmConfig::default()
+    }
 }
 
 /// A checkpoint with everything in it.
 fn full_checkpoint() -> Checkpoint {
     let config = small_config();
-    let state = |seed| Params::init(&TrmConfig { seed, ..config.clone() }).state_dict(&config);
+    let state =
+        |seed| Params::init(&NetworkConfig { seed, ..config.network.clone() }).state_dict(&config.network);
     Checkpoint {
         model: state(1),
         optimizer: Some(OptimizerState {
@@ -72,8 +77,9 @@ fn what_was_trained_in_7_bits_solves_in_what_the_machine_takes() {
     for (precision, format) in
         [(Precision::Int8, Format::fastest()), (Precision::Int16, Format::Whole(Whole::Int16))]
     {
-        let config = TrmConfig { precision, ..small_config() };
-        let model = Params::init(&config).state_dict(&config);
+        let config =
+            TrmConfig { network: NetworkConfig { precision, ..small_config().network }, ..small_config() };
+        let model = Params::init(&config.network).state_dict(&config.network);
         let checkpoint = Checkpoint { config, model, ..production(full_checkpoint()) };
         assert_eq!(checkpoint.into_model(&Threads::new(1)).format(), format, "{precision:?}");
     }
@@ -84,14 +90,20 @@ fn vector_gates_are_kept_and_fit_no_model_of_scalar_ones() {
     in_folder(|folder| {
         for ending in ENDINGS {
             let path = folder.join(format!("model.{ending}"));
-            let config = TrmConfig { gates: Gates::Vector, hidden_dim: 3, ..small_config() };
-            let model = Params::init(&config).state_dict(&config);
+            let config = TrmConfig {
+                network: NetworkConfig { gates: Gates::Vector, hidden_dim: 3, ..small_config().network },
+                ..small_config()
+            };
+            let model = Params::init(&config.network).state_dict(&config.network);
             let gate = model.iter().find(|(name, _)| name == "output_gate").unwrap();
             assert_eq!(gate.1, Tensor::filled(&[3], 0.1));
             let checkpoint = Checkpoint { config, model, ..production(full_checkpoint()) };
             checkpoint.write(&path).unwrap();
             assert_eq!(Checkpoint::read(&path).unwrap(), checkpoint);
-            let scalar = TrmConfig { gates: Gates::Scalar, ..checkpoint.config.clone() };
+            let scalar = TrmConfig {
+                network: NetworkConfig { gates: Gates::Scalar, ..checkpoint.config.network.clone() },
+                ..checkpoint.config.clone()
+            };
             Checkpoint { config: scalar, ..checkpoint }.write(&path).unwrap();
             let error = Checkpoint::read(&path).unwrap_err().to_string();
             assert!(error.contains("latent_gate has shape [3]; it should be [1]"), "{ending}: {error}");
@@ -308,11 +320,14 @@ fn a_failed_write_keeps_the_file_before() {
     in_folder(|folder| {
         let path = folder.join("missing").join("model.pt");
         assert!(full_checkpoint().write(&path).is_err());
-        let original = TrmConfig { update: Update::Original, ..small_config() };
+        let original = TrmConfig {
+            network: NetworkConfig { update: Update::Original, ..small_config().network },
+            ..small_config()
+        };
         let checkpoint = Checkpoint { config: original, ..production(full_checkpoint()) };
         let path = folder.join("model.pt");
         checkpoint.write(&path).unwrap();
-        assert_eq!(Checkpoint::read(&path).unwrap().config.update, Update::Original);
+        assert_eq!(Checkpoint::read(&path).unwrap().config.network.update, Update::Original);
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1, "no temporary file is left");
     });
 }

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use trm::checkpoint::{Checkpoint, ModelFile, QuantisedCheckpoint};
-use trm::compress::{Calibration, Pruning, pruned, quantise};
-use trm::config::{Mixing, Precision, State, TrmConfig};
+use trm::compress::{Calibration, pruned, quantise};
+use trm::config::{Mixing, NetworkConfig, Precision, Pruning, RunConfig, State, TrainingConfig, TrmConfig};
 use trm::model::{Engine, Model, Params, Recording, input_statistics};
 use trm::ops::{Grid, WeightBits};
 use trm::parallel::Threads;
@@ -15,21 +15,24 @@ const GRIDS: [Grid; 2] = [Grid::Int8, Grid::Int4 { group: 8 }];
 
 fn config(state: State, mixing: Mixing) -> TrmConfig {
     TrmConfig {
-        hidden_dim: 20,
-        heads: 4,
-        l_layers: 2,
-        l_cycles: 2,
-        h_cycles: 2,
-        gate_init: 0.5,
-        state,
-        mixing,
-        precision: Precision::F32,
+        network: NetworkConfig {
+            hidden_dim: 20,
+            heads: 4,
+            l_layers: 2,
+            l_cycles: 2,
+            h_cycles: 2,
+            gate_init: 0.5,
+            state,
+            mixing,
+            precision: Precision::F32,
+            ..NetworkConfig::default()
+        },
         ..TrmConfig::default()
     }
 }
 
 fn checkpoint(config: TrmConfig) -> Checkpoint {
-    let model = Params::init(&config).state_dict(&config);
+    let model = Params::init(&config.network).state_dict(&config.network);
     Checkpoint { model, config, optimizer: None, history: None, training: None }
 }
 
@@ -88,7 +91,10 @@ fn steps_of_calibration_are_stored() {
         (State::Cell, Mixing::TokenMlp),
         (State::Candidate, Mixing::UnitMean),
     ] {
-        let config = TrmConfig { hidden_dim: 12, heads: 3, ..config(state, mixing) };
+        let config = TrmConfig {
+            network: NetworkConfig { hidden_dim: 12, heads: 3, ..config(state, mixing).network },
+            ..config(state, mixing)
+        };
         let checkpoint = checkpoint(config);
         let model = checkpoint.clone().into_model(&threads);
         let inputs = input_statistics(&model, &cells(3), &threads);
@@ -106,7 +112,10 @@ fn steps_of_calibration_are_stored() {
 #[test]
 fn mean_squares_are_those_of_the_answer_that_is_read_out() {
     // With gates of zero the states stay zero, and so does what is read out.
-    let config = TrmConfig { gate_init: 0.0, ..config(State::Board, Mixing::None) };
+    let config = TrmConfig {
+        network: NetworkConfig { gate_init: 0.0, ..config(State::Board, Mixing::None).network },
+        ..config(State::Board, Mixing::None)
+    };
     let model = checkpoint(config).into_model(&Threads::new(1));
     let inputs = input_statistics(&model, &cells(2), &Threads::new(1));
     let read_out = inputs.last().unwrap();
@@ -264,7 +273,10 @@ fn hostile_files_are_errors_that_name_the_tensor() {
 fn a_pruned_model_takes_the_room_of_what_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let wide = TrmConfig { hidden_dim: 64, ..config(State::Board, Mixing::None) };
+    let wide = TrmConfig {
+        network: NetworkConfig { hidden_dim: 64, ..config(State::Board, Mixing::None).network },
+        ..config(State::Board, Mixing::None)
+    };
     let dense = checkpoint(wide);
     let outside = dense.model.iter().filter(|(name, _)| !name.contains("_layers."));
     let outside = outside.map(|(_, t)| 4 * t.data.len() as u64).sum::<u64>();
@@ -284,7 +296,7 @@ fn a_pruned_model_takes_the_room_of_what_is_left() {
 fn a_structurally_pruned_model_is_a_smaller_model_of_either_format() {
     let folder = tempfile::tempdir().unwrap();
     let smaller = pruned(&board(), Pruning::Structured, 0.5);
-    assert_eq!((board().config.mlp_width(), smaller.config.mlp_width()), (80, 40));
+    assert_eq!((board().config.network.mlp_width(), smaller.config.network.mlp_width()), (80, 40));
     for ending in ["pt", "safetensors"] {
         let path = folder.path().join(format!("model.{ending}"));
         smaller.write(&path).unwrap();
@@ -295,12 +307,15 @@ fn a_structurally_pruned_model_is_a_smaller_model_of_either_format() {
 /// A run that prunes, of 12 steps in two epochs.
 fn pruning_run(kind: Pruning, sparsity: f64) -> Trainer {
     let config = TrmConfig {
-        prune: kind,
-        sparsity,
-        batch_size: 10,
-        epochs: 2,
-        ema: 0.5,
-        lr: 1e-2,
+        training: TrainingConfig {
+            prune: kind,
+            sparsity,
+            batch_size: 10,
+            ema: 0.5,
+            lr: 1e-2,
+            ..config(State::Board, Mixing::None).training
+        },
+        run: RunConfig { epochs: 2, ..config(State::Board, Mixing::None).run },
         ..config(State::Board, Mixing::None)
     };
     Trainer::new(config, training_data(), Threads::new(2)).unwrap()
@@ -329,7 +344,7 @@ fn gradual_pruning_reaches_its_sparsity_and_is_resumed_bit_for_bit() {
         while !whole.is_finished() {
             while !whole.epoch_is_complete() {
                 whole.step().unwrap();
-                let [all, zeros] = block_weights(&whole.model().params().state_dict(whole.config()));
+                let [all, zeros] = block_weights(&whole.model().params().state_dict(&whole.config().network));
                 shares.push(zeros as f64 / all as f64);
                 if shares.len() == 4 {
                     saved = Some(whole.checkpoint().unwrap());

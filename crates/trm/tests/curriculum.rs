@@ -1,7 +1,9 @@
 //! Curricula: a run sees what its stages open, and goes on bit for bit from the middle of them.
 
 use trm::checkpoint::Checkpoint;
-use trm::config::{Curriculum, CurriculumBy, TrmConfig};
+use trm::config::{
+    Curriculum, CurriculumBy, DataConfig, NetworkConfig, RunConfig, TrainingConfig, TrmConfig,
+};
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
 use trm::train::{Trainer, TrainingData};
@@ -13,22 +15,26 @@ const THRESHOLD: f64 = 0.12;
 
 fn config(curriculum: Curriculum) -> TrmConfig {
     let config = TrmConfig {
-        curriculum,
-        curriculum_by: CurriculumBy::Givens,
-        curriculum_stages: 3,
-        curriculum_until: 0.8,
-        curriculum_threshold: THRESHOLD,
-        hidden_dim: 64,
-        l_layers: 1,
-        output_layers: 1,
-        l_cycles: 1,
-        h_cycles: 1,
-        dropout: 0.1,
-        augment: false,
-        lr: 1e-2,
-        batch_size: 8,
-        epochs: 5,
-        patience: 0,
+        data: DataConfig {
+            curriculum,
+            curriculum_by: CurriculumBy::Givens,
+            curriculum_stages: 3,
+            curriculum_until: 0.8,
+            curriculum_threshold: THRESHOLD,
+            augment: false,
+            ..DataConfig::default()
+        },
+        network: NetworkConfig {
+            hidden_dim: 64,
+            l_layers: 1,
+            output_layers: 1,
+            l_cycles: 1,
+            h_cycles: 1,
+            dropout: 0.1,
+            ..NetworkConfig::default()
+        },
+        training: TrainingConfig { lr: 1e-2, batch_size: 8, ..TrainingConfig::default() },
+        run: RunConfig { epochs: 5, patience: 0, ..RunConfig::default() },
         ..TrmConfig::default()
     };
     config.validate().unwrap();
@@ -96,7 +102,10 @@ fn competence_waits_for_the_accuracy_on_the_newest_puzzles() {
         let passed = pair[0].stage_accuracy.unwrap() >= THRESHOLD && pair[0].stage < Some(3);
         assert_eq!(pair[1].stage.unwrap() - pair[0].stage.unwrap(), usize::from(passed), "{history:?}");
     }
-    let never = TrmConfig { curriculum_threshold: 1.0, ..config(Curriculum::Competence) };
+    let never = TrmConfig {
+        data: DataConfig { curriculum_threshold: 1.0, ..config(Curriculum::Competence).data },
+        ..config(Curriculum::Competence)
+    };
     let mut trainer = Trainer::new(never, data(), Threads::new(1)).unwrap();
     for _ in 0..3 {
         trainer.step().unwrap();

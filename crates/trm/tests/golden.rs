@@ -3,7 +3,8 @@
 
 use safetensors::SafeTensors;
 use trm::config::{
-    CheckpointActivations, ConfigLayers, Gates, Mixing, Positions, Precision, State, Supervision, TrmConfig,
+    CheckpointActivations, ConfigLayers, Gates, Mixing, NetworkConfig, Positions, Precision, RunConfig,
+    State, Supervision, TrainingConfig, TrmConfig,
 };
 use trm::model::{Batch, Engine, Model, Params, Recording, Shard, States, Tally, TrainingStep};
 use trm::ops::Dropout;
@@ -30,35 +31,41 @@ impl Golden {
         let settings: serde_json::Value = serde_json::from_str(json).unwrap();
         let size = |key: &str| settings[key].as_u64().unwrap() as usize;
         let config = TrmConfig {
-            hidden_dim: size("hidden_dim"),
-            expansion: size("expansion"),
-            output_norm: settings["output_norm"].as_bool().unwrap(),
-            state_norm: settings["state_norm"].as_bool().unwrap(),
-            state: serde_json::from_value(settings["state"].clone()).unwrap(),
-            mixing: serde_json::from_value(settings["mixing"].clone()).unwrap(),
-            heads: settings["heads"].as_u64().unwrap_or(4) as usize,
-            positions: settings
-                .get("positions")
-                .map_or(Positions::None, |p| serde_json::from_value(p.clone()).unwrap()),
-            feedback: settings.get("feedback").is_some(),
-            hypotheses: settings.get("hypotheses").is_some(),
-            gates: settings
-                .get("gates")
-                .map_or(Gates::Scalar, |g| serde_json::from_value(g.clone()).unwrap()),
-            supervision: serde_json::from_value(settings["supervision"].clone()).unwrap(),
-            constraint_weight: settings.get("constraint_weight").map_or(0.0, |w| w.as_f64().unwrap()),
-            constraint_kinds: settings
-                .get("constraint_kinds")
-                .map_or("row,column,box".into(), |kinds| kinds.as_str().unwrap().into()),
-            l_layers: size("L_layers"),
-            l_cycles: size("L_cycles"),
-            h_cycles: size("H_cycles"),
-            output_layers: size("output_layers"),
-            lr: settings["lr"].as_f64().unwrap(),
-            weight_decay: settings["weight_decay"].as_f64().unwrap(),
-            dropout: 0.0,
-            update: serde_json::from_value(settings["update"].clone()).unwrap(),
-            precision: Precision::F32,
+            network: NetworkConfig {
+                hidden_dim: size("hidden_dim"),
+                expansion: size("expansion"),
+                output_norm: settings["output_norm"].as_bool().unwrap(),
+                state_norm: settings["state_norm"].as_bool().unwrap(),
+                state: serde_json::from_value(settings["state"].clone()).unwrap(),
+                mixing: serde_json::from_value(settings["mixing"].clone()).unwrap(),
+                heads: settings["heads"].as_u64().unwrap_or(4) as usize,
+                positions: settings
+                    .get("positions")
+                    .map_or(Positions::None, |p| serde_json::from_value(p.clone()).unwrap()),
+                feedback: settings.get("feedback").is_some(),
+                hypotheses: settings.get("hypotheses").is_some(),
+                gates: settings
+                    .get("gates")
+                    .map_or(Gates::Scalar, |g| serde_json::from_value(g.clone()).unwrap()),
+                supervision: serde_json::from_value(settings["supervision"].clone()).unwrap(),
+                l_layers: size("L_layers"),
+                l_cycles: size("L_cycles"),
+                h_cycles: size("H_cycles"),
+                output_layers: size("output_layers"),
+                dropout: 0.0,
+                update: serde_json::from_value(settings["update"].clone()).unwrap(),
+                precision: Precision::F32,
+                ..NetworkConfig::default()
+            },
+            training: TrainingConfig {
+                constraint_weight: settings.get("constraint_weight").map_or(0.0, |w| w.as_f64().unwrap()),
+                constraint_kinds: settings
+                    .get("constraint_kinds")
+                    .map_or("row,column,box".into(), |kinds| kinds.as_str().unwrap().into()),
+                lr: settings["lr"].as_f64().unwrap(),
+                weight_decay: settings["weight_decay"].as_f64().unwrap(),
+                ..TrainingConfig::default()
+            },
             ..TrmConfig::default()
         };
         Self { bytes, config }
@@ -80,11 +87,11 @@ impl Golden {
     }
 
     fn params(&self) -> Params {
-        let tensors = Params::layout(&self.config).into_iter().map(|(name, shape)| {
+        let tensors = Params::layout(&self.config.network).into_iter().map(|(name, shape)| {
             let data = self.numbers(&format!("param.{name}"));
             (name, Tensor { shape, data })
         });
-        Params::from_state_dict(&self.config, tensors.collect())
+        Params::from_state_dict(&self.config.network, tensors.collect())
     }
 
     /// Digits that are taken for true, 0 for none.
@@ -107,9 +114,14 @@ fn assert_close(ours: &[f32], theirs: &[f32], what: &str) {
     assert!(error <= TOLERANCE * size, "{what}: relative error {:.2e}", error / size);
 }
 
-/// The loss of the last answer, penalties included, and the gradients.
-fn loss_and_gradients(model: &Model, batch: &Batch, recording: Recording, threads: usize) -> (f64, Params) {
-    let assumed = vec![0; batch.cells.len()];
+/// The loss of the last answer and the gradients, of a batch and the weights of its penalties.
+fn loss_and_gradients(
+    model: &Model,
+    batch: &(Batch, [f32; 3]),
+    recording: Recording,
+    threads: usize,
+) -> (f64, Params) {
+    let assumed = vec![0; batch.0.cells.len()];
     loss_and_gradients_under(&assumed, model, batch, recording, threads)
 }
 
@@ -117,19 +129,19 @@ fn loss_and_gradients(model: &Model, batch: &Batch, recording: Recording, thread
 fn loss_and_gradients_under(
     assumed: &[u8],
     model: &Model,
-    batch: &Batch,
+    (batch, constraint_weights): &(Batch, [f32; 3]),
     recording: Recording,
     threads: usize,
 ) -> (f64, Params) {
     let mut grads = Params::zeros(model.config());
-    let constraint_weights = constraint_weights(model.config(), 0, 1);
+    let constraint_weights = *constraint_weights;
     let step = TrainingStep {
         number: 0,
         hypotheses: false,
         dropout: Dropout::new(model.config().dropout, 1, 2),
         constraint_weights,
     };
-    let mut states = States::initial(model.config(), 0, 0..batch.rows() as u64);
+    let mut states = States::initial(model.config(), 0, 0..batch.puzzles() as u64);
     states.assumed.copy_from_slice(assumed);
     let (mut engine, threads) = (Engine::new(recording), Threads::new(threads));
     let tally = engine.forward_backward(model, batch, &mut states, &step, &mut grads, &threads);
@@ -160,16 +172,18 @@ fn loss_of(tally: &Tally, weights: [f32; 3]) -> f64 {
 fn agrees_with_pytorch(file: &str) {
     let golden = Golden::read(file);
     let (config, batch, threads) = (&golden.config, golden.batch(), Threads::new(2));
-    let mut model = Model::new(config.clone(), golden.params(), &threads);
+    let mut model = Model::new(config.network.clone(), golden.params(), &threads);
 
     let assumed = golden.assumed();
     let logits = logits_under(&assumed, &model, &batch.cells);
     assert_close(&logits, &golden.numbers("logits"), "logits");
-    let loss = loss_of(&Tally::of(&logits, &batch.cells, &batch.targets), constraint_weights(config, 0, 1));
+    let penalties = constraint_weights(&config.training, 0, 1);
+    let loss = loss_of(&Tally::of(&logits, &batch.cells, &batch.targets), penalties);
     assert_close(&[loss as f32], &golden.numbers("loss"), "loss");
 
+    let batch = (batch, penalties);
     let (_, grads) = loss_and_gradients_under(&assumed, &model, &batch, Recording::Everything, 2);
-    for (name, grad) in grads.state_dict(config) {
+    for (name, grad) in grads.state_dict(&config.network) {
         let theirs = golden.numbers(&format!("grad.{name}"));
         assert_close(
             &with_effect(&grad.data, &theirs),
@@ -181,18 +195,19 @@ fn agrees_with_pytorch(file: &str) {
     }
     assert_close(&[global_norm(&grads, &threads) as f32], &golden.numbers("grad_norm"), "gradient norm");
 
-    let mut optimizer = AdamW::new(config);
+    let mut optimizer = AdamW::new(&config.network);
     let mut losses = Vec::new();
     for step in 0..10 {
         let (loss, mut grads) = loss_and_gradients_under(&assumed, &model, &batch, Recording::Everything, 2);
         losses.push(loss as f32);
-        let clip = clip_factor(global_norm(&grads, &threads), config.clip_norm);
-        let lr = learning_rate(config, step, 10);
-        model
-            .update_params(&threads, |p| optimizer.update(config, lr, clip, [p, &mut grads], None, &threads));
+        let clip = clip_factor(global_norm(&grads, &threads), config.training.clip_norm);
+        let lr = learning_rate(&config.training, step, 10);
+        model.update_params(&threads, |p| {
+            optimizer.update(&config.training, lr, clip, [p, &mut grads], None, &threads)
+        });
     }
     assert_close(&losses, &golden.numbers("losses"), "losses of ten steps");
-    for (name, after) in model.params().state_dict(config) {
+    for (name, after) in model.params().state_dict(&config.network) {
         let (theirs, grad) =
             (golden.numbers(&format!("after.{name}")), golden.numbers(&format!("grad.{name}")));
         assert_close(
@@ -278,7 +293,7 @@ const EVERY_KIND: [Kind; 19] = [
 ];
 
 /// Enough puzzles for several shards and a ragged last one, with dropout.
-fn larger_case(kind: Kind, precision: Precision) -> (Model, Batch) {
+fn larger_case(kind: Kind, precision: Precision) -> (Model, (Batch, [f32; 3])) {
     // Finite differences take long where a block has many tensors: there one block a stack has to do.
     let few = kind.contains("attention") || kind.contains("token_mlp");
     let (layers, expansion) = (if few { 1 } else { 2 }, if kind.contains("state") { 1 } else { 4 });
@@ -287,27 +302,28 @@ fn larger_case(kind: Kind, precision: Precision) -> (Model, Batch) {
     );
     let settings = sizes.split(' ').chain(kind.split_whitespace());
     let layers = settings.fold(ConfigLayers::default(), |layers, setting| layers.set(setting).unwrap());
-    let config = TrmConfig { precision, ..layers.build().unwrap() };
-    let rows = match config.mixing {
+    let mut config = layers.build().unwrap();
+    config.network.precision = precision;
+    let rows = match config.network.mixing {
         Mixing::None => 300,
         Mixing::UnitMean => 37,
         _ => 19,
     };
     let mut cells: Vec<u8> = (0..rows * 81).map(|i| (i * i / 7 % 10) as u8).collect();
     let mut targets: Vec<u8> = (0..rows * 81).map(|i| (i * i / 11 % 9) as u8).collect();
-    if config.state == State::OpenCandidate {
+    if config.network.state == State::OpenCandidate {
         // What the givens rule out has no vector, so solutions have to be right.
         let puzzles = Generator::new(1, 25..=81).generate_many(rows, &Threads::new(1)).unwrap();
         cells = puzzles.iter().flat_map(|puzzle| *puzzle.quiz.cells()).collect();
         targets = puzzles.iter().flat_map(|puzzle| puzzle.solution.cells().map(|digit| digit - 1)).collect();
     }
-    let mut params = Params::init(&config);
+    let mut params = Params::init(&config.network);
     // Vectors whose factors differ, so that none can stand for another.
     for gate in [&mut params.latent_gate, &mut params.output_gate] {
         gate.data.iter_mut().enumerate().skip(1).for_each(|(i, g)| *g += 0.01 * i as f32);
     }
-    let model = Model::new(config, params, &Threads::new(1));
-    (model, Batch { cells, targets })
+    let model = Model::new(config.network, params, &Threads::new(1));
+    (model, (Batch { cells, targets }, constraint_weights(&config.training, 0, 1)))
 }
 
 const EVERY_PRECISION: [Precision; 4] = [Precision::F32, Precision::Bf16, Precision::Int16, Precision::Int8];
@@ -335,9 +351,17 @@ fn gradients_are_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn one_puzzle_has_the_same_logits_on_any_number_of_threads_and_in_company() {
     for precision in EVERY_PRECISION {
-        let config =
-            TrmConfig { hidden_dim: 72, h_cycles: 2, l_cycles: 2, precision, ..TrmConfig::default() };
-        let model = Model::new(config.clone(), Params::init(&config), &Threads::new(1));
+        let config = TrmConfig {
+            network: NetworkConfig {
+                hidden_dim: 72,
+                h_cycles: 2,
+                l_cycles: 2,
+                precision,
+                ..NetworkConfig::default()
+            },
+            ..TrmConfig::default()
+        };
+        let model = Model::new(config.network.clone(), Params::init(&config.network), &Threads::new(1));
         let cells: Vec<u8> = (0..2 * 81).map(|i| (i * i / 7 % 10) as u8).collect();
         let logits = |cells: &[u8], threads| {
             Engine::new(Recording::Nothing).logits(&model, cells, &Threads::new(threads))
@@ -401,14 +425,15 @@ fn whole_gradients_with_dropout_agree_with_finite_differences() {
 
 fn agrees_with_finite_differences(kind: Kind) {
     let (model, batch) = larger_case(kind, Precision::F32);
-    let batch = Batch { cells: batch.cells[..243].to_vec(), targets: batch.targets[..243].to_vec() };
+    let (Batch { cells, targets }, penalties) = batch;
+    let batch = (Batch { cells: cells[..243].to_vec(), targets: targets[..243].to_vec() }, penalties);
     let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 1);
     let supervised = model.config().supervision == Supervision::Every;
     let loss_at = |tensor: usize, index: usize, value: f32| {
         let mut params = model.params().clone();
         params.tensors_mut()[tensor].data[index] = value;
         let loss_after = |h_cycles| {
-            let config = TrmConfig { h_cycles, ..model.config().clone() };
+            let config = NetworkConfig { h_cycles, ..model.config().clone() };
             let moved = Model::new(config, params.clone(), &Threads::new(1));
             loss_and_gradients(&moved, &batch, Recording::Everything, 1).0
         };
@@ -442,13 +467,16 @@ fn agrees_with_finite_differences(kind: Kind) {
 
 #[test]
 fn gates_at_zero_make_the_recursion_the_identity() {
-    let config = TrmConfig { hidden_dim: 16, gate_init: 0.0, ..TrmConfig::default() };
+    let config = TrmConfig {
+        network: NetworkConfig { hidden_dim: 16, gate_init: 0.0, ..NetworkConfig::default() },
+        ..TrmConfig::default()
+    };
     let threads = Threads::new(1);
-    let mut params = Params::init(&config);
+    let mut params = Params::init(&config.network);
     params.output_proj.bias.data.iter_mut().enumerate().for_each(|(i, b)| *b = i as f32);
-    let model = Model::new(config.clone(), params.clone(), &threads);
-    let mut shard = Shard::new(&config, model.rows_format(), 1, Recording::Nothing);
-    shard.load(&config, &[3; 81], 0);
+    let model = Model::new(config.network.clone(), params.clone(), &threads);
+    let mut shard = Shard::new(&config.network, model.rows_format(), 1, Recording::Nothing);
+    shard.load(&config.network, &[3; 81], 0);
     model.forward(&mut shard, &Dropout::OFF);
     assert!(shard.y.iter().chain(&shard.z).all(|v| *v == 0.0), "y and z stay where they began");
     assert_eq!(shard.logits, params.output_proj.bias.data);
@@ -457,7 +485,10 @@ fn gates_at_zero_make_the_recursion_the_identity() {
 #[test]
 fn fewer_activations_take_less_memory() {
     let plan = |checkpoint_activations| {
-        let config = TrmConfig { checkpoint_activations, ..TrmConfig::default() };
+        let config = TrmConfig {
+            run: RunConfig { checkpoint_activations, ..RunConfig::default() },
+            ..TrmConfig::default()
+        };
         trm::model::MemoryPlan::for_training(&config, 1).activations
     };
     assert!(plan(CheckpointActivations::Cycle) * 2 < plan(CheckpointActivations::None));

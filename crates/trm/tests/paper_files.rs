@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use trm::checkpoint::{ModelFile, PaperCheckpoint};
-use trm::config::TrmConfig;
+use trm::config::{NetworkConfig, TrmConfig};
 use trm::model::paper::{Config, Params};
 use trm::tensor::Tensor;
 
@@ -82,8 +82,11 @@ fn tensors_that_do_not_fit_are_named() {
 #[test]
 fn a_file_of_another_kind_is_read_as_such_and_takes_no_settings() {
     in_folder(|folder| {
-        let config = TrmConfig { hidden_dim: 2, ..TrmConfig::default() };
-        let model = trm::model::Params::init(&config).state_dict(&config);
+        let config = TrmConfig {
+            network: NetworkConfig { hidden_dim: 2, ..NetworkConfig::default() },
+            ..TrmConfig::default()
+        };
+        let model = trm::model::Params::init(&config.network).state_dict(&config.network);
         let own =
             trm::checkpoint::Checkpoint { model, config, optimizer: None, history: None, training: None };
         let path = folder.join("own.pt");

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
-use trm::config::{Gates, Precision, TrmConfig, Update};
+use trm::config::{Gates, NetworkConfig, Precision, TrmConfig, Update};
 use trm::model::{Engine, Model, Params, Recording};
 use trm::parallel::Threads;
 use trm::sudoku::Grid;
@@ -41,10 +41,16 @@ fn assert_close(ours: &[f32], theirs: &[f64], tolerance: f64, what: &str) {
 }
 
 fn logits(checkpoint: &Checkpoint) -> Vec<f32> {
-    let config = TrmConfig { precision: Precision::F32, ..checkpoint.config.clone() };
+    let config = TrmConfig {
+        network: NetworkConfig { precision: Precision::F32, ..checkpoint.config.network.clone() },
+        ..checkpoint.config.clone()
+    };
     let threads = Threads::new(1);
-    let model =
-        Model::new(config.clone(), Params::from_state_dict(&config, checkpoint.model.clone()), &threads);
+    let model = Model::new(
+        config.network.clone(),
+        Params::from_state_dict(&config.network, checkpoint.model.clone()),
+        &threads,
+    );
     Engine::new(Recording::Nothing).logits(&model, Grid::parse(PUZZLE).unwrap().cells(), &threads)
 }
 
@@ -53,14 +59,18 @@ fn pytorch_loads_what_we_write() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let config = TrmConfig {
-        hidden_dim: 6,
-        l_layers: 2,
-        l_cycles: 3,
-        h_cycles: 2,
-        update: Update::Original,
+        network: NetworkConfig {
+            hidden_dim: 6,
+            l_layers: 2,
+            l_cycles: 3,
+            h_cycles: 2,
+            update: Update::Original,
+            ..NetworkConfig::default()
+        },
         ..TrmConfig::default()
     };
-    let state = |seed| Params::init(&TrmConfig { seed, ..config.clone() }).state_dict(&config);
+    let state =
+        |seed| Params::init(&NetworkConfig { seed, ..config.network.clone() }).state_dict(&config.network);
     let mut squares = state(3);
     squares.iter_mut().for_each(|(_, tensor)| tensor.data.iter_mut().for_each(|v| *v *= *v));
     let losses = Losses {
@@ -86,8 +96,13 @@ fn pytorch_loads_what_we_write() {
     full.write(&file("full.pt")).unwrap();
     let production = Checkpoint { optimizer: None, history: None, training: None, ..full.clone() };
     production.write(&file("production.pt")).unwrap();
-    let documented =
-        Checkpoint { config: TrmConfig { update: Update::Documented, ..config }, ..production.clone() };
+    let documented = Checkpoint {
+        config: TrmConfig {
+            network: NetworkConfig { update: Update::Documented, ..config.network },
+            ..config
+        },
+        ..production.clone()
+    };
     documented.write(&file("documented.pt")).unwrap();
     let arguments = ["full.pt", "production.pt", "documented.pt", "out.json"].map(file);
     let mut all: Vec<&Path> = vec![Path::new("read")];
@@ -129,14 +144,25 @@ fn what_pytorch_writes_is_loaded() {
     };
     let original = read("dataclass.pt").unwrap();
     let config = &original.config;
-    assert_eq!((config.hidden_dim, config.l_layers, config.h_cycles, config.l_cycles), (4, 2, 2, 3));
-    assert_eq!((config.update, config.lr, config.batch_size), (Update::Original, 3e-4, 32));
+    assert_eq!(
+        (
+            config.network.hidden_dim,
+            config.network.l_layers,
+            config.network.h_cycles,
+            config.network.l_cycles
+        ),
+        (4, 2, 2, 3)
+    );
+    assert_eq!(
+        (config.network.update, config.training.lr, config.training.batch_size),
+        (Update::Original, 3e-4, 32)
+    );
     let history = original.history.as_ref().unwrap();
     assert_eq!((&history.train_losses, &history.val_losses), (&vec![2.0, 1.5], &vec![2.1, 1.6]));
     assert_values(&original.model, 0.0, "dataclass");
     assert_close(&logits(&original), &numbers(&expected["logits"]), 1e-5, "logits");
     let vector = read("vector_gate.pt").unwrap();
-    assert_eq!((original.config.gates, vector.config.gates), (Gates::Scalar, Gates::Vector));
+    assert_eq!((original.config.network.gates, vector.config.network.gates), (Gates::Scalar, Gates::Vector));
     assert_close(&logits(&vector), &numbers(&expected["logits"]), 1e-5, "logits with vector gates");
     // Half a unit in the last place of each type, relative to the largest value of a tensor.
     let cases = [

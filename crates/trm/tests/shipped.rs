@@ -8,9 +8,9 @@ use trm::sudoku::{Generator, Puzzle};
 fn answers(puzzles: &[Puzzle], guesses: usize) -> Vec<Prediction> {
     let shipped = Checkpoint::shipped();
     let threads = Threads::new(0);
-    let params = Params::from_state_dict(&shipped.config, shipped.model.clone());
-    let budget = Budget { guesses, ..Budget::trained(&shipped.config) };
-    let model = Model::new(shipped.config, params, &threads);
+    let params = Params::from_state_dict(&shipped.config.network, shipped.model.clone());
+    let budget = Budget { guesses, ..Budget::trained(&shipped.config.network) };
+    let model = Model::new(shipped.config.network, params, &threads);
     let cells: Vec<u8> = puzzles.iter().flat_map(|p| *p.quiz.cells()).collect();
     Engine::new(Recording::Nothing).predict(&model, &cells, &budget, &threads)
 }

@@ -1,7 +1,7 @@
 //! States that are carried from one optimiser step to the next, and how long a model may think about a puzzle.
 
 use trm::checkpoint::Checkpoint;
-use trm::config::{Mixing, State, Supervision, TrmConfig, Update};
+use trm::config::{Mixing, NetworkConfig, RunConfig, State, Supervision, TrainingConfig, TrmConfig, Update};
 use trm::model::{Budget, Engine, Model, Recording};
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
@@ -9,24 +9,26 @@ use trm::train::{Trainer, TrainingData};
 
 fn config() -> TrmConfig {
     let config = TrmConfig {
-        state: State::Candidate,
-        mixing: Mixing::UnitMean,
-        update: Update::Single,
-        output_layers: 0,
-        output_norm: true,
-        state_norm: true,
-        init_noise: 1.0,
-        supervision: Supervision::Every,
-        segments: 4,
-        hidden_dim: 8,
-        expansion: 1,
-        l_layers: 1,
-        l_cycles: 2,
-        h_cycles: 2,
-        dropout: 0.0,
-        lr: 1e-2,
-        batch_size: 12,
-        epochs: 2,
+        network: NetworkConfig {
+            state: State::Candidate,
+            mixing: Mixing::UnitMean,
+            update: Update::Single,
+            output_layers: 0,
+            output_norm: true,
+            state_norm: true,
+            init_noise: 1.0,
+            supervision: Supervision::Every,
+            segments: 4,
+            hidden_dim: 8,
+            expansion: 1,
+            l_layers: 1,
+            l_cycles: 2,
+            h_cycles: 2,
+            dropout: 0.0,
+            ..NetworkConfig::default()
+        },
+        training: TrainingConfig { lr: 1e-2, batch_size: 12, ..TrainingConfig::default() },
+        run: RunConfig { epochs: 2, ..RunConfig::default() },
         ..TrmConfig::default()
     };
     config.validate().unwrap();
@@ -52,7 +54,10 @@ fn steps(trainer: &mut Trainer, count: usize) {
 
 /// Only open candidates have vectors, and digits are assumed.
 fn with_hypotheses() -> TrmConfig {
-    let config = TrmConfig { state: State::OpenCandidate, hypotheses: true, ..config() };
+    let config = TrmConfig {
+        network: NetworkConfig { state: State::OpenCandidate, hypotheses: true, ..config().network },
+        ..config()
+    };
     config.validate().unwrap();
     config
 }
@@ -69,7 +74,10 @@ fn resumes_bit_for_bit(config: TrmConfig) {
     steps(&mut whole, 6);
     let carried = whole.checkpoint().unwrap().training.unwrap().carry.unwrap();
     let assumed = carried.iter().find(|(name, _)| name == "assumed");
-    assert_eq!(assumed.is_some_and(|(_, t)| t.data.iter().any(|digit| *digit > 0.0)), config.hypotheses);
+    assert_eq!(
+        assumed.is_some_and(|(_, t)| t.data.iter().any(|digit| *digit > 0.0)),
+        config.network.hypotheses
+    );
     assert!(whole.progress().staying.iter().any(|(_, behind)| *behind > 1), "some puzzles stay");
     assert!(whole.progress().drawn > 12, "others are replaced");
     let resumed = ["pt", "safetensors"].map(|ending| {
@@ -106,7 +114,7 @@ fn no_puzzle_stays_longer_than_its_segments() {
 
 #[test]
 fn without_halting_a_puzzle_stays_for_all_its_segments() {
-    let config = TrmConfig { halting: false, ..config() };
+    let config = TrmConfig { training: TrainingConfig { halting: false, ..config().training }, ..config() };
     let mut trainer = Trainer::new(config, data(), Threads::new(2)).unwrap();
     for step in 1..=60 {
         trainer.step().unwrap();
@@ -163,14 +171,14 @@ fn thinks_as_far_as_the_budget(config: TrmConfig) {
 #[test]
 fn first_states_are_random_with_the_wanted_size_and_repeatable() {
     use trm::model::States;
-    let states = States::initial(&config(), 3, [7, 8]);
-    assert_eq!(states, States::initial(&config(), 3, [7, 8]));
+    let states = States::initial(&config().network, 3, [7, 8]);
+    assert_eq!(states, States::initial(&config().network, 3, [7, 8]));
     assert!(states.y.iter().all(|y| *y == 0.0));
     let n = states.z.len() as f64;
     let mean_square = states.z.iter().map(|z| f64::from(z * z)).sum::<f64>() / n;
     // 11,664 draws: the mean square of a uniform variable of variance 1 has a standard deviation of 0.008.
     assert!((mean_square - 1.0).abs() < 0.05, "{mean_square}");
     assert_ne!(states.z[..5832], states.z[5832..]);
-    let zero = TrmConfig { init_noise: 0.0, ..config() };
-    assert!(States::initial(&zero, 3, [7]).z.iter().all(|z| *z == 0.0));
+    let zero = TrmConfig { network: NetworkConfig { init_noise: 0.0, ..config().network }, ..config() };
+    assert!(States::initial(&zero.network, 3, [7]).z.iter().all(|z| *z == 0.0));
 }

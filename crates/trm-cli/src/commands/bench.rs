@@ -13,7 +13,7 @@ use trm::bench::{
     BenchError, Latency, Machine, PhaseShares, Scaling, Speed, inference, latency, phase_shares, sweeps,
     training,
 };
-use trm::config::{ConfigLayers, TrmConfig};
+use trm::config::{ConfigLayers, TrainingConfig, TrmConfig};
 use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
 use trm::plot::draw_scaling;
@@ -161,10 +161,13 @@ impl BenchArgs {
 fn report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Report, BenchError> {
     // Shares need the peak, whether or not it is asked for.
     let machine = Machine::measure(threads);
-    let format = config.precision.format();
+    let format = config.network.precision.format();
     let (ceiling, seconds) = (machine.ceiling(format), args.seconds);
     let mut report = Report { precision: name_of(format), ..Report::default() };
-    let of_batch = |batch_size: usize| TrmConfig { batch_size, ..config.clone() };
+    let of_batch = |batch_size: usize| TrmConfig {
+        training: TrainingConfig { batch_size, ..config.training.clone() },
+        ..config.clone()
+    };
     if args.has(Part::Latency) {
         report.latency = Some(latency(config, threads, ceiling, seconds)?);
     }
@@ -188,11 +191,14 @@ fn scaling_report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Re
     let say = |name: &str, value: &str| eprintln!("{name} {value}");
     let machine = Machine::measure(threads);
     let sweeps = sweeps(config, threads.count(), args.seconds, say)?;
-    let of_batch = |batch_size: usize| TrmConfig { batch_size, ..config.clone() };
+    let of_batch = |batch_size: usize| TrmConfig {
+        training: TrainingConfig { batch_size, ..config.training.clone() },
+        ..config.clone()
+    };
     let shares = |batch_size: usize| phase_shares(&of_batch(batch_size), threads, args.seconds);
     let phases = vec![shares(64)?, shares(1024)?];
     Ok(Report {
-        precision: name_of(config.precision.format()),
+        precision: name_of(config.network.precision.format()),
         machine: Some(machine),
         scaling: Some(Scaling { sweeps, phases }),
         ..Report::default()

@@ -10,9 +10,9 @@ use crate::output::{print, print_json};
 use report::{Accuracy, Report, Speed};
 use std::path::PathBuf;
 use trm::checkpoint::{Checkpoint, ModelFile};
-use trm::compress::{Calibration, Pruning, pruned, quantise};
-use trm::evaluate::batch_of;
-use trm::model::{Model, input_statistics};
+use trm::compress::{Calibration, pruned, quantise};
+use trm::config::Pruning;
+use trm::model::{Batch, Model, input_statistics};
 use trm::ops::Grid;
 use trm::parallel::Threads;
 
@@ -192,7 +192,7 @@ impl CompressArgs {
                 let mut puzzles = read_puzzles(file, None, false)?;
                 puzzles.truncate(CALIBRATION_PUZZLES);
                 let model = pruned.clone().into_model(threads);
-                Some(input_statistics(&model, &batch_of(&puzzles).cells, threads))
+                Some(input_statistics(&model, &Batch::of(&puzzles).cells, threads))
             }
         };
         let calibration =

@@ -188,7 +188,7 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
         },
         parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
         nonzero: checkpoint.model.iter().flat_map(|(_, t)| &t.data).filter(|v| **v != 0.0).count(),
-        forward_flops: flops_per_sample(&checkpoint.config).0,
+        forward_flops: flops_per_sample(&checkpoint.config.network).0,
         latent_gate: latent_gate.mean,
         output_gate: output_gate.mean,
         latent_gate_range: latent_gate.range,
@@ -242,7 +242,7 @@ fn text(info: &Info) -> String {
         let _ = writeln!(text, "history      {epochs} epochs{best}");
     }
     if info.has_weight_average {
-        let _ = writeln!(text, "average      of the weights, decay {}", info.config.ema);
+        let _ = writeln!(text, "average      of the weights, decay {}", info.config.training.ema);
     }
     write_settings(&mut text, &info.config.to_toml());
     write_tensors(&mut text, &info.tensors);

@@ -15,7 +15,7 @@ pub mod train;
 use crate::error::CliError;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, ModelFile};
-use trm::config::TrmConfig;
+use trm::config::NetworkConfig;
 use trm::model::{Budget, Model, paper};
 use trm::parallel::Threads;
 
@@ -48,7 +48,7 @@ pub struct BudgetArgs {
 
 impl BudgetArgs {
     /// The budget: as trained where nothing is said, with `guesses` unless another number is wished.
-    pub fn budget(&self, config: &TrmConfig, guesses: usize) -> Budget {
+    pub fn budget(&self, config: &NetworkConfig, guesses: usize) -> Budget {
         let trained = Budget::trained(config);
         let steps = self.max_steps.map_or(trained.steps, |steps| steps as usize);
         Budget { steps, restarts: self.restarts, guesses: self.guesses.unwrap_or(guesses), ..trained }

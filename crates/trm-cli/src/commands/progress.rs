@@ -129,7 +129,7 @@ impl Observer for Progress {
             self.line(&format!(
                 "estimate {} for all {} epochs ({:.0} puzzles/s)",
                 duration(left),
-                trainer.config().epochs,
+                trainer.config().run.epochs,
                 self.samples_per_s
             ));
         }
@@ -145,7 +145,7 @@ impl Observer for Progress {
             bars.batches.set_length(report.steps_per_epoch as u64);
             bars.batches.set_position(report.step_in_epoch as u64);
             bars.batches.set_message(message);
-            bars.epochs.set_length(trainer.config().epochs as u64);
+            bars.epochs.set_length(trainer.config().run.epochs as u64);
             bars.epochs.set_position(report.epoch as u64 - 1);
             let best = trainer
                 .progress()
@@ -184,7 +184,7 @@ impl Observer for Progress {
         let stage = record.stage.map_or(String::new(), |stage| {
             let accuracy =
                 record.stage_accuracy.map_or(String::new(), |share| format!(" {}", percent(share)));
-            format!("; stage {stage}/{}{accuracy}", trainer.config().curriculum_stages)
+            format!("; stage {stage}/{}{accuracy}", trainer.config().data.curriculum_stages)
         });
         let validation = validation_text(
             record.val_loss,
@@ -194,7 +194,7 @@ impl Observer for Progress {
         self.line(&format!(
             "epoch {}/{}: training {:.4} {}; {validation}{}{stage}; gates {latent_gate:.2} {output_gate:.2}; {:.0}/s, {}",
             record.epoch,
-            trainer.config().epochs,
+            trainer.config().run.epochs,
             record.train_loss,
             percent(record.train_cell_accuracy),
             if record.is_best { " *" } else { "" },

@@ -13,8 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError};
-use trm::compress::Pruning;
-use trm::config::{ConfigLayers, TrmConfig};
+use trm::config::{ConfigLayers, NetworkConfig, Pruning, TrmConfig};
 use trm::evaluate::Evaluation;
 use trm::model::Params;
 use trm::parallel::Threads;
@@ -112,7 +111,7 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
         Some(checkpoint) => checkpoint.config.clone(),
         None => args.settings(start.as_ref())?,
     };
-    let start = start.map(|start| weights_for(&config, &start)).transpose()?;
+    let start = start.map(|start| weights_for(&config.network, &start)).transpose()?;
     let display = Display::choose(args.quiet, args.json);
     let threads = Threads::new(args.threads);
     let data = load_data(&config, args.skip_bad_rows, &threads, display)?;
@@ -171,10 +170,10 @@ impl TrainArgs {
         }
         let mut config = layers.build().map_err(|e| input(&e))?;
         if let Some(path) = &self.data {
-            config.data = path.display().to_string();
-            config.generate_samples = 0;
+            config.data.data = path.display().to_string();
+            config.data.generate_samples = 0;
         }
-        if config.data.is_empty() && config.generate_samples == 0 {
+        if config.data.data.is_empty() && config.data.generate_samples == 0 {
             return Err(input(&TrainError::NoData));
         }
         Ok(config)
@@ -209,8 +208,8 @@ fn read_start(path: &Path) -> Result<Checkpoint, CliError> {
 }
 
 /// Its weights, if the settings ask for a model of its sizes.
-fn weights_for(config: &TrmConfig, start: &Checkpoint) -> Result<Params, CliError> {
-    if Params::layout(config) == Params::layout(&start.config) {
+fn weights_for(config: &NetworkConfig, start: &Checkpoint) -> Result<Params, CliError> {
+    if Params::layout(config) == Params::layout(&start.config.network) {
         return Ok(Params::from_state_dict(config, start.model.clone()));
     }
     Err(CliError::Input(

@@ -15,7 +15,7 @@ pub use phases::{PhaseShares, phase_shares};
 pub use scaling::{Point, Scaling, Sweep, sweeps};
 pub use speed::{Latency, Speed, inference, latency, training};
 
-use crate::config::TrmConfig;
+use crate::config::{DataConfig, RunConfig, TrmConfig};
 use crate::parallel::Threads;
 use crate::sudoku::{GenerateError, Generator, Puzzle};
 use crate::train::{TrainError, Trainer, TrainingData};
@@ -39,8 +39,13 @@ fn puzzles(count: usize, threads: &Threads) -> Result<Vec<Puzzle>, BenchError> {
 /// A run on puzzles of one batch, which never comes to its end; its first step, which takes the memory, is made.
 fn trainer(config: &TrmConfig, threads: usize) -> Result<Trainer, BenchError> {
     let threads = Threads::new(threads);
-    let data = TrainingData { train: puzzles(config.batch_size, &threads)?, ..TrainingData::default() };
-    let config = TrmConfig { epochs: 1_000_000, patience: 0, augment_copies: 1, ..config.clone() };
+    let data =
+        TrainingData { train: puzzles(config.training.batch_size, &threads)?, ..TrainingData::default() };
+    let config = TrmConfig {
+        run: RunConfig { epochs: 1_000_000, patience: 0, ..config.run.clone() },
+        data: DataConfig { augment_copies: 1, ..config.data.clone() },
+        ..config.clone()
+    };
     let mut trainer = Trainer::new(config, data, threads)?;
     step(&mut trainer)?;
     Ok(trainer)

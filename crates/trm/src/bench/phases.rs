@@ -32,16 +32,21 @@ pub fn phase_shares(config: &TrmConfig, threads: &Threads, seconds: f64) -> Resu
     let shares = Phase::ALL.iter().zip(phases).map(|(phase, seconds)| (phase.name(), seconds / all));
     let rest = ("waiting, and the rest", (1.0 - counted / all).max(0.0));
     let shares = shares.filter(|(_, share)| *share > 0.0).chain([rest]).collect();
-    Ok(PhaseShares { batch_size: config.batch_size, shares })
+    Ok(PhaseShares { batch_size: config.training.batch_size, shares })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{NetworkConfig, TrainingConfig};
 
     #[test]
     fn shares_are_of_all_the_time() {
-        let config = TrmConfig { hidden_dim: 32, l_cycles: 2, batch_size: 40, ..TrmConfig::default() };
+        let config = TrmConfig {
+            network: NetworkConfig { hidden_dim: 32, l_cycles: 2, ..NetworkConfig::default() },
+            training: TrainingConfig { batch_size: 40, ..TrainingConfig::default() },
+            ..TrmConfig::default()
+        };
         let shares = phase_shares(&config, &Threads::new(2), 0.0).unwrap().shares;
         let of = |name: &str| shares.iter().find(|(n, _)| *n == name).unwrap().1;
         assert!(of("forward products") > 0.0 && of("weight gradients") > 0.0 && of("optimiser") > 0.0);

@@ -2,7 +2,7 @@
 
 use super::machine::ceiling_of;
 use super::{BenchError, PhaseShares, Speed, training};
-use crate::config::TrmConfig;
+use crate::config::{NetworkConfig, TrainingConfig, TrmConfig};
 use crate::parallel::Threads;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -60,7 +60,7 @@ pub fn sweeps(
         for Plan { label, config, threads } in plans {
             say(name, &label);
             let workers = Threads::new(threads);
-            let ceiling = ceiling_of(config.precision.format(), &workers);
+            let ceiling = ceiling_of(config.network.precision.format(), &workers);
             let largest = ceilings.entry(threads).or_default();
             *largest = largest.max(ceiling);
             points.push(Point { label, threads, speed: training(&config, &workers, ceiling, seconds)? });
@@ -75,10 +75,26 @@ pub fn sweeps(
 
 fn plans(base: &TrmConfig, threads: usize) -> Vec<(&'static str, Vec<Plan>)> {
     let plan = |label: String, config| Plan { label, config, threads };
-    let batch = |batch_size: usize| plan(batch_size.to_string(), TrmConfig { batch_size, ..base.clone() });
-    let width = |hidden_dim: usize| plan(hidden_dim.to_string(), TrmConfig { hidden_dim, ..base.clone() });
+    let batch = |batch_size: usize| {
+        plan(
+            batch_size.to_string(),
+            TrmConfig { training: TrainingConfig { batch_size, ..base.training.clone() }, ..base.clone() },
+        )
+    };
+    let width = |hidden_dim: usize| {
+        plan(
+            hidden_dim.to_string(),
+            TrmConfig { network: NetworkConfig { hidden_dim, ..base.network.clone() }, ..base.clone() },
+        )
+    };
     let cycles = |(h_cycles, l_cycles): (usize, usize)| {
-        plan(format!("{h_cycles}x{l_cycles}"), TrmConfig { h_cycles, l_cycles, ..base.clone() })
+        plan(
+            format!("{h_cycles}x{l_cycles}"),
+            TrmConfig {
+                network: NetworkConfig { h_cycles, l_cycles, ..base.network.clone() },
+                ..base.clone()
+            },
+        )
     };
     let powers = std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < threads);
     let on = |threads: usize| Plan { label: threads.to_string(), config: base.clone(), threads };

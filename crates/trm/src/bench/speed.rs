@@ -61,7 +61,7 @@ pub fn training(
     forget_peak();
     let mut trainer = trainer(config, threads.count())?;
     let times = times(seconds, || super::step(&mut trainer))?;
-    Ok(Speed::new(config.batch_size, &times, flops_per_sample(config).1, ceiling))
+    Ok(Speed::new(config.training.batch_size, &times, flops_per_sample(&config.network).1, ceiling))
 }
 
 /// The forward pass of a batch.
@@ -72,8 +72,8 @@ pub fn inference(
     seconds: f64,
 ) -> Result<Speed, BenchError> {
     forget_peak();
-    let times = predictions(config, config.batch_size, threads, seconds)?;
-    Ok(Speed::new(config.batch_size, &times, flops_per_sample(config).0, ceiling))
+    let times = predictions(config, config.training.batch_size, threads, seconds)?;
+    Ok(Speed::new(config.training.batch_size, &times, flops_per_sample(&config.network).0, ceiling))
 }
 
 /// One puzzle after the other.
@@ -85,7 +85,7 @@ pub fn latency(
 ) -> Result<Latency, BenchError> {
     let time = |threads| Ok::<f64, BenchError>(median(&predictions(config, 1, threads, seconds / 2.0)?));
     let (one_thread, all) = (time(&Threads::new(1))?, time(threads)?);
-    let share_of_peak = flops_per_sample(config).0 as f64 / all / ceiling;
+    let share_of_peak = flops_per_sample(&config.network).0 as f64 / all / ceiling;
     Ok(Latency { ms: 1e3 * all, one_thread_ms: 1e3 * one_thread, share_of_peak })
 }
 
@@ -95,10 +95,10 @@ fn predictions(
     threads: &Threads,
     seconds: f64,
 ) -> Result<Vec<f64>, BenchError> {
-    let model = Model::new(config.clone(), Params::init(config), threads);
+    let model = Model::new(config.network.clone(), Params::init(&config.network), threads);
     let cells: Vec<u8> = puzzles(batch_size, threads)?.iter().flat_map(|p| *p.quiz.cells()).collect();
     // As in training: a model that carries its states would go on for all its segments.
-    let budget = Budget { steps: config.h_cycles, ..Budget::trained(config) };
+    let budget = Budget { steps: config.network.h_cycles, ..Budget::trained(&config.network) };
     let mut engine = Engine::new(Recording::Nothing);
     // The first pass takes the memory.
     engine.predict(&model, &cells, &budget, threads);

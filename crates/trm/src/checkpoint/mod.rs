@@ -176,9 +176,9 @@ impl Checkpoint {
     /// The model, ready to solve.
     pub fn into_model(self, threads: &Threads) -> Model {
         let Self { mut config, model, .. } = self;
-        config.precision = config.precision.of_inference();
-        let params = Params::from_state_dict(&config, model);
-        Model::new(config, params, threads)
+        config.network.precision = config.network.precision.of_inference();
+        let params = Params::from_state_dict(&config.network, model);
+        Model::new(config.network, params, threads)
     }
 
     /// Checks every set of tensors against the configuration.
@@ -191,7 +191,7 @@ impl Checkpoint {
         if let Some(ema) = self.training.as_ref().and_then(|t| t.ema.as_ref()) {
             sets.push(("weight average ", ema));
         }
-        let layout = Params::layout(&self.config);
+        let layout = Params::layout(&self.config.network);
         let problems: Vec<String> =
             sets.into_iter().flat_map(|(set, state)| problems(set, state, &layout)).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }

@@ -78,8 +78,8 @@ impl QuantisedCheckpoint {
         let config = safetensors::config(metadata)?;
         let text = metadata.get(QUANTISED_JSON).map_or("", String::as_str);
         let record: Record = serde_json::from_str(text).map_err(|e| format!("{QUANTISED_JSON}: {e}"))?;
-        let matrices = Params::matrix_names(&config);
-        let layout = Params::layout(&config);
+        let matrices = Params::matrix_names(&config.network);
+        let layout = Params::layout(&config.network);
         let (mut tensors, mut weights) = (StateDict::new(), Vec::new());
         let mut known = Vec::new();
         for (name, shape) in &layout {
@@ -117,11 +117,11 @@ impl QuantisedCheckpoint {
     /// The model, ready to run.
     pub fn into_model(self, threads: &Threads) -> Model {
         let Self { mut config, mut tensors, weights } = self;
-        config.precision = config.precision.of_inference();
+        config.network.precision = config.network.precision.of_inference();
         let empty = |shape: [usize; 2]| Tensor { shape: shape.to_vec(), data: Vec::new() };
         tensors.extend(weights.iter().map(|(name, weight)| (name.clone(), empty(weight.shape))));
-        let params = Params::from_state_dict(&config, tensors);
-        Model::quantised(config, params, &weights, threads)
+        let params = Params::from_state_dict(&config.network, tensors);
+        Model::quantised(config.network, params, &weights, threads)
     }
 
     /// Every tensor as f32: what the whole numbers stand for.
@@ -131,7 +131,7 @@ impl QuantisedCheckpoint {
             let float = || self.tensors.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor.clone());
             quantised.map(|(_, weight)| weight.dequantised()).or_else(float)
         };
-        let layout = Params::layout(&self.config).into_iter();
+        let layout = Params::layout(&self.config.network).into_iter();
         layout.filter_map(|(name, _)| find(&name).map(|tensor| (name, tensor))).collect()
     }
 }

@@ -198,7 +198,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
                 .into(),
         ));
     }
-    let layout = Params::layout(&config);
+    let layout = Params::layout(&config.network);
     let state = |prefix: &str| -> Result<StateDict, ReadError> {
         let stored = layout.iter().filter(|(name, _)| file.tensor(&format!("{prefix}{name}")).is_ok());
         let known: Vec<&(String, Vec<usize>)> = stored.collect();

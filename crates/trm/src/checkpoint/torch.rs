@@ -5,9 +5,9 @@ use super::pickle_writer::{self, Object, dict};
 use super::torch_zip::{self, TorchZip};
 use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
 use crate::atomic_file::write_atomically;
-use crate::config::{ConfigLayers, Gates, TrmConfig, Update};
+use crate::config::{ConfigLayers, Gates, NetworkConfig, TrmConfig, Update};
+use crate::model::is_decayed;
 use crate::tensor::{StateDict, Tensor};
-use crate::train::optimizer::is_decayed;
 use half::{bf16, f16};
 use std::collections::HashMap;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn document<'a>(checkpoint: &'a Checkpoint, config_toml: &'a str) -> Object<'a> 
     if let Some(optimizer) = &checkpoint.optimizer {
         items.push(("optimizer_state_dict", optimizer_dict(optimizer)));
     }
-    items.push(("config", documented_config(&checkpoint.config)));
+    items.push(("config", documented_config(&checkpoint.config.network)));
     if let Some(history) = &checkpoint.history {
         let list = |values: &[f64]| Object::List(values.iter().map(|v| Object::Float(*v)).collect());
         items.push(("train_losses", list(&history.train_losses)));
@@ -57,7 +57,7 @@ fn state_dict(state: &StateDict) -> Object<'_> {
 }
 
 /// Exactly the fields of the Python original's dataclass.
-fn documented_config(config: &TrmConfig) -> Object<'static> {
+fn documented_config(config: &NetworkConfig) -> Object<'static> {
     let int = |value: usize| Object::Int(value as i64);
     dict(vec![
         ("input_dim", int(config.input_dim)),
@@ -224,9 +224,12 @@ impl Reader {
         layers = layers.set(&format!("output_layers={}", output_layers.max(1))).map_err(|e| e.to_string())?;
         let config = layers.build().map_err(|e| format!("its configuration: {e}"))?;
         let gate = model.iter().find(|(name, _)| name == "latent_gate");
-        let is_vector = gate.is_some_and(|(_, gate)| gate.shape == [config.hidden_dim]);
+        let is_vector = gate.is_some_and(|(_, gate)| gate.shape == [config.network.hidden_dim]);
         let gates = if is_vector { Gates::Vector } else { Gates::Scalar };
-        Ok(TrmConfig { update: Update::Original, gates, ..config })
+        Ok(TrmConfig {
+            network: NetworkConfig { update: Update::Original, gates, ..config.network },
+            ..config
+        })
     }
 
     fn losses(&self, root: Id) -> Option<Losses> {

@@ -3,24 +3,31 @@
 mod prune;
 mod sweep;
 
-pub use prune::{Pruning, UnknownPruning, prune, pruned_matrices, remove_units};
+pub use prune::{prune, pruned_matrices, remove_units};
 pub use sweep::{SweepPoint, sweep};
 
 use crate::checkpoint::{Checkpoint, QuantisedCheckpoint};
+use crate::config::Pruning;
 use crate::model::{InputStatistics, Params};
 use crate::ops::{Format, Grid, QuantisedWeight};
 use crate::tensor::Tensor;
 
 /// The model without the share `sparsity` of its weights or units, without optimiser and history.
 pub fn pruned(checkpoint: &Checkpoint, kind: Pruning, sparsity: f64) -> Checkpoint {
-    let mut params = Params::from_state_dict(&checkpoint.config, checkpoint.model.clone());
+    let mut params = Params::from_state_dict(&checkpoint.config.network, checkpoint.model.clone());
     let mut config = checkpoint.config.clone();
     if kind == Pruning::Structured {
-        (config, params) = remove_units(&config, &params, sparsity);
+        (config.network, params) = remove_units(&config.network, &params, sparsity);
     } else {
         prune(&mut params, kind, sparsity);
     }
-    Checkpoint { model: params.state_dict(&config), config, optimizer: None, history: None, training: None }
+    Checkpoint {
+        model: params.state_dict(&config.network),
+        config,
+        optimizer: None,
+        history: None,
+        training: None,
+    }
 }
 
 /// What quantising knows of the inputs of the matrices.
@@ -39,7 +46,7 @@ pub fn quantise(
     calibration: Option<Calibration>,
 ) -> QuantisedCheckpoint {
     let config = checkpoint.config.clone();
-    let matrices = Params::matrix_names(&config);
+    let matrices = Params::matrix_names(&config.network);
     let (mut tensors, mut weights) = (Vec::new(), Vec::new());
     for (name, tensor) in &checkpoint.model {
         let number = matrices.iter().position(|n| n == name).filter(|_| is_quantised(name, tensor));

@@ -1,61 +1,8 @@
 //! Pruning: the weights of the blocks that matter least become zero, or go.
 
-use crate::config::TrmConfig;
+use crate::config::{NetworkConfig, Pruning};
 use crate::model::{BlockParams, Params};
 use crate::tensor::Tensor;
-use serde::{Deserialize, Serialize};
-use std::str::FromStr;
-
-/// Which weights are left out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Pruning {
-    /// None.
-    None,
-    /// In each matrix those of least magnitude.
-    Unstructured,
-    /// Of four neighbouring inputs of an output the two of least magnitude: half of all.
-    #[serde(rename = "2:4")]
-    TwoOfFour,
-    /// Units of the inner layer of each MLP, with all their weights: those with the least `|W1 row| |W2 column|`.
-    Structured,
-}
-
-/// Not the name of a kind of pruning.
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` is no kind of pruning: unstructured, 2:4 or structured")]
-pub struct UnknownPruning(String);
-
-impl FromStr for Pruning {
-    type Err = UnknownPruning;
-
-    fn from_str(name: &str) -> Result<Self, UnknownPruning> {
-        [Self::Unstructured, Self::TwoOfFour, Self::Structured]
-            .into_iter()
-            .find(|kind| kind.name() == name)
-            .ok_or_else(|| UnknownPruning(name.to_string()))
-    }
-}
-
-impl Pruning {
-    /// As it is written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Unstructured => "unstructured",
-            Self::TwoOfFour => "2:4",
-            Self::Structured => "structured",
-        }
-    }
-
-    /// Whether there is this sparsity.
-    pub fn has(self, sparsity: f64) -> bool {
-        match self {
-            Self::TwoOfFour => sparsity == 0.5,
-            _ => (0.0..=0.99).contains(&sparsity),
-        }
-    }
-}
 
 /// Sets the share `sparsity` of the weights of the blocks' matrices to zero; for [`Pruning::Structured`] those of that share of
 /// the units. What is zero already goes first, so that pruning can go on in steps.
@@ -148,7 +95,7 @@ fn clear_units(block: &mut BlockParams, sparsity: f64) {
 }
 
 /// A model without the share `sparsity` of the units of each MLP: its matrices are smaller, and `mlp_dim` says so.
-pub fn remove_units(config: &TrmConfig, params: &Params, sparsity: f64) -> (TrmConfig, Params) {
+pub fn remove_units(config: &NetworkConfig, params: &Params, sparsity: f64) -> (NetworkConfig, Params) {
     let wide = config.mlp_width();
     let kept = (wide - share(wide, sparsity)).max(1);
     let mut params = params.clone();
@@ -165,7 +112,7 @@ pub fn remove_units(config: &TrmConfig, params: &Params, sparsity: f64) -> (TrmC
         block.contract.weight.data.retain(|_| unit.next() == Some(&true));
         block.contract.weight.shape[1] = kept;
     }
-    (TrmConfig { mlp_dim: kept, ..config.clone() }, params)
+    (NetworkConfig { mlp_dim: kept, ..config.clone() }, params)
 }
 
 fn keep_rows(tensor: &mut Tensor, is_kept: &[bool]) {
@@ -182,23 +129,26 @@ mod tests {
     use crate::model::{Engine, Model, Recording};
     use crate::parallel::Threads;
 
-    fn configs() -> [TrmConfig; 2] {
-        let small = TrmConfig {
+    fn configs() -> [NetworkConfig; 2] {
+        let small = NetworkConfig {
             hidden_dim: 6,
             l_layers: 2,
             output_layers: 1,
             l_cycles: 2,
             h_cycles: 2,
             gate_init: 0.5,
-            ..TrmConfig::default()
+            ..NetworkConfig::default()
         };
-        [small.clone(), TrmConfig { state: State::Cell, mixing: Mixing::UnitMean, expansion: 2, ..small }]
+        [small.clone(), NetworkConfig { state: State::Cell, mixing: Mixing::UnitMean, expansion: 2, ..small }]
     }
 
-    fn logits(config: TrmConfig, params: Params) -> Vec<f32> {
+    fn logits(config: NetworkConfig, params: Params) -> Vec<f32> {
         let threads = Threads::new(1);
-        let model =
-            Model::new(TrmConfig { precision: crate::config::Precision::F32, ..config }, params, &threads);
+        let model = Model::new(
+            NetworkConfig { precision: crate::config::Precision::F32, ..config },
+            params,
+            &threads,
+        );
         let cells: Vec<u8> = (0..81).map(|cell| (cell % 10) as u8).collect();
         Engine::new(Recording::Nothing).logits(&model, &cells, &threads)
     }

@@ -1,7 +1,8 @@
 //! Accuracy against sparsity, each pruning in one shot.
 
-use super::{Pruning, pruned};
+use super::pruned;
 use crate::checkpoint::Checkpoint;
+use crate::config::Pruning;
 use crate::evaluate::evaluate;
 use crate::model::{Budget, Engine, Recording};
 use crate::parallel::Threads;

@@ -4,6 +4,7 @@ use super::{INPUT_DIM, OUTPUT_DIM};
 use crate::ops::{Format, Whole};
 use crate::sudoku::Units;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// How a state takes in what the block stack computed.
@@ -238,4 +239,55 @@ pub enum CheckpointActivations {
     None,
     /// The states at each outer cycle; the rest is computed again: least memory, the same gradients.
     Cycle,
+}
+
+/// Which weights are left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pruning {
+    /// None.
+    None,
+    /// In each matrix those of least magnitude.
+    Unstructured,
+    /// Of four neighbouring inputs of an output the two of least magnitude: half of all.
+    #[serde(rename = "2:4")]
+    TwoOfFour,
+    /// Units of the inner layer of each MLP, with all their weights: those with the least `|W1 row| |W2 column|`.
+    Structured,
+}
+
+/// Not the name of a kind of pruning.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is no kind of pruning: unstructured, 2:4 or structured")]
+pub struct UnknownPruning(String);
+
+impl FromStr for Pruning {
+    type Err = UnknownPruning;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPruning> {
+        [Self::Unstructured, Self::TwoOfFour, Self::Structured]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| UnknownPruning(name.to_string()))
+    }
+}
+
+impl Pruning {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Unstructured => "unstructured",
+            Self::TwoOfFour => "2:4",
+            Self::Structured => "structured",
+        }
+    }
+
+    /// Whether there is this sparsity.
+    pub fn has(self, sparsity: f64) -> bool {
+        match self {
+            Self::TwoOfFour => sparsity == 0.5,
+            _ => (0.0..=0.99).contains(&sparsity),
+        }
+    }
 }

@@ -116,7 +116,7 @@ impl ConfigLayers {
 }
 
 fn defaults() -> Table {
-    Table::try_from(TrmConfig::default()).expect("the defaults are a table")
+    TrmConfig::default().table()
 }
 
 fn known_keys() -> Vec<String> {
@@ -139,12 +139,16 @@ fn same_key(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Update;
+    use super::super::{DataConfig, NetworkConfig, Update};
     use super::*;
 
     #[test]
     fn toml_written_is_toml_read() {
-        let config = TrmConfig { l_cycles: 5, data: "a \"b\".csv".into(), ..TrmConfig::default() };
+        let config = TrmConfig {
+            network: NetworkConfig { l_cycles: 5, ..NetworkConfig::default() },
+            data: DataConfig { data: "a \"b\".csv".into(), ..DataConfig::default() },
+            ..TrmConfig::default()
+        };
         let back = ConfigLayers::default().toml(&config.to_toml(), "t").unwrap().build().unwrap();
         assert_eq!(back, config);
     }
@@ -159,8 +163,16 @@ mod tests {
             .and_then(|layers| layers.set("hidden_dim=32"))
             .and_then(ConfigLayers::build)
             .unwrap();
-        assert_eq!((config.hidden_dim, config.l_cycles, config.l_layers, config.h_cycles), (32, 2, 1, 3));
-        assert_eq!((config.lr, config.update), (1.0, Update::Original));
+        assert_eq!(
+            (
+                config.network.hidden_dim,
+                config.network.l_cycles,
+                config.network.l_layers,
+                config.network.h_cycles
+            ),
+            (32, 2, 1, 3)
+        );
+        assert_eq!((config.training.lr, config.network.update), (1.0, Update::Original));
     }
 
     #[test]

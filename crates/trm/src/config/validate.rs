@@ -1,6 +1,9 @@
 //! Which values the settings may have.
 
-use super::{ConfigError, INPUT_DIM, Mixing, OUTPUT_DIM, Positions, State, TrmConfig, Update};
+use super::{
+    ConfigError, DataConfig, INPUT_DIM, Mixing, NetworkConfig, OUTPUT_DIM, Positions, RunConfig, State,
+    TrainingConfig, TrmConfig, Update,
+};
 use std::fmt::Display;
 
 /// What is expected of a [`fraction`].
@@ -32,18 +35,29 @@ fn size(v: usize, most: usize) -> bool {
 }
 
 impl TrmConfig {
-    /// Checks every field against its range.
+    /// Checks every setting against its range.
     ///
     /// # Errors
-    /// The first field out of range, with what would be accepted.
+    /// The first setting out of range, with what would be accepted.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        self.validate_model()?;
-        self.validate_cells()?;
-        self.validate_training()?;
-        self.validate_data()
+        self.network.validate()?;
+        self.training.validate()?;
+        self.data.validate()?;
+        self.run.validate()
+    }
+}
+
+impl NetworkConfig {
+    /// Checks every setting of the network against its range.
+    ///
+    /// # Errors
+    /// The first setting out of range, with what would be accepted.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.validate_sizes()?;
+        self.validate_cells()
     }
 
-    fn validate_model(&self) -> Result<(), ConfigError> {
+    fn validate_sizes(&self) -> Result<(), ConfigError> {
         range(self.input_dim == INPUT_DIM, "input_dim", &self.input_dim, "81 cells x 10 channels = 810")?;
         range(self.output_dim == OUTPUT_DIM, "output_dim", &self.output_dim, "81 cells x 9 digits = 729")?;
         range(size(self.hidden_dim, 65_536), "hidden_dim", &self.hidden_dim, "1 to 65536")?;
@@ -59,6 +73,7 @@ impl TrmConfig {
         )?;
         range(size(self.l_cycles, 65_536), "L_cycles", &self.l_cycles, "1 to 65536")?;
         range(size(self.h_cycles, 65_536), "H_cycles", &self.h_cycles, "1 to 65536")?;
+        range(size(self.segments, 1 << 16), "segments", &self.segments, "1 to 65536")?;
         let probability = "a probability from 0 up to, not including, 1";
         range(fraction(self.dropout), "dropout", &self.dropout, probability)?;
         range(not_negative(self.init_noise), "init_noise", &self.init_noise, "0 or more")?;
@@ -70,51 +85,6 @@ impl TrmConfig {
             &self.init_scale,
             if undone { "1 with state_norm or output_norm, which undo it" } else { "a number above 0" },
         )
-    }
-
-    fn validate_training(&self) -> Result<(), ConfigError> {
-        range(size(self.segments, 1 << 16), "segments", &self.segments, "1 to 65536")?;
-        range(
-            not_negative(self.constraint_weight),
-            "constraint_weight",
-            &self.constraint_weight,
-            "0 or more",
-        )?;
-        let known = self.constraint_names().filter(|name| matches!(*name, "row" | "column" | "box")).count();
-        let kinds = "some of row, column and box, separated by commas, each once";
-        let ok = (1..=3).contains(&known)
-            && self.constraint_names().count() == self.constrains().iter().filter(|c| **c).count();
-        range(ok, "constraint_kinds", &self.constraint_kinds, kinds)?;
-        range(positive(self.lr), "lr", &self.lr, "a number above 0")?;
-        range(not_negative(self.weight_decay), "weight_decay", &self.weight_decay, "0 or more")?;
-        range(fraction(self.beta1), "beta1", &self.beta1, BELOW_ONE)?;
-        range(fraction(self.beta2), "beta2", &self.beta2, BELOW_ONE)?;
-        range(size(self.batch_size, 1 << 24), "batch_size", &self.batch_size, "1 to 16777216")?;
-        range(size(self.epochs, 1 << 24), "epochs", &self.epochs, "1 to 16777216")?;
-        range(positive(self.clip_norm), "clip_norm", &self.clip_norm, "a number above 0")?;
-        range(fraction(self.ema), "ema", &self.ema, "0 (off) up to, not including, 1")
-    }
-
-    fn validate_data(&self) -> Result<(), ConfigError> {
-        range(size(self.augment_copies, 1 << 24), "augment_copies", &self.augment_copies, "1 to 16777216")?;
-        range((0.0..=1.0).contains(&self.reveal), "reveal", &self.reveal, "from 0 to 1")?;
-        range((0.0..=1.0).contains(&self.fresh), "fresh", &self.fresh, "from 0 to 1")?;
-        range(
-            self.prune.has(self.sparsity),
-            "sparsity",
-            &self.sparsity,
-            "from 0 to 0.99; with prune = \"2:4\", two of four, 0.5",
-        )?;
-        range(size(self.curriculum_stages, 1000), "curriculum_stages", &self.curriculum_stages, "1 to 1000")?;
-        let until = self.curriculum_until;
-        range(positive(until) && until <= 1.0, "curriculum_until", &until, "above 0 up to 1")?;
-        let threshold = self.curriculum_threshold;
-        range((0.0..=1.0).contains(&threshold), "curriculum_threshold", &threshold, "from 0 to 1")?;
-        range(self.max_samples > 0, "max_samples", &self.max_samples, "1 or more")?;
-        range(fraction(self.val_fraction), "val_fraction", &self.val_fraction, BELOW_ONE)?;
-        let (fewest, most) = (self.generate_givens_min, self.generate_givens_max);
-        range((20..=81).contains(&fewest), "generate_givens_min", &fewest, "20 to 81")?;
-        range((fewest..=81).contains(&most), "generate_givens_max", &most, "generate_givens_min to 81")
     }
 
     /// What only some kinds of states can have.
@@ -160,6 +130,71 @@ impl TrmConfig {
             }
         }
         Ok(())
+    }
+}
+
+impl TrainingConfig {
+    /// Checks every setting of training against its range.
+    ///
+    /// # Errors
+    /// The first setting out of range, with what would be accepted.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        range(
+            not_negative(self.constraint_weight),
+            "constraint_weight",
+            &self.constraint_weight,
+            "0 or more",
+        )?;
+        let known = self.constraint_names().filter(|name| matches!(*name, "row" | "column" | "box")).count();
+        let kinds = "some of row, column and box, separated by commas, each once";
+        let ok = (1..=3).contains(&known)
+            && self.constraint_names().count() == self.constrains().iter().filter(|c| **c).count();
+        range(ok, "constraint_kinds", &self.constraint_kinds, kinds)?;
+        range(positive(self.lr), "lr", &self.lr, "a number above 0")?;
+        range(not_negative(self.weight_decay), "weight_decay", &self.weight_decay, "0 or more")?;
+        range(fraction(self.beta1), "beta1", &self.beta1, BELOW_ONE)?;
+        range(fraction(self.beta2), "beta2", &self.beta2, BELOW_ONE)?;
+        range(size(self.batch_size, 1 << 24), "batch_size", &self.batch_size, "1 to 16777216")?;
+        range(positive(self.clip_norm), "clip_norm", &self.clip_norm, "a number above 0")?;
+        range(fraction(self.ema), "ema", &self.ema, "0 (off) up to, not including, 1")?;
+        range(
+            self.prune.has(self.sparsity),
+            "sparsity",
+            &self.sparsity,
+            "from 0 to 0.99; with prune = \"2:4\", two of four, 0.5",
+        )
+    }
+}
+
+impl DataConfig {
+    /// Checks every setting of the puzzles against its range.
+    ///
+    /// # Errors
+    /// The first setting out of range, with what would be accepted.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        range(size(self.augment_copies, 1 << 24), "augment_copies", &self.augment_copies, "1 to 16777216")?;
+        range((0.0..=1.0).contains(&self.reveal), "reveal", &self.reveal, "from 0 to 1")?;
+        range((0.0..=1.0).contains(&self.fresh), "fresh", &self.fresh, "from 0 to 1")?;
+        range(size(self.curriculum_stages, 1000), "curriculum_stages", &self.curriculum_stages, "1 to 1000")?;
+        let until = self.curriculum_until;
+        range(positive(until) && until <= 1.0, "curriculum_until", &until, "above 0 up to 1")?;
+        let threshold = self.curriculum_threshold;
+        range((0.0..=1.0).contains(&threshold), "curriculum_threshold", &threshold, "from 0 to 1")?;
+        range(self.max_samples > 0, "max_samples", &self.max_samples, "1 or more")?;
+        range(fraction(self.val_fraction), "val_fraction", &self.val_fraction, BELOW_ONE)?;
+        let (fewest, most) = (self.generate_givens_min, self.generate_givens_max);
+        range((20..=81).contains(&fewest), "generate_givens_min", &fewest, "20 to 81")?;
+        range((fewest..=81).contains(&most), "generate_givens_max", &most, "generate_givens_min to 81")
+    }
+}
+
+impl RunConfig {
+    /// Checks every setting of the run against its range.
+    ///
+    /// # Errors
+    /// The first setting out of range, with what would be accepted.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        range(size(self.epochs, 1 << 24), "epochs", &self.epochs, "1 to 16777216")
     }
 }
 

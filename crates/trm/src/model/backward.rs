@@ -1,6 +1,5 @@
 //! The recursion backward, by hand: every function here undoes its namesake of `recursion.rs`.
 
-use super::DIGITS;
 use super::cycle_tape::{NormTape, Recording};
 use super::hypotheses::weigh;
 use super::recursion::Model;
@@ -11,6 +10,7 @@ use crate::ops::{
     Dropout, add_scaled, constraint_loss_backward, cross_entropy_backward, gate_backward, gate_forward,
     layer_norm_backward, linear_backward_input, rms_norm_backward,
 };
+use crate::sudoku::DIGITS;
 
 /// What the loss is made of: these factors times the cross-entropy of every cell and the penalties of every board.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,11 +56,12 @@ impl Model {
         if h + 1 < self.config.h_cycles {
             self.read_out_after(s, h);
         }
+        let is_constrained = scale.constraints.iter().any(|weight| *weight > 0.0);
         // Without supervision nothing of the loss counts: the scale is zero.
         let scale = if self.is_supervised(h) { scale } else { LossScale::default() };
-        let is_constrained = !s.d_constraint.is_empty();
         if is_constrained {
-            s.d_constraint.fill(0.0);
+            s.d_constraint.clear();
+            s.d_constraint.resize(s.logits.len(), 0.0);
             constraint_loss_backward(&s.logits, scale.constraints, &mut s.d_constraint);
         }
         cross_entropy_backward(&mut s.logits, DIGITS, &s.targets, scale.cross_entropy);

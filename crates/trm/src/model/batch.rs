@@ -1,21 +1,30 @@
 //! A batch of puzzles, and how many of its cells were predicted right.
 
-use super::{CELLS, DIGITS};
 use crate::ops::{constraint_loss, cross_entropy};
-use crate::sudoku::Grid;
+use crate::sudoku::{CELLS, DIGITS, Grid, Puzzle};
 
 /// Puzzles and what is to be predicted for them.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// Digits of the puzzles, 0 where blank, `[rows, 81]`.
+    /// Digits of the puzzles, 0 where blank, `[puzzles, 81]`.
     pub cells: Vec<u8>,
-    /// Digits of the solutions less one, `[rows, 81]`.
+    /// Digits of the solutions less one, `[puzzles, 81]`.
     pub targets: Vec<u8>,
 }
 
 impl Batch {
+    /// The puzzles' digits, and their solutions' as targets.
+    pub fn of(puzzles: &[Puzzle]) -> Self {
+        let mut batch = Self::default();
+        for puzzle in puzzles {
+            batch.cells.extend_from_slice(puzzle.quiz.cells());
+            batch.targets.extend(puzzle.solution.cells().iter().map(|digit| digit - 1));
+        }
+        batch
+    }
+
     /// Number of puzzles.
-    pub fn rows(&self) -> usize {
+    pub fn puzzles(&self) -> usize {
         self.cells.len() / CELLS
     }
 }

@@ -10,7 +10,7 @@ use super::block_tape::{BlockRowSums, BlockTape, Places};
 use super::mixer::{Mixer, mixer_backward, mixer_forward};
 use super::packed::PackedBlock;
 use super::params::BlockParams;
-use crate::config::TrmConfig;
+use crate::config::NetworkConfig;
 use crate::ops::{
     Dropout, InParts, Part, RowsFormat, add_to_members, gate_backward, gate_forward, gate_forward_part, gelu,
     gelu_backward, gelu_forward, layer_norm_backward, layer_norm_forward, linear_backward_bias,
@@ -69,7 +69,7 @@ fn in_parts(units: &[Units]) -> InParts {
 }
 
 /// Values that a pass through a block of `rows` rows works in.
-pub fn scratch(config: &TrmConfig, format: RowsFormat, rows: usize) -> usize {
+pub fn scratch(config: &NetworkConfig, format: RowsFormat, rows: usize) -> usize {
     let (d, units) = (config.hidden_dim, config.units());
     let means = units.len() * unit_rows(&units, rows) * d;
     let mixer = Mixer::new(config).map_or(0, |mixer| mixer.scratch_per_row(d));

@@ -3,7 +3,7 @@
 use super::block::Application;
 use super::mixer::Mixer;
 use super::mixer_tape::{MixerRowSums, MixerTape, Room};
-use crate::config::{TrmConfig, Update};
+use crate::config::{NetworkConfig, Update};
 use crate::ops::{Rows, RowsFormat, Slot, unit_rows};
 use std::ops::Range;
 
@@ -57,7 +57,7 @@ pub struct BlockRowSums {
 impl BlockTape {
     /// Room for some applications to `rows` rows; nothing is kept for a backward pass unless `training`.
     pub fn new(
-        config: &TrmConfig,
+        config: &NetworkConfig,
         format: RowsFormat,
         applications: usize,
         rows: usize,
@@ -88,7 +88,7 @@ impl BlockTape {
     }
 
     /// f32 values that one row takes.
-    pub fn values_per_row(config: &TrmConfig, format: RowsFormat, training: bool) -> usize {
+    pub fn values_per_row(config: &NetworkConfig, format: RowsFormat, training: bool) -> usize {
         let (d, wide) = (config.hidden_dim, config.mlp_width());
         let (kept, gated) = (usize::from(training), inner_gates(config));
         let room = Room { format, applications: 1, kept, gated: kept * gated };
@@ -100,13 +100,13 @@ impl BlockTape {
 }
 
 /// 1 where a gate acts inside the blocks, else 0.
-fn inner_gates(config: &TrmConfig) -> usize {
+fn inner_gates(config: &NetworkConfig) -> usize {
     usize::from(config.update == Update::Original)
 }
 
 impl BlockRowSums {
     /// Zeros.
-    pub fn new(config: &TrmConfig) -> Self {
+    pub fn new(config: &NetworkConfig) -> Self {
         let d = config.hidden_dim;
         let zeros = || vec![0.0; d];
         let gate = inner_gates(config) * config.gates.width(d);

@@ -4,15 +4,15 @@
 //! soon as its answer is such a board. Until then the recursion goes on, starts again from other random states, and at
 //! last guesses (search.rs). What is called solved is always checked.
 
+use super::argmax;
 use super::hypotheses::random;
 use super::recursion::Model;
 use super::search::search;
 use super::shard::Shard;
 use super::states::States;
-use super::{CELLS, DIGITS, argmax};
-use crate::config::TrmConfig;
+use crate::config::NetworkConfig;
 use crate::ops::Dropout;
-use crate::sudoku::Grid;
+use crate::sudoku::{CELLS, DIGITS, Grid};
 
 /// How long the recursion may think about a puzzle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Prediction {
 
 impl Budget {
     /// What the model was trained for: one trajectory of `H_cycles * segments` outer cycles.
-    pub fn trained(config: &TrmConfig) -> Self {
+    pub fn trained(config: &NetworkConfig) -> Self {
         Self { steps: config.h_cycles * config.segments, restarts: 0, guesses: 0, seed: config.seed }
     }
 

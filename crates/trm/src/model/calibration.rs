@@ -1,12 +1,12 @@
 //! What the matrices of a model are multiplied by, over some puzzles: what quantising goes by.
 
-use super::CELLS;
 use super::block_tape::BlockTape;
 use super::cycle_tape::Recording;
 use super::recursion::Model;
 use super::shard::Shard;
 use crate::ops::{Dropout, RowsFormat};
 use crate::parallel::Threads;
+use crate::sudoku::CELLS;
 
 /// Rows of states that are in memory for each thread.
 const ROWS: usize = 64;

@@ -1,7 +1,7 @@
 //! What the forward pass of one outer cycle leaves for its backward pass.
 
 use super::block_tape::BlockTape;
-use crate::config::{CheckpointActivations, TrmConfig};
+use crate::config::{CheckpointActivations, NetworkConfig, RunConfig};
 use crate::ops::RowsFormat;
 
 /// What the forward pass keeps.
@@ -16,16 +16,16 @@ pub enum Recording {
 }
 
 impl Recording {
-    /// What training keeps under `config`.
-    pub fn for_training(config: &TrmConfig) -> Self {
-        match config.checkpoint_activations {
+    /// What training keeps in a `run`.
+    pub fn for_training(run: &RunConfig) -> Self {
+        match run.checkpoint_activations {
             CheckpointActivations::None => Self::Everything,
             CheckpointActivations::Cycle => Self::Cycle,
         }
     }
 
     /// Number of (outer cycles, inner refinements of a cycle) that there is room for.
-    pub fn room(self, config: &TrmConfig) -> (usize, usize) {
+    pub fn room(self, config: &NetworkConfig) -> (usize, usize) {
         match self {
             Self::Nothing => (1, 1),
             Self::Cycle => (1, config.l_cycles),
@@ -34,7 +34,7 @@ impl Recording {
     }
 
     /// Tapes for the blocks of R and of O: one for each, or one that all of them work in if nothing is kept.
-    fn tapes(self, config: &TrmConfig) -> [usize; 2] {
+    fn tapes(self, config: &NetworkConfig) -> [usize; 2] {
         let blocks = [config.l_layers, config.output_layers];
         if self == Self::Nothing { blocks.map(|blocks| blocks.min(1)) } else { blocks }
     }
@@ -59,7 +59,7 @@ pub struct CycleTape {
 
 impl CycleTape {
     /// Room for some rows.
-    pub fn new(config: &TrmConfig, format: RowsFormat, rows: usize, recording: Recording) -> Self {
+    pub fn new(config: &NetworkConfig, format: RowsFormat, rows: usize, recording: Recording) -> Self {
         let training = recording != Recording::Nothing;
         let (_, applications) = recording.room(config);
         let [latent, output] = recording.tapes(config);
@@ -76,7 +76,7 @@ impl CycleTape {
     }
 
     /// f32 values that [`Self::new`] allocates for each row.
-    pub fn values_per_row(config: &TrmConfig, format: RowsFormat, recording: Recording) -> usize {
+    pub fn values_per_row(config: &NetworkConfig, format: RowsFormat, recording: Recording) -> usize {
         let training = recording != Recording::Nothing;
         let (_, applications) = recording.room(config);
         let [latent, output] = recording.tapes(config);
@@ -97,13 +97,13 @@ pub struct NormTape {
 }
 
 impl NormTape {
-    fn new(config: &TrmConfig, rows: usize) -> Self {
+    fn new(config: &NetworkConfig, rows: usize) -> Self {
         let rows = if config.state_norm { rows } else { 0 };
         Self { normalised: vec![0.0; rows * config.hidden_dim], inv_rms: vec![0.0; rows] }
     }
 
     /// f32 values that one row takes.
-    fn values_per_row(config: &TrmConfig) -> usize {
+    fn values_per_row(config: &NetworkConfig) -> usize {
         if config.state_norm { config.hidden_dim + 1 } else { 0 }
     }
 

@@ -10,7 +10,6 @@
 //!
 //! Prediction sums nothing over puzzles. It has no lanes: its parts are one shard each.
 
-use super::CELLS;
 use super::backward::LossScale;
 use super::batch::{Batch, Tally, right_boards};
 use super::budget::{Budget, Prediction};
@@ -24,6 +23,7 @@ use super::states::{States, StatesMut};
 use super::weight_gradients::{input_gradients, position_gradients, row_sum_gradients, weight_gradients};
 use crate::ops::{Dropout, add_scaled, transpose};
 use crate::parallel::Threads;
+use crate::sudoku::CELLS;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard};
 
@@ -136,7 +136,7 @@ impl Engine {
         let supervised = (0..config.h_cycles).filter(|h| model.is_supervised(*h)).count();
         let scale = LossScale {
             cross_entropy: 1.0 / (supervised * batch.targets.len()) as f32,
-            constraints: step.constraint_weights.map(|weight| weight / (supervised * batch.rows()) as f32),
+            constraints: step.constraint_weights.map(|weight| weight / (supervised * batch.puzzles()) as f32),
         };
         let hypotheses = (config.hypotheses && step.hypotheses).then_some(step.number);
         let pass = Pass {
@@ -150,7 +150,7 @@ impl Engine {
         self.lanes.resize_with(sizes.lanes, Lane::default);
         self.lane_grads.resize_with(sizes.lanes - 1, || Params::zeros(config));
 
-        let part = sizes.lane_puzzles(batch.rows());
+        let part = sizes.lane_puzzles(batch.puzzles());
         let parts = batch.cells.chunks(part * CELLS).zip(batch.targets.chunks(part * CELLS));
         let parts = parts.zip(states.parts_mut(part)).enumerate();
         let used = parts.len();

@@ -1,13 +1,13 @@
 //! The answer goes back into the state: after the first outer cycle the stack R sees `x_emb + F p`, where p is the softmax of
 //! the logits after the cycle before.
 
-use super::DIGITS;
 use super::cycle_tape::Recording;
-use crate::config::TrmConfig;
+use crate::config::NetworkConfig;
 use crate::ops::{
     Format, PackedWeight, add_scaled, linear_backward_input, linear_backward_weight, product,
     softmax_backward, softmax_rows,
 };
+use crate::sudoku::DIGITS;
 use trm_kernels::Overwrite;
 
 /// What the feedback of some puzzles needs, with a row for each cell.
@@ -28,7 +28,7 @@ pub struct Feedback {
 
 impl Feedback {
     /// Room for some rows, if `config` feeds back.
-    pub fn new(config: &TrmConfig, rows: usize, recording: Recording) -> Option<Self> {
+    pub fn new(config: &NetworkConfig, rows: usize, recording: Recording) -> Option<Self> {
         let (d, training) = (config.hidden_dim, recording != Recording::Nothing);
         let of_training = |values: usize| vec![0.0; if training { values } else { 0 }];
         let slots = if training { config.h_cycles } else { 1 };
@@ -43,7 +43,7 @@ impl Feedback {
     }
 
     /// f32 values for each row.
-    pub fn values_per_row(config: &TrmConfig, recording: Recording) -> usize {
+    pub fn values_per_row(config: &NetworkConfig, recording: Recording) -> usize {
         let d = config.hidden_dim;
         match (config.feedback, recording) {
             (false, _) => 0,

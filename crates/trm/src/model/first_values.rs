@@ -1,7 +1,7 @@
 //! The first values of the parameters.
 
 use super::params::{Linear, Params};
-use crate::config::TrmConfig;
+use crate::config::NetworkConfig;
 use crate::tensor::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +16,7 @@ fn fill(linear: &mut Linear, draw: &mut impl FnMut(&mut Tensor, usize)) {
 impl Params {
     /// First values: gates at `gate_init`, norms the identity, weights and biases of a linear map uniform within
     /// `1 / sqrt(in)`, PyTorch's default; all of them rescaled by `init_scale`. Drawn from `config.seed`.
-    pub fn init(config: &TrmConfig) -> Self {
+    pub fn init(config: &NetworkConfig) -> Self {
         let mut params = Self::zeros(config);
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
         let mut draw = |tensor: &mut Tensor, inputs: usize| {
@@ -83,12 +83,17 @@ mod tests {
 
     #[test]
     fn smaller_first_weights_make_smaller_states_and_logits() {
-        let board =
-            TrmConfig { hidden_dim: 32, l_layers: 2, l_cycles: 3, h_cycles: 2, ..TrmConfig::default() };
+        let board = NetworkConfig {
+            hidden_dim: 32,
+            l_layers: 2,
+            l_cycles: 3,
+            h_cycles: 2,
+            ..NetworkConfig::default()
+        };
         let cell = |mixing, positions| {
             let sizes =
-                TrmConfig { hidden_dim: 12, heads: 3, l_layers: 1, output_layers: 1, ..board.clone() };
-            TrmConfig { state: State::Cell, mixing, positions, ..sizes }
+                NetworkConfig { hidden_dim: 12, heads: 3, l_layers: 1, output_layers: 1, ..board.clone() };
+            NetworkConfig { state: State::Cell, mixing, positions, ..sizes }
         };
         for config in [
             board.clone(),
@@ -97,7 +102,7 @@ mod tests {
         ] {
             let threads = Threads::new(1);
             let logits = |init_scale| {
-                let config = TrmConfig { init_scale, precision: Precision::F32, ..config.clone() };
+                let config = NetworkConfig { init_scale, precision: Precision::F32, ..config.clone() };
                 let mut params = Params::init(&config);
                 params.output_proj.bias.data.fill(0.0);
                 let model = Model::new(config, params, &threads);
@@ -110,13 +115,13 @@ mod tests {
                 // LayerNorm's epsilon is larger next to smaller states.
                 assert!((0.5 * u - s).abs() < 0.01 * largest, "half of {u}, and {s}");
             }
-            let config = TrmConfig { init_scale: 0.5, ..config };
+            let config = NetworkConfig { init_scale: 0.5, ..config };
             let bound = |params: &Params| {
                 params.latent_layers[0].contract.weight.data.iter().fold(0.0f32, |m, v| m.max(*v))
             };
             assert_eq!(
                 bound(&Params::init(&config)),
-                0.5 * bound(&Params::init(&TrmConfig { init_scale: 1.0, ..config }))
+                0.5 * bound(&Params::init(&NetworkConfig { init_scale: 1.0, ..config }))
             );
         }
     }

@@ -9,8 +9,8 @@
 //! That division is what the loss asks for. Where all hypotheses are right, every cell counts; where one is wrong, nothing can be
 //! asked of what follows, and their own cells alone count.
 
-use super::{CELLS, DIGITS};
-use crate::solve::softmax;
+use crate::ops::softmax;
+use crate::sudoku::{CELLS, DIGITS};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 

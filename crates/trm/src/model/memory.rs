@@ -5,8 +5,9 @@ use super::mixer::Mixer;
 use super::params::Params;
 use super::shard::Shard;
 use super::sizes::Sizes;
-use crate::config::{CheckpointActivations, State, TrmConfig};
+use crate::config::{CheckpointActivations, NetworkConfig, RunConfig, State, TrmConfig};
 use crate::ops::Format;
+use crate::sudoku::{CELLS, DIGITS};
 
 /// Bytes that training holds, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,24 +26,27 @@ impl MemoryPlan {
     /// The plan of a training run under `config`, validation included.
     pub fn for_training(config: &TrmConfig, threads: usize) -> Self {
         const F32: u64 = 4;
-        let parameters = F32 * parameter_count(config);
-        let (Sizes { lanes, wave, .. }, [_, predicted]) = (Sizes::of(config), Sizes::of_prediction(config));
-        let training = (lanes.min(threads) * wave).min(config.batch_size) as u64;
+        let TrmConfig { network, training, run, .. } = config;
+        let parameters = F32 * parameter_count(network);
+        let (Sizes { lanes, wave, .. }, [_, predicted]) = (Sizes::of(network), Sizes::of_prediction(network));
+        let in_flight = (lanes.min(threads) * wave).min(training.batch_size) as u64;
         let prediction = (threads * predicted) as u64;
-        let ema = u64::from(config.ema > 0.0);
-        let packed = match config.precision.format() {
+        let ema = u64::from(training.ema > 0.0);
+        let packed = match network.precision.format() {
             Format::F32 => 2,
             Format::Bf16 | Format::Whole(_) => 1,
         };
-        let values = |recording| Shard::values_per_puzzle(config, recording) as u64;
+        let values = |recording| Shard::values_per_puzzle(network, recording) as u64;
+        // The gradient of the penalties, where there are any.
+        let penalties = if training.constraint_weight > 0.0 { (CELLS * DIGITS) as u64 } else { 0 };
         // y and z of every puzzle of the batch, from one step to the next.
-        let states = (2 * config.batch_size * config.state.tokens() * config.hidden_dim) as u64;
+        let states = (2 * training.batch_size * network.state.tokens() * network.hidden_dim) as u64;
         Self {
             weights: (1 + packed + ema) * parameters,
             gradients: lanes as u64 * parameters,
             optimizer: 2 * parameters,
             activations: F32
-                * (training * values(Recording::for_training(config))
+                * (in_flight * (values(Recording::for_training(run)) + penalties)
                     + prediction * values(Recording::Nothing)
                     + states),
         }
@@ -55,13 +59,16 @@ impl MemoryPlan {
 
     /// The plan if activations were computed again cycle by cycle.
     pub fn with_cycle_checkpoints(config: &TrmConfig, threads: usize) -> Self {
-        let config = TrmConfig { checkpoint_activations: CheckpointActivations::Cycle, ..config.clone() };
+        let config = TrmConfig {
+            run: RunConfig { checkpoint_activations: CheckpointActivations::Cycle, ..config.run.clone() },
+            ..config.clone()
+        };
         Self::for_training(&config, threads)
     }
 }
 
 /// Number of trainable values, without allocating them.
-pub fn parameter_count(config: &TrmConfig) -> u64 {
+pub fn parameter_count(config: &NetworkConfig) -> u64 {
     let size = |shape: Vec<usize>| shape.into_iter().map(|n| n as u64).product::<u64>();
     Params::layout(config).into_iter().map(|(_, shape)| size(shape)).sum()
 }
@@ -69,7 +76,7 @@ pub fn parameter_count(config: &TrmConfig) -> u64 {
 /// Floating-point operations of one puzzle: (forward, forward and backward). A product of `[1, a]` by `[a, b]` counts
 /// 2ab, the backward pass twice the forward. Of open candidates as many are counted as the puzzles of Sudoku-Extreme have on
 /// average.
-pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
+pub fn flops_per_sample(config: &NetworkConfig) -> (u64, u64) {
     let d = config.hidden_dim as u64;
     let [tokens, units] = match config.state {
         State::OpenCandidate => [217, 57],
@@ -89,18 +96,20 @@ pub fn flops_per_sample(config: &TrmConfig) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Mixing;
+    use crate::config::{Mixing, TrainingConfig};
 
     #[test]
     fn the_count_without_allocating_is_the_count() {
-        let config = TrmConfig { hidden_dim: 24, l_layers: 3, output_layers: 1, ..TrmConfig::default() };
+        let config =
+            NetworkConfig { hidden_dim: 24, l_layers: 3, output_layers: 1, ..NetworkConfig::default() };
         assert_eq!(parameter_count(&config), Params::zeros(&config).count() as u64);
     }
 
     #[test]
     fn attention_takes_the_work_of_its_products() {
-        let cells = TrmConfig { hidden_dim: 96, heads: 6, state: State::Cell, ..TrmConfig::default() };
-        let work = |mixing| flops_per_sample(&TrmConfig { mixing, ..cells.clone() }).0;
+        let cells =
+            NetworkConfig { hidden_dim: 96, heads: 6, state: State::Cell, ..NetworkConfig::default() };
+        let work = |mixing| flops_per_sample(&NetworkConfig { mixing, ..cells.clone() }).0;
         let applications = 4 * (3 * 8 + 2);
         for (mixing, seen) in [(Mixing::Attention, 81), (Mixing::UnitAttention, 9)] {
             let products = 81 * (2 * 4 * 96 * 96 + 4 * seen * 96);
@@ -112,18 +121,27 @@ mod tests {
 
     #[test]
     fn the_documented_model_takes_the_documented_work() {
-        let (_, training) = flops_per_sample(&TrmConfig::default());
+        let (_, training) = flops_per_sample(&NetworkConfig::default());
         assert!((1.25e9..1.35e9).contains(&(training as f64)), "{training}");
     }
 
     #[test]
     fn activations_are_those_of_as_many_waves_as_there_are_threads_or_lanes() {
-        let board = TrmConfig { batch_size: 1024, ..TrmConfig::default() };
-        let cells = TrmConfig { hidden_dim: 96, state: State::Cell, ..board.clone() };
+        let board = TrmConfig {
+            training: TrainingConfig { batch_size: 1024, ..TrainingConfig::default() },
+            ..TrmConfig::default()
+        };
+        let cells = TrmConfig {
+            network: NetworkConfig { hidden_dim: 96, state: State::Cell, ..board.network.clone() },
+            ..board.clone()
+        };
         let kept = |config: &TrmConfig, threads| {
             let plan = |config: &TrmConfig| MemoryPlan::for_training(config, threads).activations;
             // What an outer cycle more keeps.
-            plan(&TrmConfig { h_cycles: config.h_cycles + 1, ..config.clone() }) - plan(config)
+            plan(&TrmConfig {
+                network: NetworkConfig { h_cycles: config.network.h_cycles + 1, ..config.network.clone() },
+                ..config.clone()
+            }) - plan(config)
         };
         assert_eq!(kept(&cells, 3), 3 * kept(&cells, 1));
         assert_eq!(kept(&cells, 99), 16 * kept(&cells, 1));

@@ -11,15 +11,15 @@ use super::block::Application;
 use super::mixer_tape::{MixerRowSums, MixerTape, Place};
 use super::packed::PackedMixer;
 use super::params::MixerParams;
-use crate::config::{Mixing, Positions, TrmConfig};
+use crate::config::{Mixing, NetworkConfig, Positions};
 use crate::ops::{
     CellAttention, Part, Slot, gate_backward, gate_forward, gelu_backward, gelu_forward, layer_norm_backward,
     layer_norm_forward, linear_backward_bias, rows_backward_input, rows_forward, transpose,
 };
+use crate::sudoku::CELLS;
 use crate::sudoku::Units;
 
 /// Cells of a puzzle.
-const CELLS: usize = super::CELLS;
 
 /// Width of the token MLP's inner layer.
 const TOKEN_MLP_WIDTH: usize = 2 * CELLS;
@@ -38,7 +38,7 @@ pub type LinearShape = (&'static str, usize, usize);
 
 impl Mixer {
     /// What `config` asks for, if blocks have such a part.
-    pub fn new(config: &TrmConfig) -> Option<Self> {
+    pub fn new(config: &NetworkConfig) -> Option<Self> {
         let units = match config.mixing {
             Mixing::None | Mixing::UnitMean => return None,
             Mixing::TokenMlp => return Some(Self::TokenMlp),

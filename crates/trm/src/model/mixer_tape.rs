@@ -1,8 +1,8 @@
 //! What a mixer leaves for its backward pass, and where each application finds it.
 
-use super::CELLS;
 use super::mixer::Mixer;
 use crate::ops::{Rows, RowsFormat, Slot};
+use crate::sudoku::CELLS;
 use std::ops::Range;
 
 /// What some applications of one mixer leave for the backward pass, one after the other.

@@ -34,12 +34,7 @@ pub use cycle_tape::Recording;
 pub use engine::{Engine, TrainingStep};
 pub use hypotheses::{random, revise};
 pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
-pub use params::{BlockParams, Linear, MixerParams, Norm, Params};
+pub use params::{BlockParams, Linear, MixerParams, Norm, Params, is_decayed};
 pub use recursion::Model;
 pub use shard::Shard;
 pub use states::{States, StatesMut};
-
-/// Cells of a board.
-pub const CELLS: usize = 81;
-/// Digits that a cell can hold: the classes of the prediction.
-pub const DIGITS: usize = 9;

@@ -1,7 +1,6 @@
 //! The rows of a shard whose only puzzle has a vector for each candidate that its givens leave open.
 
-use super::DIGITS;
-use crate::sudoku::{OpenCandidates, Units};
+use crate::sudoku::{DIGITS, OpenCandidates, Units};
 use std::sync::Arc;
 
 /// Logit of a candidate without a vector: too small to be anything but impossible.

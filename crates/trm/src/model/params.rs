@@ -1,9 +1,9 @@
 //! The trainable parameters and their names in checkpoints.
 
-use super::DIGITS;
 use super::mixer::Mixer;
-use crate::config::TrmConfig;
+use crate::config::NetworkConfig;
 use crate::parallel::Threads;
+use crate::sudoku::DIGITS;
 use crate::tensor::{StateDict, Tensor};
 use std::collections::HashMap;
 
@@ -105,7 +105,7 @@ macro_rules! tensors_in_order {
 struct Builder<F>(F);
 
 impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
-    fn params(&mut self, config: &TrmConfig) -> Params {
+    fn params(&mut self, config: &NetworkConfig) -> Params {
         let d = config.hidden_dim;
         let gate = [config.gates.width(d)];
         let [inputs, logits] = config.state.widths();
@@ -131,7 +131,7 @@ impl<F: FnMut(String, Vec<usize>) -> Tensor> Builder<F> {
         }
     }
 
-    fn blocks(&mut self, stack: &str, count: usize, config: &TrmConfig) -> Vec<BlockParams> {
+    fn blocks(&mut self, stack: &str, count: usize, config: &NetworkConfig) -> Vec<BlockParams> {
         let d = config.hidden_dim;
         let wide = config.mlp_width();
         (0..count)
@@ -170,15 +170,20 @@ fn is_matrix(shape: &[usize]) -> bool {
     shape.len() == 2
 }
 
+/// Whether weight decay applies to a tensor: to matrices, not to biases, norms and gates.
+pub fn is_decayed(tensor: &Tensor) -> bool {
+    tensor.shape.len() == 2
+}
+
 impl Params {
     /// Zeros in the shapes that `config` asks for.
-    pub fn zeros(config: &TrmConfig) -> Self {
+    pub fn zeros(config: &NetworkConfig) -> Self {
         Builder(|_, shape: Vec<usize>| Tensor::zeros(&shape)).params(config)
     }
 
     /// Names in checkpoints (those of the Python original, where it has the tensor) and shapes under `config`, in the
     /// order of [`Self::tensors`]; nothing of their size is allocated.
-    pub fn layout(config: &TrmConfig) -> Vec<(String, Vec<usize>)> {
+    pub fn layout(config: &NetworkConfig) -> Vec<(String, Vec<usize>)> {
         let mut layout = Vec::new();
         Builder(|name, shape: Vec<usize>| {
             layout.push((name, shape));
@@ -210,7 +215,7 @@ impl Params {
     }
 
     /// The names of [`Self::matrices`] in checkpoints.
-    pub fn matrix_names(config: &TrmConfig) -> Vec<String> {
+    pub fn matrix_names(config: &NetworkConfig) -> Vec<String> {
         let after_positions = 4 + config.position_tables().len();
         let layout = Self::layout(config).into_iter().skip(after_positions);
         layout.filter(|(_, shape)| is_matrix(shape)).map(|(name, _)| name).collect()
@@ -227,7 +232,7 @@ impl Params {
     }
 
     /// A copy of every tensor by name; `config` is the one they were made for.
-    pub fn state_dict(&self, config: &TrmConfig) -> StateDict {
+    pub fn state_dict(&self, config: &NetworkConfig) -> StateDict {
         let names = Self::layout(config).into_iter().map(|(name, _)| name);
         names.zip(self.tensors().into_iter().cloned()).collect()
     }
@@ -236,7 +241,7 @@ impl Params {
     ///
     /// # Panics
     /// If a name is missing or a shape differs; [`crate::checkpoint`] reports those as errors.
-    pub fn from_state_dict(config: &TrmConfig, state: StateDict) -> Self {
+    pub fn from_state_dict(config: &NetworkConfig, state: StateDict) -> Self {
         let mut state: HashMap<String, Tensor> = state.into_iter().collect();
         Builder(|name: String, shape: Vec<usize>| {
             let value = state.remove(&name).expect("checked names");
@@ -261,7 +266,7 @@ mod tests {
 
     #[test]
     fn the_documented_model_has_its_documented_size() {
-        let params = Params::zeros(&TrmConfig::default());
+        let params = Params::zeros(&NetworkConfig::default());
         // 5 blocks of (2 d + 8 d^2 + 5 d), 810 d + d, 729 d + 729, two gates; d = 512.
         let d = 512;
         let expected = 5 * (2 * d + 8 * d * d + 5 * d) + 811 * d + 729 * d + 729 + 2;
@@ -271,8 +276,9 @@ mod tests {
     #[test]
     fn attention_and_positions_have_names_of_their_own() {
         let names = |mixing, positions| {
-            let cells = TrmConfig { hidden_dim: 12, heads: 3, state: State::Cell, ..TrmConfig::default() };
-            Params::layout(&TrmConfig { mixing, positions, feedback: true, ..cells })
+            let cells =
+                NetworkConfig { hidden_dim: 12, heads: 3, state: State::Cell, ..NetworkConfig::default() };
+            Params::layout(&NetworkConfig { mixing, positions, feedback: true, ..cells })
         };
         let attention = names(Mixing::UnitAttention, Positions::Units);
         for (name, shape) in [
@@ -305,8 +311,9 @@ mod tests {
             (State::Cell, Mixing::TokenMlp, Positions::None),
             (State::Candidate, Mixing::UnitMean, Positions::None),
         ] {
-            let sizes = TrmConfig { hidden_dim: 3, l_layers: 1, output_layers: 1, ..TrmConfig::default() };
-            let config = TrmConfig { state, mixing, positions, heads: 3, ..sizes };
+            let sizes =
+                NetworkConfig { hidden_dim: 3, l_layers: 1, output_layers: 1, ..NetworkConfig::default() };
+            let config = NetworkConfig { state, mixing, positions, heads: 3, ..sizes };
             let mut params = Params::init(&config);
             let layout = Params::layout(&config);
             let shapes: Vec<_> = params.tensors().iter().map(|t| t.shape.clone()).collect();

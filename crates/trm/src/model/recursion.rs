@@ -20,7 +20,7 @@ use super::packed::Packed;
 use super::params::Params;
 use super::shard::Shard;
 use super::stack::Stack;
-use crate::config::{Supervision, TrmConfig, Update};
+use crate::config::{NetworkConfig, Supervision, Update};
 use crate::ops::{
     Dropout, Format, QuantisedWeight, RowsFormat, add_positions, gate_forward, layer_norm_forward,
     linear_forward, one_hot_linear_forward, rms_norm_forward, sum_of,
@@ -32,7 +32,7 @@ use rand::Rng;
 /// A model ready to run: configuration, parameters, and the parameters as the forward pass reads them.
 #[derive(Clone, Debug)]
 pub struct Model {
-    pub(super) config: TrmConfig,
+    pub(super) config: NetworkConfig,
     pub(super) params: Params,
     pub(super) packed: Packed,
     format: Format,
@@ -42,7 +42,7 @@ pub struct Model {
 
 impl Model {
     /// A model with these parameters.
-    pub fn new(config: TrmConfig, params: Params, threads: &Threads) -> Self {
+    pub fn new(config: NetworkConfig, params: Params, threads: &Threads) -> Self {
         let format = config.precision.format();
         let packed = Packed::new(&params, format, threads);
         let mixer = Mixer::new(&config);
@@ -52,7 +52,7 @@ impl Model {
     /// A model whose matrices are whole numbers where `quantised`, by name, has them; it cannot be trained. The f32 values of
     /// those in `params` are never read.
     pub fn quantised(
-        config: TrmConfig,
+        config: NetworkConfig,
         params: Params,
         quantised: &[(String, QuantisedWeight)],
         threads: &Threads,
@@ -67,7 +67,7 @@ impl Model {
     }
 
     /// Its configuration.
-    pub fn config(&self) -> &TrmConfig {
+    pub fn config(&self) -> &NetworkConfig {
         &self.config
     }
 

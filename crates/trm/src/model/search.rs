@@ -4,14 +4,14 @@
 //! solution or contradict each other: then the guess was wrong, is taken back, and the next digit of that cell is tried.
 //! The rules of Sudoku are used for these two verdicts only; every digit comes from the model.
 
+use super::argmax;
 use super::budget::{Prediction, is_solution};
 use super::recursion::Model;
 use super::shard::Shard;
 use super::states::States;
-use super::{CELLS, DIGITS, argmax};
 use crate::ops::Dropout;
-use crate::solve::softmax;
-use crate::sudoku::Grid;
+use crate::ops::softmax;
+use crate::sudoku::{CELLS, DIGITS, Grid};
 
 /// The model is certain of a digit from this probability on.
 const CERTAIN: f32 = 0.95;

@@ -5,10 +5,9 @@ use super::block_tape::BlockRowSums;
 use super::cycle_tape::{CycleTape, Recording};
 use super::feedback::Feedback;
 use super::open::OpenRows;
-use super::{CELLS, DIGITS};
-use crate::config::{Mixing, State, TrmConfig};
+use crate::config::{Mixing, NetworkConfig, State};
 use crate::ops::{RowsFormat, unit_rows};
-use crate::sudoku::Units;
+use crate::sudoku::{CELLS, DIGITS, Units};
 use std::sync::Arc;
 
 /// Gradients that a shard sums over its own rows.
@@ -87,13 +86,12 @@ pub struct Shard {
 
 impl Shard {
     /// Room for some puzzles.
-    pub fn new(config: &TrmConfig, format: RowsFormat, puzzles: usize, recording: Recording) -> Self {
+    pub fn new(config: &NetworkConfig, format: RowsFormat, puzzles: usize, recording: Recording) -> Self {
         let d = config.hidden_dim;
         let rows = puzzles * config.state.tokens();
         let (cycles, _) = recording.room(config);
         let zeros = |values: usize| vec![0.0; values];
         let training = recording != Recording::Nothing;
-        let is_constrained = config.constraint_weight > 0.0;
         let state = || zeros(rows * d);
         let gradient = || zeros(if training { rows * d } else { 0 });
         let starts = if training { config.h_cycles } else { 0 };
@@ -114,7 +112,7 @@ impl Shard {
             answer: state(),
             answer_norm: if config.output_norm { (state(), zeros(rows)) } else { Default::default() },
             logits: zeros(puzzles * CELLS * DIGITS),
-            d_constraint: zeros(if training && is_constrained { puzzles * CELLS * DIGITS } else { 0 }),
+            d_constraint: Vec::new(),
             starts: (0..starts).map(|_| (state(), state())).collect(),
             tapes: (0..cycles).map(|_| CycleTape::new(config, format, rows, recording)).collect(),
             h: state(),
@@ -136,7 +134,7 @@ impl Shard {
     }
 
     /// f32 values that [`Self::new`] allocates for each puzzle.
-    pub fn values_per_puzzle(config: &TrmConfig, recording: Recording) -> usize {
+    pub fn values_per_puzzle(config: &NetworkConfig, recording: Recording) -> usize {
         let d = config.hidden_dim;
         let (cycles, _) = recording.room(config);
         let (format, training) = (config.precision.format().into(), recording != Recording::Nothing);
@@ -151,7 +149,6 @@ impl Shard {
             return logits + tokens * row;
         }
         let gradients = 3 * d;
-        let logits = logits * if config.constraint_weight > 0.0 { 2 } else { 1 };
         logits + tokens * (row + 2 * d * config.h_cycles + gradients)
     }
 
@@ -166,7 +163,7 @@ impl Shard {
     }
 
     /// Takes other puzzles, at most as many as there is room for: `cells` is `[puzzles, 81]`. Their states are zero.
-    pub fn load(&mut self, config: &TrmConfig, cells: &[u8], first_sample: usize) {
+    pub fn load(&mut self, config: &NetworkConfig, cells: &[u8], first_sample: usize) {
         self.puzzles = cells.len() / CELLS;
         self.first_sample = first_sample;
         self.set_cells(config, cells);
@@ -175,7 +172,7 @@ impl Shard {
     }
 
     /// Makes as many rows of everything as the puzzles have.
-    fn resize(&mut self, config: &TrmConfig) {
+    fn resize(&mut self, config: &NetworkConfig) {
         let values = self.rows * config.hidden_dim;
         let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h, &mut self.answer];
         let gradients = [&mut self.d_x_emb, &mut self.d_y, &mut self.d_z];
@@ -189,9 +186,6 @@ impl Shard {
         self.scratch.resize(scratch(config, self.format, self.puzzles * config.state.tokens()), 0.0);
         if self.recording != Recording::Nothing {
             gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
-            if config.constraint_weight > 0.0 {
-                self.d_constraint.resize(self.logits.len(), 0.0);
-            }
             for (y, z) in &mut self.starts {
                 y.resize(values, 0.0);
                 z.resize(values, 0.0);
@@ -201,7 +195,7 @@ impl Shard {
 
     /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are, unless rows come to stand
     /// for something else; what went back of an answer to other givens, and what was assumed, is forgotten.
-    pub fn set_cells(&mut self, config: &TrmConfig, cells: &[u8]) {
+    pub fn set_cells(&mut self, config: &NetworkConfig, cells: &[u8]) {
         self.cells.clear();
         self.cells.extend_from_slice(cells);
         self.feedback.iter_mut().for_each(Feedback::restart);

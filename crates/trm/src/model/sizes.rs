@@ -1,6 +1,6 @@
 //! How many puzzles go through the recursion together.
 
-use crate::config::{State, TrmConfig};
+use crate::config::{NetworkConfig, State};
 use crate::ops::Format;
 
 /// How the puzzles of a batch are shared out.
@@ -19,7 +19,7 @@ pub struct Sizes {
 impl Sizes {
     /// Of training: many rows share each weight that is read, few leave work for every thread, and the activations of one
     /// application should stay in the cache. It must not depend on the number of threads.
-    pub fn of(config: &TrmConfig) -> Self {
+    pub fn of(config: &NetworkConfig) -> Self {
         match config.state {
             State::Board => Self { lanes: 1, wave: 256, shards: 4, fewest: 32, most: 128 },
             State::Cell => {
@@ -34,14 +34,14 @@ impl Sizes {
     }
 
     /// Fewest and most puzzles that a thread predicts at once.
-    pub fn of_prediction(config: &TrmConfig) -> [usize; 2] {
+    pub fn of_prediction(config: &NetworkConfig) -> [usize; 2] {
         let Self { lanes, wave, fewest, .. } = Self::of(config);
         if lanes == 1 { [fewest, 256] } else { [1, wave] }
     }
 
     /// Puzzles of a part in prediction, where nothing is summed over rows and so nothing can depend on the cut: there are many
     /// parts, or one for each thread, since some puzzles take far longer than others.
-    pub fn prediction_part(config: &TrmConfig, puzzles: usize, threads: usize) -> usize {
+    pub fn prediction_part(config: &NetworkConfig, puzzles: usize, threads: usize) -> usize {
         let [fewest, most] = Self::of_prediction(config);
         let parts = puzzles.div_ceil(most).next_multiple_of(threads).max(1);
         puzzles.div_ceil(parts).clamp(fewest, most)

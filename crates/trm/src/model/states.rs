@@ -1,10 +1,10 @@
 //! Where the recursion of each puzzle of a batch starts, and where it got to.
 
-use super::CELLS;
 use super::feedback::Feedback;
 use super::hypotheses::revise_all;
 use super::shard::Shard;
-use crate::config::TrmConfig;
+use crate::config::NetworkConfig;
+use crate::sudoku::CELLS;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -26,14 +26,19 @@ impl States {
     /// First states: `y = 0`, and z zero or random numbers with the standard deviation `init_noise`.
     ///
     /// `streams` gives the number of the random stream of each puzzle under `seed`.
-    pub fn initial(config: &TrmConfig, seed: u64, streams: impl IntoIterator<Item = u64>) -> Self {
+    pub fn initial(config: &NetworkConfig, seed: u64, streams: impl IntoIterator<Item = u64>) -> Self {
         let mut states = Self::default();
         states.extend_initial(config, seed, streams);
         states
     }
 
     /// Adds such first states behind these.
-    pub fn extend_initial(&mut self, config: &TrmConfig, seed: u64, streams: impl IntoIterator<Item = u64>) {
+    pub fn extend_initial(
+        &mut self,
+        config: &NetworkConfig,
+        seed: u64,
+        streams: impl IntoIterator<Item = u64>,
+    ) {
         let values = config.state.tokens() * config.hidden_dim;
         for stream in streams {
             self.y.resize(self.y.len() + values, 0.0);

@@ -4,7 +4,7 @@ use super::block_tape::BlockTape;
 use super::params::{BlockParams, Params};
 use super::recursion::Model;
 use super::shard::Shard;
-use crate::config::TrmConfig;
+use crate::config::NetworkConfig;
 use crate::ops::{
     Format, RowPairs, Rows, add_scaled, linear_backward_bias, linear_backward_weight,
     one_hot_linear_backward_weight, positions_backward, rows_backward_weight,
@@ -157,7 +157,7 @@ pub fn row_sum_gradients(grads: &mut Params, shards: &mut [Shard]) {
 }
 
 /// Adds to the gradients of the vectors that tell a cell where it is.
-pub fn position_gradients(grads: &mut Params, config: &TrmConfig, shards: &[Shard]) {
+pub fn position_gradients(grads: &mut Params, config: &NetworkConfig, shards: &[Shard]) {
     for (grad, table) in grads.positions.iter_mut().zip(config.position_tables()) {
         for s in shards {
             positions_backward(table.place_of, &s.d_x_emb, config.hidden_dim, &mut grad.data);

@@ -2,12 +2,9 @@
 
 use super::attention::{Heads, Rotary, attention_backward, attention_forward};
 use super::transpose;
-use crate::sudoku::Units;
+use crate::sudoku::{CELLS, Units};
 use crate::timing::{Phase, phase};
 use trm_kernels::{Members, UnitHeads, unit_attention_backward, unit_attention_forward};
-
-/// Cells of a puzzle.
-const CELLS: usize = 81;
 
 /// Base of the rotary angles: over nine positions the slowest pair of a head of 16 channels turns by a quarter.
 const THETA: f64 = 10.0;

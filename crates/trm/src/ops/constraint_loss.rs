@@ -8,11 +8,10 @@
 //! It needs no targets, and is zero for every valid board, right or wrong.
 
 use super::{softmax_backward, softmax_rows};
-use crate::sudoku::Units;
+use crate::sudoku::{CELLS, DIGITS, Units};
 use crate::timing::{Phase, phase};
 
-const DIGITS: usize = 9;
-const LOGITS: usize = 81 * DIGITS;
+const LOGITS: usize = CELLS * DIGITS;
 /// Units of a kind times digits: what a mean is taken over.
 const COUNTS: f32 = 81.0;
 

@@ -52,7 +52,7 @@ pub use rows_linear::{
     RowPairs, rows_backward_input, rows_backward_input_in_parts, rows_backward_weight, rows_forward,
     rows_forward_in_parts, rows_forward_into,
 };
-pub use softmax::{softmax_backward, softmax_rows};
+pub use softmax::{softmax, softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};
 pub use swiglu::{swiglu_backward, swiglu_forward};
 pub use trm_kernels::{Part, Whole};

@@ -1,5 +1,7 @@
 //! `p_k = e^(o_k) / sum_j e^(o_j)` of each row of logits.
 
+use crate::sudoku::DIGITS;
+
 /// Replaces each row of logits by its softmax.
 ///
 /// # Shapes
@@ -11,6 +13,16 @@ pub fn softmax_rows(rows: &mut [f32], classes: usize) {
         let total: f32 = row.iter().sum();
         row.iter_mut().for_each(|p| *p /= total);
     }
+}
+
+/// The softmax of the nine logits of a cell.
+///
+/// # Shapes
+/// `logits` has [`DIGITS`] values.
+pub fn softmax(logits: &[f32]) -> [f32; DIGITS] {
+    let mut p: [f32; DIGITS] = logits.try_into().expect("a logit for each digit");
+    softmax_rows(&mut p, DIGITS);
+    p
 }
 
 /// Replaces the gradient of p by that of the logits: `d_o = p (d_p - sum of p d_p)`.

@@ -3,7 +3,8 @@
 use super::canvas::Canvas;
 use super::panel::{Axis, Curve, Panel};
 use super::{BLUE, Figure, GREEN, PlotError, VERMILION, heading, save};
-use crate::compress::{Pruning, SweepPoint};
+use crate::compress::SweepPoint;
+use crate::config::Pruning;
 use plotters::prelude::*;
 use std::path::Path;
 

@@ -46,7 +46,7 @@ fn digit_of(c: u8) -> Option<u8> {
 }
 
 /// Bits 1 to 9.
-const DIGITS: u16 = 0x3fe;
+const EVERY_DIGIT: u16 = 0x3fe;
 
 impl Grid {
     /// A board without digits.
@@ -148,13 +148,13 @@ impl Grid {
         let mut possible = seen;
         for cell in (0..81).filter(|cell| self.0[*cell] == 0) {
             let units = units_of(cell);
-            let candidates = !units.iter().fold(0, |digits, unit| digits | seen[*unit]) & DIGITS;
+            let candidates = !units.iter().fold(0, |digits, unit| digits | seen[*unit]) & EVERY_DIGIT;
             if candidates == 0 {
                 return true;
             }
             units.into_iter().for_each(|unit| possible[unit] |= candidates);
         }
-        possible.iter().any(|digits| *digits != DIGITS)
+        possible.iter().any(|digits| *digits != EVERY_DIGIT)
     }
 
     /// Whether every digit that `puzzle` gives stands here too.

@@ -18,6 +18,11 @@ pub use solver::{Solutions, solve};
 pub use symmetry::Symmetry;
 pub use units::{OpenCandidates, Units};
 
+/// Cells of a board.
+pub const CELLS: usize = 81;
+/// Digits that a cell can hold.
+pub const DIGITS: usize = 9;
+
 /// A puzzle and its solution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Puzzle {

@@ -19,15 +19,15 @@ impl Trainer {
     /// The puzzles of the next step and the states they go on from: those that stay, then new ones.
     pub(super) fn batch(&mut self) -> (Vec<Puzzle>, States) {
         let _timed = phase(Phase::Data);
-        let size = self.config.batch_size;
+        let size = self.config.training.batch_size;
         // Where no puzzle stays, an epoch is one pass over all of them, and its last batch what is left.
         let left = self.samples_per_epoch().saturating_sub(self.progress.step_in_epoch * size);
-        let size = if self.config.segments == 1 { size.min(left) } else { size };
+        let size = if self.config.network.segments == 1 { size.min(left) } else { size };
         let (mut puzzles, mut states) = std::mem::take(&mut self.staying);
         let first = self.progress.drawn;
         let new = first..first + (size - puzzles.len()) as u64;
         puzzles.extend(new.clone().map(|number| self.puzzle(number)));
-        states.extend_initial(&self.config, self.config.seed, new.clone());
+        states.extend_initial(&self.config.network, self.config.network.seed, new.clone());
         self.progress.drawn = new.end;
         self.progress.staying.extend(new.map(|number| (number, 0)));
         (puzzles, states)
@@ -43,7 +43,7 @@ impl Trainer {
     /// After a step: puzzles whose board is not right yet, or all of them without halting, stay for as many segments as the
     /// configuration has.
     pub(super) fn keep_unsolved(&mut self, mut puzzles: Vec<Puzzle>, mut states: States) {
-        let (segments, halting) = (self.config.segments, self.config.halting);
+        let (segments, halting) = (self.config.network.segments, self.config.training.halting);
         let mut staying = std::mem::take(&mut self.progress.staying);
         staying.iter_mut().for_each(|(_, behind)| *behind += 1);
         let stays: Vec<bool> = staying

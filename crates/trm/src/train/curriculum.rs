@@ -5,7 +5,7 @@
 //! enough. An epoch has as many draws as ever, so a small pool is passed over more often.
 
 use super::TrainingData;
-use crate::config::{Curriculum, TrmConfig};
+use crate::config::{Curriculum, DataConfig};
 use crate::data::difficulties;
 use crate::parallel::Threads;
 use std::cmp::Reverse;
@@ -25,7 +25,7 @@ pub(super) struct Stages {
 
 impl Stages {
     /// What `config` asks for, if it asks for a curriculum. Difficulties that `data` does not have are computed.
-    pub fn new(config: &TrmConfig, data: &TrainingData, threads: &Threads) -> Option<Self> {
+    pub fn new(config: &DataConfig, data: &TrainingData, threads: &Threads) -> Option<Self> {
         if config.curriculum == Curriculum::None {
             return None;
         }
@@ -92,7 +92,7 @@ mod tests {
     use crate::sudoku::{Grid, Puzzle};
 
     fn stages(curriculum: Curriculum, difficulty: &[u32]) -> Stages {
-        let config = TrmConfig { curriculum, curriculum_stages: 3, ..TrmConfig::default() };
+        let config = DataConfig { curriculum, curriculum_stages: 3, ..DataConfig::default() };
         let puzzles = vec![Puzzle { quiz: Grid::BLANK, solution: Grid::BLANK }; difficulty.len()];
         let data = TrainingData {
             train: puzzles.clone(),

@@ -1,6 +1,6 @@
 //! Puzzles of a run: what is trained on, validated with and kept for the end.
 
-use crate::config::TrmConfig;
+use crate::config::DataConfig;
 use crate::data::Dataset;
 use crate::sudoku::Puzzle;
 
@@ -27,11 +27,11 @@ impl TrainingData {
 }
 
 /// Puts a data set aside for training, validation and the final evaluation, as `config` says.
-pub fn split_data(config: &TrmConfig, dataset: Dataset) -> TrainingData {
+pub fn split_data(config: &DataConfig, seed: u64, dataset: Dataset) -> TrainingData {
     let mut puzzles = dataset.puzzles;
     let holdout = puzzles.split_off(puzzles.len() - config.holdout_rows.min(puzzles.len()));
     puzzles.truncate(config.max_samples);
-    let (train, validation) = crate::data::split(&puzzles, config.val_fraction, config.seed);
+    let (train, validation) = crate::data::split(&puzzles, config.val_fraction, seed);
     // Without difficulties there are none to pick from.
     let difficulty = |of: &[usize]| of.iter().filter_map(|i| dataset.difficulty.get(*i).copied()).collect();
     let pick = |of: &[usize]| of.iter().map(|i| puzzles[*i]).collect();

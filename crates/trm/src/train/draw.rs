@@ -1,6 +1,6 @@
 //! Which puzzle a run sees next, and how it looks: a function of the seed and the number of the draw.
 
-use crate::config::TrmConfig;
+use crate::config::DataConfig;
 use crate::data::EpochOrder;
 use crate::sudoku::{Generator, Grid, Puzzle, Symmetry};
 use rand::{RngExt, SeedableRng};
@@ -22,15 +22,15 @@ pub(super) struct Draw {
 
 impl Draw {
     /// Draws from `puzzles` puzzles.
-    pub fn new(config: &TrmConfig, puzzles: usize) -> Self {
+    pub fn new(config: &DataConfig, seed: u64, puzzles: usize) -> Self {
         let samples = puzzles * config.augment_copies;
         Self {
-            seed: config.seed,
+            seed,
             augment: config.augment,
             reveal: config.reveal,
-            fresh: (config.fresh, fresh_puzzles(config)),
+            fresh: (config.fresh, fresh_puzzles(config, seed)),
             samples,
-            order: (0, EpochOrder::new(samples, config.seed, 0)),
+            order: (0, EpochOrder::new(samples, seed, 0)),
         }
     }
 
@@ -69,9 +69,9 @@ impl Draw {
 }
 
 /// Puzzles that are not among those generated before the run.
-fn fresh_puzzles(config: &TrmConfig) -> Generator {
+fn fresh_puzzles(config: &DataConfig, seed: u64) -> Generator {
     const APART: u64 = 0x0066_7265_7368;
-    Generator::new(config.seed ^ APART, config.generate_givens_min..=config.generate_givens_max)
+    Generator::new(seed ^ APART, config.generate_givens_min..=config.generate_givens_max)
 }
 
 /// The quiz with each blank filled in with one probability, itself drawn evenly from 0 to 1.
@@ -93,14 +93,14 @@ mod tests {
 
     #[test]
     fn fresh_puzzles_never_come_again_and_are_mixed_with_the_others() {
-        let config = TrmConfig {
+        let config = DataConfig {
             fresh: 0.5,
             generate_givens_min: 40,
             generate_givens_max: 50,
-            ..TrmConfig::default()
+            ..DataConfig::default()
         };
         let train: Vec<Puzzle> = (0..10).map(|i| Generator::new(1, 60..=70).generate(i).unwrap()).collect();
-        let mut draw = Draw::new(&config, train.len());
+        let mut draw = Draw::new(&config, 42, train.len());
         let drawn: Vec<Puzzle> = (0..200).map(|number| draw.puzzle(&train, None, number)).collect();
         let fresh: HashSet<_> =
             drawn.iter().filter(|p| p.quiz.givens() <= 50).map(|p| *p.quiz.cells()).collect();

@@ -1,9 +1,8 @@
 //! AdamW with global-norm clipping and an optional moving average of the weights.
 
-use crate::config::TrmConfig;
-use crate::model::Params;
+use crate::config::{NetworkConfig, TrainingConfig};
+use crate::model::{Params, is_decayed};
 use crate::parallel::Threads;
-use crate::tensor::Tensor;
 use crate::timing::{Phase, phase};
 use trm_kernels::{math, vectorize};
 
@@ -25,11 +24,6 @@ pub struct AdamW {
     pub exp_avg: Params,
     /// Second moments v.
     pub exp_avg_sq: Params,
-}
-
-/// Whether weight decay applies to a tensor: to matrices, not to biases, norms and gates.
-pub fn is_decayed(tensor: &Tensor) -> bool {
-    tensor.shape.len() == 2
 }
 
 /// L2 norm of all values.
@@ -57,7 +51,7 @@ pub fn clip_factor(norm: f64, clip_norm: f64) -> f64 {
 
 impl AdamW {
     /// Zero moments.
-    pub fn new(config: &TrmConfig) -> Self {
+    pub fn new(config: &NetworkConfig) -> Self {
         Self { step: 0, exp_avg: Params::zeros(config), exp_avg_sq: Params::zeros(config) }
     }
 
@@ -67,7 +61,7 @@ impl AdamW {
     /// p <- p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps); ema <- decay ema + (1 - decay) p`
     pub fn update(
         &mut self,
-        config: &TrmConfig,
+        config: &TrainingConfig,
         lr: f64,
         clip: f64,
         [params, grads]: [&mut Params; 2],

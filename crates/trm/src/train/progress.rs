@@ -1,7 +1,8 @@
 //! Where a run is, and what it has seen.
 
 use super::history::EpochRecord;
-use crate::model::{CELLS, Tally};
+use crate::model::Tally;
+use crate::sudoku::CELLS;
 use serde::{Deserialize, Serialize};
 
 /// Gradient norms that are remembered for the report of a divergence.

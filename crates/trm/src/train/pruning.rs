@@ -6,8 +6,8 @@
 //! # Source
 //! Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", arXiv 1710.01878
 
-use crate::compress::{Pruning, prune, pruned_matrices};
-use crate::config::TrmConfig;
+use crate::compress::{prune, pruned_matrices};
+use crate::config::{Pruning, TrainingConfig};
 use crate::model::Params;
 
 /// Share of the run after which the sparsity is reached; the rest is for the weights that are left.
@@ -21,12 +21,12 @@ fn last_event(total_steps: u64) -> u64 {
 }
 
 /// Whether the model is as sparse as it should become after `step` steps, so that its accuracy counts.
-pub fn is_complete(config: &TrmConfig, step: u64, total_steps: u64) -> bool {
+pub fn is_complete(config: &TrainingConfig, step: u64, total_steps: u64) -> bool {
     config.prune == Pruning::None || step >= last_event(total_steps)
 }
 
 /// `s (1 - (1 - t)^3)`, where t goes from 0 to 1.
-fn sparsity(config: &TrmConfig, step: u64, total_steps: u64) -> f64 {
+fn sparsity(config: &TrainingConfig, step: u64, total_steps: u64) -> f64 {
     let left = 1.0 - step as f64 / last_event(total_steps) as f64;
     config.sparsity * (1.0 - left.max(0.0).powi(3))
 }
@@ -36,7 +36,7 @@ pub struct Pruned(Vec<Vec<bool>>);
 
 impl Pruned {
     /// Looks at the weights, if the run prunes.
-    pub fn of(config: &TrmConfig, params: &mut Params) -> Self {
+    pub fn of(config: &TrainingConfig, params: &mut Params) -> Self {
         if config.prune == Pruning::None {
             return Self(Vec::new());
         }
@@ -48,7 +48,7 @@ impl Pruned {
     /// is so in their average.
     pub fn prune(
         self,
-        config: &TrmConfig,
+        config: &TrainingConfig,
         [step, total_steps]: [u64; 2],
         params: &mut Params,
         average: Option<&mut Params>,
@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn the_sparsity_rises_fast_first_and_ends_where_it_should() {
-        let config = TrmConfig { prune: Pruning::Unstructured, sparsity: 0.8, ..TrmConfig::default() };
+        let config =
+            TrainingConfig { prune: Pruning::Unstructured, sparsity: 0.8, ..TrainingConfig::default() };
         let of = |step| sparsity(&config, step, 1000);
         assert_eq!([of(0), of(750), of(1000)], [0.0, 0.8, 0.8]);
         assert!(of(250) > 0.5 && (1..=750).all(|step| of(step) > of(step - 1)));

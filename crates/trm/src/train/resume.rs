@@ -3,9 +3,10 @@
 use super::optimizer::{ADAM_EPS, AdamW};
 use super::{Progress, TrainError, Trainer, TrainingData};
 use crate::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
-use crate::config::TrmConfig;
-use crate::model::{CELLS, Params, States};
+use crate::config::NetworkConfig;
+use crate::model::{Params, States};
 use crate::parallel::Threads;
+use crate::sudoku::CELLS;
 use crate::tensor::{StateDict, Tensor};
 
 impl Trainer {
@@ -27,18 +28,18 @@ impl Trainer {
                 data.sizes()
             )));
         }
-        let read = |state: &StateDict| Params::from_state_dict(&config, state.clone());
+        let read = |state: &StateDict| Params::from_state_dict(&config.network, state.clone());
         let optimizer = AdamW {
             step: optimizer.step,
             exp_avg: read(&optimizer.exp_avg),
             exp_avg_sq: read(&optimizer.exp_avg_sq),
         };
         let ema = training.ema.as_ref().map(read);
-        if ema.is_some() != (config.ema > 0.0) {
+        if ema.is_some() != (config.training.ema > 0.0) {
             return Err(TrainError::NotResumable("its weight average does not fit its setting `ema`".into()));
         }
         let params = read(&checkpoint.model);
-        let states = carried_states(&config, training.carry.as_ref(), progress.staying.len())?;
+        let states = carried_states(&config.network, training.carry.as_ref(), progress.staying.len())?;
         let mut trainer = Self::assemble(config, data, threads, params, optimizer, ema, progress)?;
         let drawn: Vec<u64> = trainer.progress.staying.iter().map(|(number, _)| *number).collect();
         trainer.staying = (drawn.into_iter().map(|number| trainer.puzzle(number)).collect(), states);
@@ -57,16 +58,16 @@ impl Trainer {
         let state_json = serde_json::to_string(&self.progress).expect("numbers and lists are JSON");
         let history = &self.progress.history;
         Ok(Checkpoint {
-            model: self.model.params().state_dict(&self.config),
+            model: self.model.params().state_dict(&self.config.network),
             config: self.config.clone(),
             optimizer: Some(OptimizerState {
                 step: self.optimizer.step,
-                exp_avg: self.optimizer.exp_avg.state_dict(&self.config),
-                exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(&self.config),
-                lr: history.last().map_or(self.config.lr, |record| record.lr),
-                betas: (self.config.beta1, self.config.beta2),
+                exp_avg: self.optimizer.exp_avg.state_dict(&self.config.network),
+                exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(&self.config.network),
+                lr: history.last().map_or(self.config.training.lr, |record| record.lr),
+                betas: (self.config.training.beta1, self.config.training.beta2),
                 eps: ADAM_EPS,
-                weight_decay: self.config.weight_decay,
+                weight_decay: self.config.training.weight_decay,
             }),
             history: Some(Losses {
                 train_losses: history.iter().map(|r| r.train_loss).collect(),
@@ -75,7 +76,7 @@ impl Trainer {
             }),
             training: Some(Training {
                 state_json,
-                ema: self.ema.as_ref().map(|e| e.state_dict(&self.config)),
+                ema: self.ema.as_ref().map(|e| e.state_dict(&self.config.network)),
                 carry: self.carry(),
             }),
         })
@@ -84,19 +85,20 @@ impl Trainer {
     /// The states of the puzzles that stay, as a checkpoint holds them.
     fn carry(&self) -> Option<StateDict> {
         let states = &self.staying.1;
-        let shape = [self.progress.staying.len(), self.config.state.tokens(), self.config.hidden_dim];
+        let shape =
+            [self.progress.staying.len(), self.config.network.state.tokens(), self.config.network.hidden_dim];
         let tensor = |data: &Vec<f32>| Tensor { shape: shape.to_vec(), data: data.clone() };
         let assumed = states.assumed.iter().map(|digit| f32::from(*digit)).collect();
         let assumed = Tensor { shape: vec![shape[0], CELLS], data: assumed };
         let states = [("y", tensor(&states.y)), ("z", tensor(&states.z))];
-        let hypotheses = self.config.hypotheses.then_some(("assumed", assumed));
+        let hypotheses = self.config.network.hypotheses.then_some(("assumed", assumed));
         (shape[0] > 0).then(|| states.into_iter().chain(hypotheses).map(|(n, t)| (n.into(), t)).collect())
     }
 }
 
 /// The states that a checkpoint holds for the puzzles that stay in the batch.
 fn carried_states(
-    config: &TrmConfig,
+    config: &NetworkConfig,
     carry: Option<&StateDict>,
     puzzles: usize,
 ) -> Result<States, TrainError> {

@@ -10,11 +10,11 @@ use super::schedule::{constraint_weights, learning_rate};
 use super::{Progress, TrainError, TrainingData};
 use crate::checkpoint::Checkpoint;
 use crate::config::TrmConfig;
-use crate::evaluate::{Evaluation, batch_of, evaluate};
-use crate::model::{Budget, CELLS, Engine, Model, Params, Recording, States, TrainingStep};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::model::{Batch, Budget, Engine, Model, Params, Recording, States, TrainingStep};
 use crate::ops::Dropout;
 use crate::parallel::Threads;
-use crate::sudoku::Puzzle;
+use crate::sudoku::{CELLS, Puzzle};
 use crate::tensor::Spread;
 use serde::Serialize;
 
@@ -68,7 +68,7 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::NoData`] without training puzzles.
     pub fn new(config: TrmConfig, data: TrainingData, threads: Threads) -> Result<Self, TrainError> {
-        let params = Params::init(&config);
+        let params = Params::init(&config.network);
         Self::from_weights(config, params, data, threads)
     }
 
@@ -82,8 +82,8 @@ impl Trainer {
         data: TrainingData,
         threads: Threads,
     ) -> Result<Self, TrainError> {
-        let ema = (config.ema > 0.0).then(|| params.clone());
-        let optimizer = AdamW::new(&config);
+        let ema = (config.training.ema > 0.0).then(|| params.clone());
+        let optimizer = AdamW::new(&config.network);
         let progress = Progress { data_sizes: data.sizes(), ..Progress::default() };
         Self::assemble(config, data, threads, params, optimizer, ema, progress)
     }
@@ -100,13 +100,13 @@ impl Trainer {
         if data.train.is_empty() {
             return Err(TrainError::NoData);
         }
-        let model = Model::new(config.clone(), params, &threads);
+        let model = Model::new(config.network.clone(), params, &threads);
         Ok(Self {
-            draw: Draw::new(&config, data.train.len()),
-            stages: Stages::new(&config, &data, &threads),
+            draw: Draw::new(&config.data, config.network.seed, data.train.len()),
+            stages: Stages::new(&config.data, &data, &threads),
             staying: Default::default(),
-            grads: Params::zeros(&config),
-            engine: Engine::new(Recording::for_training(&config)),
+            grads: Params::zeros(&config.network),
+            engine: Engine::new(Recording::for_training(&config.run)),
             evaluator: Engine::new(Recording::Nothing),
             config,
             data,
@@ -150,12 +150,12 @@ impl Trainer {
 
     /// Steps of one epoch; the last one may be smaller.
     pub fn steps_per_epoch(&self) -> usize {
-        self.samples_per_epoch().div_ceil(self.config.batch_size)
+        self.samples_per_epoch().div_ceil(self.config.training.batch_size)
     }
 
     /// Steps of the whole run, early stopping aside.
     pub fn total_steps(&self) -> u64 {
-        (self.steps_per_epoch() * self.config.epochs) as u64
+        (self.steps_per_epoch() * self.config.run.epochs) as u64
     }
 
     /// Whether all steps of the current epoch are made.
@@ -165,13 +165,13 @@ impl Trainer {
 
     /// Whether there is nothing left to do: all epochs done, or no better accuracy for `patience` epochs.
     pub fn is_finished(&self) -> bool {
-        self.progress.epoch >= self.config.epochs || self.has_stopped_early()
+        self.progress.epoch >= self.config.run.epochs || self.has_stopped_early()
     }
 
     /// Whether patience has run out.
     pub fn has_stopped_early(&self) -> bool {
         let waited = self.progress.best.map_or(0, |(_, epoch)| self.progress.epoch - epoch);
-        self.config.patience > 0 && waited >= self.config.patience
+        self.config.run.patience > 0 && waited >= self.config.run.patience
     }
 
     /// One optimiser step.
@@ -182,13 +182,13 @@ impl Trainer {
         let started = std::time::Instant::now();
         self.open_scheduled_stages();
         let (puzzles, mut states) = self.batch();
-        let batch = batch_of(&puzzles);
+        let batch = Batch::of(&puzzles);
         let step = self.optimizer.step;
         let this_step = TrainingStep {
             number: step,
             hypotheses: self.stages.as_ref().is_none_or(|stages| stages.is_last(self.progress.opened.len())),
-            dropout: Dropout::new(self.config.dropout, self.config.seed, step),
-            constraint_weights: constraint_weights(&self.config, step, self.total_steps()),
+            dropout: Dropout::new(self.config.network.dropout, self.config.network.seed, step),
+            constraint_weights: constraint_weights(&self.config.training, step, self.total_steps()),
         };
         self.grads.clear(&self.threads);
         let Self { engine, model, grads, threads, .. } = self;
@@ -197,14 +197,14 @@ impl Trainer {
         if !(tally.loss().is_finite() && grad_norm.is_finite()) {
             return Err(self.divergence(tally.loss(), grad_norm));
         }
-        let lr = learning_rate(&self.config, step, self.total_steps());
-        let clip = clip_factor(grad_norm, self.config.clip_norm);
+        let lr = learning_rate(&self.config.training, step, self.total_steps());
+        let clip = clip_factor(grad_norm, self.config.training.clip_norm);
         let steps = [step + 1, self.total_steps()];
         let Self { optimizer, config, grads, ema, threads, .. } = self;
         self.model.update_params(threads, |params| {
-            let pruned = Pruned::of(config, params);
-            optimizer.update(config, lr, clip, [params, grads], ema.as_mut(), threads);
-            pruned.prune(config, steps, params, ema.as_mut());
+            let pruned = Pruned::of(&config.training, params);
+            optimizer.update(&config.training, lr, clip, [params, grads], ema.as_mut(), threads);
+            pruned.prune(&config.training, steps, params, ema.as_mut());
         });
         let seconds = started.elapsed().as_secs_f64();
         self.progress.count(&tally, grad_norm, seconds);
@@ -219,7 +219,7 @@ impl Trainer {
             cell_accuracy: tally.cell_accuracy(),
             grad_norm,
             lr,
-            samples_per_s: batch.rows() as f64 / seconds,
+            samples_per_s: batch.puzzles() as f64 / seconds,
         })
     }
 
@@ -231,7 +231,7 @@ impl Trainer {
         self.progress.elapsed_s += started.elapsed().as_secs_f64();
         self.progress.epoch += 1;
         let accuracy = validation.as_ref().map_or(self.progress.train_cell_accuracy(), |v| v.cell_accuracy);
-        let is_pruned = pruning::is_complete(&self.config, self.optimizer.step, self.total_steps());
+        let is_pruned = pruning::is_complete(&self.config.training, self.optimizer.step, self.total_steps());
         let is_best = is_pruned && self.progress.best.is_none_or(|(best, _)| accuracy > best);
         if is_best {
             self.progress.best = Some((accuracy, self.progress.epoch));
@@ -261,7 +261,7 @@ impl Trainer {
     fn evaluate(&mut self, puzzles: &[Puzzle]) -> Evaluation {
         let averaged = self.averaged_model();
         let model = averaged.as_ref().unwrap_or(&self.model);
-        let budget = Budget::trained(&self.config);
+        let budget = Budget::trained(&self.config.network);
         evaluate(model, &mut self.evaluator, puzzles, &budget, &self.threads)
     }
 
@@ -282,7 +282,11 @@ impl Trainer {
             val_conflicts_per_board: validation.map(|v| v.conflicts_per_board),
             stage: self.stages.as_ref().map(|_| progress.opened.len() + 1),
             stage_accuracy: None,
-            lr: learning_rate(&self.config, self.optimizer.step.saturating_sub(1), self.total_steps()),
+            lr: learning_rate(
+                &self.config.training,
+                self.optimizer.step.saturating_sub(1),
+                self.total_steps(),
+            ),
             grad_norm_mean: progress.grad_norms[0] / progress.step_in_epoch.max(1) as f64,
             grad_norm_max: progress.grad_norms[1],
             latent_gate: latent_gate.mean,
@@ -298,7 +302,7 @@ impl Trainer {
     /// The model that is validated and shipped: the averaged weights, or nothing if there is no average.
     pub fn averaged_model(&self) -> Option<Model> {
         let ema = self.ema.as_ref()?;
-        Some(Model::new(self.config.clone(), ema.clone(), &self.threads))
+        Some(Model::new(self.config.network.clone(), ema.clone(), &self.threads))
     }
 
     /// Evaluates `best` on the rows that were held out.
@@ -307,7 +311,7 @@ impl Trainer {
             return None;
         }
         let model = best.into_model(&self.threads);
-        let (mut engine, budget) = (Engine::new(Recording::Nothing), Budget::trained(&self.config));
+        let (mut engine, budget) = (Engine::new(Recording::Nothing), Budget::trained(&self.config.network));
         Some(evaluate(&model, &mut engine, &self.data.holdout, &budget, &self.threads))
     }
 

@@ -6,9 +6,9 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::time::Instant;
 use trm::evaluate::{Evaluation, evaluate};
-use trm::model::{Budget, CELLS, Engine, Model, Recording};
+use trm::model::{Budget, Engine, Model, Recording};
 use trm::parallel::Threads;
-use trm::sudoku::{Generator, Puzzle};
+use trm::sudoku::{CELLS, Generator, Puzzle};
 
 /// Two values are always those before and after.
 #[derive(Serialize)]

@@ -21,20 +21,20 @@ pub(super) fn load_data(
     display: Display,
 ) -> Result<TrainingData, CliError> {
     let mut dataset = Dataset::default();
-    if config.generate_samples > 0 {
-        let givens = config.generate_givens_min..=config.generate_givens_max;
+    if config.data.generate_samples > 0 {
+        let givens = config.data.generate_givens_min..=config.data.generate_givens_max;
         display.say(&format!(
             "generating {} puzzles with {} to {} givens",
-            config.generate_samples,
+            config.data.generate_samples,
             givens.start(),
             givens.end()
         ));
-        dataset.puzzles = Generator::new(config.seed, givens)
-            .generate_many(config.generate_samples, threads)
+        dataset.puzzles = Generator::new(config.network.seed, givens)
+            .generate_many(config.data.generate_samples, threads)
             .map_err(|e| CliError::Input(e.to_string()))?;
         add_difficulty(config, &mut dataset, None, threads, display);
     }
-    for file in config.data.split(',').map(str::trim).filter(|file| !file.is_empty()) {
+    for file in config.data.data.split(',').map(str::trim).filter(|file| !file.is_empty()) {
         let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
         let mut part = read_csv(Path::new(file), &options).map_err(|e| {
             CliError::Input(format!(
@@ -48,7 +48,7 @@ pub(super) fn load_data(
         display.say(&format!("skipped {} bad rows:", dataset.skipped_count));
         dataset.skipped.iter().take(10).for_each(|error| display.say(&format!("  {error}")));
     }
-    Ok(split_data(config, dataset))
+    Ok(split_data(&config.data, config.network.seed, dataset))
 }
 
 /// How hard the puzzles are, for a curriculum; grades of a file are kept beside it.
@@ -59,10 +59,10 @@ fn add_difficulty(
     threads: &Threads,
     display: Display,
 ) {
-    if config.curriculum == Curriculum::None {
+    if config.data.curriculum == Curriculum::None {
         return;
     }
-    part.difficulty = match (config.curriculum_by, file) {
+    part.difficulty = match (config.data.curriculum_by, file) {
         (CurriculumBy::Guesses, Some(file)) => {
             let (grades, note) = cached_grades(file, &part.puzzles, threads);
             note.iter().for_each(|note| display.say(note));
@@ -81,11 +81,11 @@ pub(super) fn announce(
     display: Display,
 ) -> Result<(), CliError> {
     let plan = MemoryPlan::for_training(config, threads.count());
-    let (_, flops) = flops_per_sample(config);
+    let (_, flops) = flops_per_sample(&config.network);
     if display == Display::Json {
         return print_json(&json!({
             "event": "plan",
-            "parameters": parameter_count(config),
+            "parameters": parameter_count(&config.network),
             "flops_per_sample": flops,
             "memory_bytes": plan.total(),
             "threads": threads.count(),
@@ -102,11 +102,11 @@ pub(super) fn announce(
          memory   {}: weights {}, gradients {}, optimiser {}, activations {}\n\
          data     {} puzzles to train on, {} for validation, {} held out\n\
          run      {}",
-        grouped(parameter_count(config)),
-        config.hidden_dim,
-        config.l_layers,
-        config.l_cycles,
-        config.h_cycles,
+        grouped(parameter_count(&config.network)),
+        config.network.hidden_dim,
+        config.network.l_layers,
+        config.network.l_cycles,
+        config.network.h_cycles,
         flops as f64 / 1e9,
         threads.count(),
         trm::kernel_level(),
@@ -132,7 +132,7 @@ pub(super) fn check_memory(config: &TrmConfig, threads: &Threads) -> Result<(), 
     }
     let cycle = MemoryPlan::with_cycle_checkpoints(config, threads.count());
     let way_out =
-        if config.checkpoint_activations == CheckpointActivations::None && cycle.total() <= available {
+        if config.run.checkpoint_activations == CheckpointActivations::None && cycle.total() <= available {
             format!(
                 "--set checkpoint_activations=cycle needs {} and gives the same weights",
                 bytes(cycle.total())

@@ -3,7 +3,7 @@
 use super::branch::{Scratch, Tape};
 use super::recursion::Model;
 use super::{BLANK, VOCABULARY};
-use crate::model::CELLS;
+use crate::sudoku::CELLS;
 
 /// Buffers for one puzzle at a time. A state is `[tokens, d]`.
 #[derive(Clone, Debug)]

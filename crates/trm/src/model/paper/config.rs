@@ -2,7 +2,7 @@
 
 use super::VOCABULARY;
 use crate::config::Precision;
-use crate::model::CELLS;
+use crate::sudoku::CELLS;
 use crate::tensor::StateDict;
 use serde::{Deserialize, Serialize};
 

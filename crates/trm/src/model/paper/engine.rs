@@ -5,9 +5,10 @@
 use super::board::Board;
 use super::recursion::{HALTING_WEIGHT, Model};
 use super::{BLANK, Config, Params, VOCABULARY};
-use crate::model::{CELLS, argmax};
+use crate::model::argmax;
 use crate::ops::{add_scaled, binary_cross_entropy, stablemax_cross_entropy};
 use crate::parallel::Threads;
+use crate::sudoku::CELLS;
 
 /// Lanes that the puzzles of a batch are shared out to.
 const LANES: usize = 16;

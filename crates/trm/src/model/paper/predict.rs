@@ -3,10 +3,11 @@
 use super::board::Board;
 use super::recursion::Model;
 use super::{BLANK, Carry, VOCABULARY};
+use crate::model::Prediction;
 use crate::model::budget::is_solution;
-use crate::model::{CELLS, Prediction};
 use crate::ops::log_stable;
 use crate::parallel::Threads;
+use crate::sudoku::CELLS;
 
 /// Parts that puzzles are shared out to the threads in: some solve theirs sooner than others.
 const PARTS: usize = 64;

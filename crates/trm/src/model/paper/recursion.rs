@@ -3,13 +3,13 @@
 use super::board::Board;
 use super::branch::{Mixer, Mixing, PackedBranch};
 use super::{BLANK, Config, Params, VOCABULARY};
-use crate::model::CELLS;
 use crate::ops::{
     Format, Heads, PackedWeight, Rotary, add_scaled, binary_cross_entropy_backward, dot, embedding_backward,
     embedding_forward, linear_backward_input, linear_backward_weight, product,
     stablemax_cross_entropy_backward,
 };
 use crate::parallel::Threads;
+use crate::sudoku::CELLS;
 use trm_kernels::Overwrite;
 
 /// What the halting loss counts beside the cross-entropy.

@@ -1,6 +1,6 @@
 //! Settings of a training run of the paper's model.
 
-use crate::config::TrmConfig;
+use crate::config::{DataConfig, TrmConfig};
 use crate::model::paper::{Config, ConfigError, Engine, with_assignments};
 use serde::{Deserialize, Serialize};
 
@@ -168,17 +168,21 @@ impl Training {
 
     /// What loading and splitting the puzzles looks at.
     pub fn data_config(&self) -> TrmConfig {
-        TrmConfig {
-            data: self.data.clone(),
-            generate_samples: self.generate_samples,
-            generate_givens_min: self.generate_givens_min,
-            generate_givens_max: self.generate_givens_max,
-            max_samples: self.max_samples,
-            val_fraction: self.val_fraction,
-            holdout_rows: self.holdout_rows,
-            seed: self.seed,
+        let mut config = TrmConfig {
+            data: DataConfig {
+                data: self.data.clone(),
+                generate_samples: self.generate_samples,
+                generate_givens_min: self.generate_givens_min,
+                generate_givens_max: self.generate_givens_max,
+                max_samples: self.max_samples,
+                val_fraction: self.val_fraction,
+                holdout_rows: self.holdout_rows,
+                ..DataConfig::default()
+            },
             ..TrmConfig::default()
-        }
+        };
+        config.network.seed = self.seed;
+        config
     }
 
     /// The learning rate of step `step`, from 0: linear warm-up, then constant.
