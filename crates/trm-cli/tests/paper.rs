@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 use trm::checkpoint::PaperCheckpoint;
-use trm::model::paper::{Config, Params};
+use trm::model::paper::{Config, Network};
 
 const PUZZLE: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
 const SOLUTION: &str = "534678912672195348198342567859761423426853791713924856961537284287419635345286179";
@@ -20,11 +20,11 @@ fn trm(folder: &Path, arguments: &[&str]) -> (i32, String, String) {
 fn write_checkpoint(folder: &Path) {
     let config =
         Config { hidden_size: 16, l_layers: 1, mlp_width: 4, puzzle_emb_ndim: 16, ..Config::default() };
-    let mut params = Params::zeros(&config);
+    let mut params = trm::network::Weights::zeros(&Network::layout(&config));
     for tensor in params.tensors_mut() {
         tensor.data.iter_mut().enumerate().for_each(|(i, value)| *value = ((i * i) % 7) as f32 / 7.0 - 0.4);
     }
-    let model = params.state_dict(&config);
+    let model = params.state_dict();
     PaperCheckpoint { model, config, training: None }.write(&folder.join("official.pt")).unwrap();
 }
 

@@ -7,7 +7,7 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use trm::config::{RunConfig, TrainingConfig, TrmConfig};
-use trm::model::{Budget, Engine, Model, Params, Recording};
+use trm::model::{Budget, Engine, Model, Recording};
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
 use trm::train::{Trainer, TrainingData};
@@ -49,7 +49,7 @@ fn one_puzzle(bencher: Bencher, threads: usize) {
 
 fn infer(bencher: Bencher, batch_size: usize, threads: usize) {
     let (config, threads) = (TrmConfig::default(), Threads::new(threads));
-    let model = Model::new(config.network.clone(), Params::init(&config.network), &threads);
+    let model = Model::first(config.network.clone(), &threads);
     let cells: Vec<u8> = puzzles(batch_size).iter().flat_map(|p| *p.quiz.cells()).collect();
     let mut engine = Engine::new(Recording::Nothing);
     let budget = Budget::trained(&config.network);

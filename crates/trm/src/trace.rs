@@ -1,6 +1,6 @@
 //! How an answer was refined: the board after every outer cycle and the size of every update.
 
-use crate::model::{Budget, Model, Recording, Shard, States, random};
+use crate::model::{Budget, Model, Recording, States, random};
 use crate::ops::Dropout;
 use crate::solve::{Answer, Givens};
 use crate::sudoku::{CELLS, DIGITS, Grid};
@@ -32,8 +32,8 @@ pub struct CycleTrace {
 /// Solves one puzzle and reads the answer off after every outer cycle.
 pub fn trace(model: &Model, puzzle: &Grid, givens: Givens) -> Vec<CycleTrace> {
     let config = model.config();
-    let mut shard = Shard::new(config, model.rows_format(), 1, Recording::Nothing);
-    shard.load(config, puzzle.cells(), 0);
+    let mut shard = model.shard(1, Recording::Nothing);
+    shard.load(model, puzzle.cells(), 0);
     States::initial(config, config.seed, [0]).parts_mut(1).for_each(|states| states.load(&mut shard));
     model.embed(&mut shard);
     let mut hypotheses = [random(config.seed, 0)];

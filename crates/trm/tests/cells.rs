@@ -6,7 +6,8 @@ use trm::config::{
     ConfigLayers, Mixing, NetworkConfig, Positions, RunConfig, State, Supervision, TrainingConfig, TrmConfig,
     Update,
 };
-use trm::model::{Engine, Model, Params, Recording};
+use trm::model::{Engine, Model, Network, Recording};
+use trm::network::Weights;
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
 use trm::train::{Trainer, TrainingData};
@@ -70,8 +71,8 @@ fn every_kind_comes_back_from_a_file() {
     let cells: Vec<u8> = puzzles()[..2].iter().flat_map(|puzzle| *puzzle.quiz.cells()).collect();
     for kind in KINDS {
         let config = config(kind);
-        let params = Params::init(&config.network);
-        let model = params.state_dict(&config.network);
+        let params = Network::first_weights(&config.network, config.network.seed);
+        let model = params.state_dict();
         let checkpoint =
             Checkpoint { config: config.clone(), model, optimizer: None, history: None, training: None };
         for ending in ["pt", "safetensors"] {
@@ -79,12 +80,12 @@ fn every_kind_comes_back_from_a_file() {
             checkpoint.write(&path).unwrap();
             let read = Checkpoint::read(&path).unwrap();
             assert_eq!(read, checkpoint, "{kind:?} {ending}");
-            let logits = |params: Params| {
+            let logits = |params: Weights| {
                 let model = Model::new(config.network.clone(), params, &threads);
                 Engine::new(Recording::Nothing).logits(&model, &cells, &threads)
             };
             assert_eq!(
-                logits(Params::from_state_dict(&read.config.network, read.model.clone())),
+                logits(Weights::from_state_dict(&Network::layout(&read.config.network), read.model.clone())),
                 logits(params.clone())
             );
         }

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
 use trm::config::{Gates, NetworkConfig, Precision, TrainingConfig, TrmConfig, Update};
-use trm::model::Params;
+use trm::model::Network;
 use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
 use trm::tensor::Tensor;
@@ -21,8 +21,7 @@ fn small_config() -> TrmConfig {
 /// A checkpoint with everything in it.
 fn full_checkpoint() -> Checkpoint {
     let config = small_config();
-    let state =
-        |seed| Params::init(&NetworkConfig { seed, ..config.network.clone() }).state_dict(&config.network);
+    let state = |seed| Network::first_weights(&config.network, seed).state_dict();
     Checkpoint {
         model: state(1),
         optimizer: Some(OptimizerState {
@@ -79,7 +78,7 @@ fn what_was_trained_in_7_bits_solves_in_what_the_machine_takes() {
     {
         let config =
             TrmConfig { network: NetworkConfig { precision, ..small_config().network }, ..small_config() };
-        let model = Params::init(&config.network).state_dict(&config.network);
+        let model = Network::first_weights(&config.network, config.network.seed).state_dict();
         let checkpoint = Checkpoint { config, model, ..production(full_checkpoint()) };
         assert_eq!(checkpoint.into_model(&Threads::new(1)).format(), format, "{precision:?}");
     }
@@ -94,7 +93,7 @@ fn vector_gates_are_kept_and_fit_no_model_of_scalar_ones() {
                 network: NetworkConfig { gates: Gates::Vector, hidden_dim: 3, ..small_config().network },
                 ..small_config()
             };
-            let model = Params::init(&config.network).state_dict(&config.network);
+            let model = Network::first_weights(&config.network, config.network.seed).state_dict();
             let gate = model.iter().find(|(name, _)| name == "output_gate").unwrap();
             assert_eq!(gate.1, Tensor::filled(&[3], 0.1));
             let checkpoint = Checkpoint { config, model, ..production(full_checkpoint()) };

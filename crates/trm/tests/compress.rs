@@ -4,7 +4,7 @@ use std::path::Path;
 use trm::checkpoint::{Checkpoint, ModelFile, QuantisedCheckpoint};
 use trm::compress::{Calibration, pruned, quantise};
 use trm::config::{Mixing, NetworkConfig, Precision, Pruning, RunConfig, State, TrainingConfig, TrmConfig};
-use trm::model::{Engine, Model, Params, Recording, input_statistics};
+use trm::model::{Engine, Model, Network, Recording, input_statistics};
 use trm::ops::{Grid, WeightBits};
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
@@ -32,7 +32,7 @@ fn config(state: State, mixing: Mixing) -> TrmConfig {
 }
 
 fn checkpoint(config: TrmConfig) -> Checkpoint {
-    let model = Params::init(&config.network).state_dict(&config.network);
+    let model = Network::first_weights(&config.network, config.network.seed).state_dict();
     Checkpoint { model, config, optimizer: None, history: None, training: None }
 }
 
@@ -344,7 +344,7 @@ fn gradual_pruning_reaches_its_sparsity_and_is_resumed_bit_for_bit() {
         while !whole.is_finished() {
             while !whole.epoch_is_complete() {
                 whole.step().unwrap();
-                let [all, zeros] = block_weights(&whole.model().params().state_dict(&whole.config().network));
+                let [all, zeros] = block_weights(&whole.model().weights().state_dict());
                 shares.push(zeros as f64 / all as f64);
                 if shares.len() == 4 {
                     saved = Some(whole.checkpoint().unwrap());

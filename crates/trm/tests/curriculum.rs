@@ -88,7 +88,7 @@ fn a_run_resumed_between_its_stages_ends_with_the_same_bits() {
         for stop_after in [14, 27, 50] {
             let (resumed, resumed_stages) = trained(curriculum, Some(stop_after), 1);
             assert_eq!(stages, resumed_stages, "{curriculum:?}");
-            assert_eq!(whole.model().params(), resumed.model().params(), "{curriculum:?} at {stop_after}");
+            assert_eq!(whole.model().weights(), resumed.model().weights(), "{curriculum:?} at {stop_after}");
             assert_eq!(whole.progress().opened, resumed.progress().opened);
         }
     }
@@ -124,7 +124,7 @@ fn the_first_stage_learns_from_its_own_puzzles_only() {
             }
             trainer.step().unwrap();
         }
-        trainer.model().params().clone()
+        trainer.model().weights().clone()
     };
     let others = || {
         let mut others = data();

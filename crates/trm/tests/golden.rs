@@ -1,12 +1,16 @@
 //! Logits, loss, every gradient and ten AdamW steps against numbers made by PyTorch (golden/generate.py), and the
 //! recursion's own laws: no dependence on threads, on what is recorded, or on the order of rows.
 
+mod kinds;
+
+use kinds::{EVERY_KIND, Kind};
 use safetensors::SafeTensors;
 use trm::config::{
     CheckpointActivations, ConfigLayers, Gates, Mixing, NetworkConfig, Positions, Precision, RunConfig,
     State, Supervision, TrainingConfig, TrmConfig,
 };
-use trm::model::{Batch, Engine, Model, Params, Recording, Shard, States, Tally, TrainingStep};
+use trm::model::{Batch, Engine, Model, Network, Recording, States, Tally, TrainingStep};
+use trm::network::Weights;
 use trm::ops::Dropout;
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
@@ -86,12 +90,13 @@ impl Golden {
         }
     }
 
-    fn params(&self) -> Params {
-        let tensors = Params::layout(&self.config.network).into_iter().map(|(name, shape)| {
-            let data = self.numbers(&format!("param.{name}"));
-            (name, Tensor { shape, data })
+    fn weights(&self) -> Weights {
+        let layout = Network::layout(&self.config.network);
+        let tensors = layout.entries().iter().map(|entry| {
+            let data = self.numbers(&format!("param.{}", entry.name));
+            (entry.name.clone(), Tensor { shape: entry.shape.clone(), data })
         });
-        Params::from_state_dict(&self.config.network, tensors.collect())
+        Weights::from_state_dict(&layout, tensors.collect())
     }
 
     /// Digits that are taken for true, 0 for none.
@@ -120,7 +125,7 @@ fn loss_and_gradients(
     batch: &(Batch, [f32; 3]),
     recording: Recording,
     threads: usize,
-) -> (f64, Params) {
+) -> (f64, Weights) {
     let assumed = vec![0; batch.0.cells.len()];
     loss_and_gradients_under(&assumed, model, batch, recording, threads)
 }
@@ -132,8 +137,8 @@ fn loss_and_gradients_under(
     (batch, constraint_weights): &(Batch, [f32; 3]),
     recording: Recording,
     threads: usize,
-) -> (f64, Params) {
-    let mut grads = Params::zeros(model.config());
+) -> (f64, Weights) {
+    let mut grads = Weights::zeros(model.weights().layout());
     let constraint_weights = *constraint_weights;
     let step = TrainingStep {
         number: 0,
@@ -153,10 +158,10 @@ fn logits_under(assumed: &[u8], model: &Model, cells: &[u8]) -> Vec<f32> {
     if assumed.iter().all(|digit| *digit == 0) {
         return Engine::new(Recording::Nothing).logits(model, cells, &Threads::new(2));
     }
-    let mut shard = Shard::new(model.config(), model.rows_format(), 1, Recording::Nothing);
+    let mut shard = model.shard(1, Recording::Nothing);
     let puzzles = cells.chunks(81).zip(assumed.chunks(81));
     let logits = puzzles.flat_map(|(cells, assumed)| {
-        shard.load(model.config(), cells, 0);
+        shard.load(model, cells, 0);
         shard.assume(assumed);
         model.forward(&mut shard, &Dropout::OFF);
         shard.logits.clone()
@@ -172,7 +177,7 @@ fn loss_of(tally: &Tally, weights: [f32; 3]) -> f64 {
 fn agrees_with_pytorch(file: &str) {
     let golden = Golden::read(file);
     let (config, batch, threads) = (&golden.config, golden.batch(), Threads::new(2));
-    let mut model = Model::new(config.network.clone(), golden.params(), &threads);
+    let mut model = Model::new(config.network.clone(), golden.weights(), &threads);
 
     let assumed = golden.assumed();
     let logits = logits_under(&assumed, &model, &batch.cells);
@@ -183,7 +188,7 @@ fn agrees_with_pytorch(file: &str) {
 
     let batch = (batch, penalties);
     let (_, grads) = loss_and_gradients_under(&assumed, &model, &batch, Recording::Everything, 2);
-    for (name, grad) in grads.state_dict(&config.network) {
+    for (name, grad) in grads.state_dict() {
         let theirs = golden.numbers(&format!("grad.{name}"));
         assert_close(
             &with_effect(&grad.data, &theirs),
@@ -195,19 +200,19 @@ fn agrees_with_pytorch(file: &str) {
     }
     assert_close(&[global_norm(&grads, &threads) as f32], &golden.numbers("grad_norm"), "gradient norm");
 
-    let mut optimizer = AdamW::new(&config.network);
+    let mut optimizer = AdamW::new(model.weights());
     let mut losses = Vec::new();
     for step in 0..10 {
         let (loss, mut grads) = loss_and_gradients_under(&assumed, &model, &batch, Recording::Everything, 2);
         losses.push(loss as f32);
         let clip = clip_factor(global_norm(&grads, &threads), config.training.clip_norm);
         let lr = learning_rate(&config.training, step, 10);
-        model.update_params(&threads, |p| {
+        model.update_weights(&threads, |p| {
             optimizer.update(&config.training, lr, clip, [p, &mut grads], None, &threads)
         });
     }
     assert_close(&losses, &golden.numbers("losses"), "losses of ten steps");
-    for (name, after) in model.params().state_dict(&config.network) {
+    for (name, after) in model.weights().state_dict() {
         let (theirs, grad) =
             (golden.numbers(&format!("after.{name}")), golden.numbers(&format!("grad.{name}")));
         assert_close(
@@ -265,33 +270,6 @@ fn vector_gates_agree_with_pytorch() {
     agrees_with_pytorch("vector-original");
 }
 
-/// A kind of model: what its settings have beside those of [`larger_case`].
-type Kind = &'static str;
-
-const EVERY_KIND: [Kind; 19] = [
-    "update=documented",
-    "update=original",
-    "update=documented supervision=every output_norm=true",
-    "update=documented gates=vector",
-    "update=documented constraint_weight=0.5 constraint_schedule=linear",
-    "update=original supervision=every constraint_weight=2 constraint_kinds=row,box",
-    "state=candidate mixing=unit_mean update=single output_layers=0 supervision=every constraint_weight=1",
-    "update=original gates=vector",
-    "state=cell mixing=unit_mean update=documented supervision=every output_norm=true state_norm=true",
-    "state=candidate mixing=unit_mean update=original",
-    "state=candidate mixing=unit_mean update=original gates=vector",
-    "state=candidate mixing=unit_mean update=single output_layers=0 supervision=every output_norm=true state_norm=true",
-    "state=open_candidate mixing=unit_mean update=documented",
-    "state=open_candidate mixing=unit_mean update=single output_layers=0 supervision=every output_norm=true state_norm=true \
-     constraint_weight=1",
-    "state=cell mixing=attention positions=rotary update=documented gates=vector",
-    "state=cell mixing=unit_attention positions=units feedback=true update=original gates=vector",
-    "state=cell mixing=unit_attention positions=rotary feedback=true update=single output_layers=0 supervision=every \
-     output_norm=true state_norm=true",
-    "state=cell mixing=token_mlp positions=learned update=documented",
-    "state=cell mixing=token_mlp positions=learned update=original gates=vector",
-];
-
 /// Enough puzzles for several shards and a ragged last one, with dropout.
 fn larger_case(kind: Kind, precision: Precision) -> (Model, (Batch, [f32; 3])) {
     // Finite differences take long where a block has many tensors: there one block a stack has to do.
@@ -317,12 +295,12 @@ fn larger_case(kind: Kind, precision: Precision) -> (Model, (Batch, [f32; 3])) {
         cells = puzzles.iter().flat_map(|puzzle| *puzzle.quiz.cells()).collect();
         targets = puzzles.iter().flat_map(|puzzle| puzzle.solution.cells().map(|digit| digit - 1)).collect();
     }
-    let mut params = Params::init(&config.network);
+    let mut weights = Network::first_weights(&config.network, config.network.seed);
     // Vectors whose factors differ, so that none can stand for another.
-    for gate in [&mut params.latent_gate, &mut params.output_gate] {
-        gate.data.iter_mut().enumerate().skip(1).for_each(|(i, g)| *g += 0.01 * i as f32);
+    for gate in ["latent_gate", "output_gate"] {
+        weights[gate].data.iter_mut().enumerate().skip(1).for_each(|(i, g)| *g += 0.01 * i as f32);
     }
-    let model = Model::new(config.network, params, &Threads::new(1));
+    let model = Model::new(config.network, weights, &Threads::new(1));
     (model, (Batch { cells, targets }, constraint_weights(&config.training, 0, 1)))
 }
 
@@ -361,7 +339,7 @@ fn one_puzzle_has_the_same_logits_on_any_number_of_threads_and_in_company() {
             },
             ..TrmConfig::default()
         };
-        let model = Model::new(config.network.clone(), Params::init(&config.network), &Threads::new(1));
+        let model = Model::first(config.network.clone(), &Threads::new(1));
         let cells: Vec<u8> = (0..2 * 81).map(|i| (i * i / 7 % 10) as u8).collect();
         let logits = |cells: &[u8], threads| {
             Engine::new(Recording::Nothing).logits(&model, cells, &Threads::new(threads))
@@ -402,11 +380,7 @@ fn rounded_gradients_point_where_f32_gradients_do() {
             let (rounded_loss, rounded) = gradient(precision);
             assert!((loss - rounded_loss).abs() < error * loss, "{precision:?}: {loss} and {rounded_loss}");
             let pairs = || {
-                exact
-                    .tensors()
-                    .into_iter()
-                    .zip(rounded.tensors())
-                    .flat_map(|(a, b)| a.data.iter().zip(&b.data))
+                exact.tensors().iter().zip(rounded.tensors()).flat_map(|(a, b)| a.data.iter().zip(&b.data))
             };
             let dot: f64 = pairs().map(|(a, b)| f64::from(a * b)).sum();
             let cosine =
@@ -430,11 +404,11 @@ fn agrees_with_finite_differences(kind: Kind) {
     let (_, grads) = loss_and_gradients(&model, &batch, Recording::Everything, 1);
     let supervised = model.config().supervision == Supervision::Every;
     let loss_at = |tensor: usize, index: usize, value: f32| {
-        let mut params = model.params().clone();
-        params.tensors_mut()[tensor].data[index] = value;
+        let mut weights = model.weights().clone();
+        weights.tensors_mut()[tensor].data[index] = value;
         let loss_after = |h_cycles| {
             let config = NetworkConfig { h_cycles, ..model.config().clone() };
-            let moved = Model::new(config, params.clone(), &Threads::new(1));
+            let moved = Model::new(config, weights.clone(), &Threads::new(1));
             loss_and_gradients(&moved, &batch, Recording::Everything, 1).0
         };
         // The loss that is reported is that of the last cycle; the gradient is that of their mean.
@@ -442,9 +416,9 @@ fn agrees_with_finite_differences(kind: Kind) {
         let from = if supervised { 1 } else { cycles };
         (from..=cycles).map(loss_after).sum::<f64>() / (cycles + 1 - from) as f64
     };
-    let names = Params::layout(model.config());
+    let layout = model.weights().layout();
     let mut checked = 0;
-    for (t, (grad, param)) in grads.tensors().iter().zip(model.params().tensors()).enumerate() {
+    for (t, (grad, param)) in grads.tensors().iter().zip(model.weights().tensors()).enumerate() {
         // The largest entry of each tensor: where a difference stands out of the rounding.
         let index =
             (0..grad.data.len()).max_by(|a, b| grad.data[*a].abs().total_cmp(&grad.data[*b].abs())).unwrap();
@@ -459,10 +433,14 @@ fn agrees_with_finite_differences(kind: Kind) {
             .into_iter()
             .min_by(|a, b| a.0.total_cmp(&b.0))
             .unwrap();
-        assert!(error < 2e-2, "{kind:?} {}: gradient {gradient}, differences {difference}", names[t].0);
+        assert!(
+            error < 2e-2,
+            "{kind:?} {}: gradient {gradient}, differences {difference}",
+            layout.entries()[t].name
+        );
         checked += 1;
     }
-    assert_eq!(checked, names.len());
+    assert_eq!(checked, layout.entries().len());
 }
 
 #[test]
@@ -472,14 +450,14 @@ fn gates_at_zero_make_the_recursion_the_identity() {
         ..TrmConfig::default()
     };
     let threads = Threads::new(1);
-    let mut params = Params::init(&config.network);
-    params.output_proj.bias.data.iter_mut().enumerate().for_each(|(i, b)| *b = i as f32);
-    let model = Model::new(config.network.clone(), params.clone(), &threads);
-    let mut shard = Shard::new(&config.network, model.rows_format(), 1, Recording::Nothing);
-    shard.load(&config.network, &[3; 81], 0);
+    let mut weights = Network::first_weights(&config.network, config.network.seed);
+    weights["output_proj.bias"].data.iter_mut().enumerate().for_each(|(i, b)| *b = i as f32);
+    let model = Model::new(config.network.clone(), weights.clone(), &threads);
+    let mut shard = model.shard(1, Recording::Nothing);
+    shard.load(&model, &[3; 81], 0);
     model.forward(&mut shard, &Dropout::OFF);
     assert!(shard.y.iter().chain(&shard.z).all(|v| *v == 0.0), "y and z stay where they began");
-    assert_eq!(shard.logits, params.output_proj.bias.data);
+    assert_eq!(shard.logits, weights["output_proj.bias"].data);
 }
 
 #[test]
@@ -489,7 +467,7 @@ fn fewer_activations_take_less_memory() {
             run: RunConfig { checkpoint_activations, ..RunConfig::default() },
             ..TrmConfig::default()
         };
-        trm::model::MemoryPlan::for_training(&config, 1).activations
+        trm::model::MemoryPlan::for_training(&config, 1).activations()
     };
     assert!(plan(CheckpointActivations::Cycle) * 2 < plan(CheckpointActivations::None));
 }

@@ -4,7 +4,8 @@
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{ModelFile, PaperCheckpoint};
-use trm::model::paper::{Carry, Config, Engine, Model, Outcome, Params};
+use trm::model::paper::{Carry, Config, Engine, Model, Outcome};
+use trm::network::Weights;
 use trm::parallel::Threads;
 use trm::tensor::{StateDict, Tensor};
 
@@ -102,11 +103,14 @@ fn answers(model: &Model, cells: &[u8], threads: &Threads) -> Vec<[Vec<f32>; 2]>
 
 fn agrees(golden: &Golden, checkpoint: &PaperCheckpoint) {
     let threads = Threads::new(2);
-    let mut model = Model::new(checkpoint.config.clone(), checkpoint.params(), &threads);
+    let mut model = Model::new(checkpoint.config.clone(), checkpoint.weights(), &threads);
     let (cells, targets) = (golden.tokens("inputs", 1), golden.tokens("labels", 2));
     let ours = answers(&model, &cells, &threads);
-    model.update_params(&threads, |params| {
-        params.embed_tokens.data.iter_mut().for_each(|value| *value *= 1.0 + f32::EPSILON);
+    model.update_weights(&threads, |params| {
+        params["inner.embed_tokens.embedding_weight"]
+            .data
+            .iter_mut()
+            .for_each(|value| *value *= 1.0 + f32::EPSILON);
     });
     let moved = answers(&model, &cells, &threads);
     for segment in [1, 2, 16] {
@@ -118,16 +122,16 @@ fn agrees(golden: &Golden, checkpoint: &PaperCheckpoint) {
         }
     }
 
-    let model = Model::new(checkpoint.config.clone(), checkpoint.params(), &threads);
+    let model = Model::new(checkpoint.config.clone(), checkpoint.weights(), &threads);
     // One puzzle at a time, since theirs has the gradients of the puzzle embedding so.
-    let (mut loss, mut grads, mut local) = (0.0, Params::zeros(model.config()), Vec::new());
+    let (mut loss, mut grads, mut local) = (0.0, Weights::zeros(model.weights().layout()), Vec::new());
     for (cells, targets) in cells.chunks(81).zip(targets.chunks(81)) {
-        grads.puzzle_emb.data.fill(0.0);
+        grads["inner.puzzle_emb.weights"].data.fill(0.0);
         loss += first_segment(&model, [cells, targets], 1.0, &mut grads, &threads).loss();
-        local.extend_from_slice(&grads.puzzle_emb.data);
+        local.extend_from_slice(&grads["inner.puzzle_emb.weights"].data);
     }
     assert_close(&[loss as f32], &golden.tensor("train_loss_segment_1").data, "loss");
-    for (name, grad) in grads.state_dict(model.config()) {
+    for (name, grad) in grads.state_dict() {
         if name.ends_with("_init") {
             assert!(grad.data.iter().all(|g| *g == 0.0), "{name} is not trained");
         } else if name == "inner.puzzle_emb.weights" {
@@ -144,7 +148,7 @@ fn first_segment(
     model: &Model,
     batch: [&[u8]; 2],
     scale: f32,
-    grads: &mut Params,
+    grads: &mut Weights,
     threads: &Threads,
 ) -> Outcome {
     let mut carry = Carry::new(model, batch[0].len() / 81);
@@ -205,11 +209,11 @@ fn larger_case(variant: &str, settings: &[&str]) -> (Model, [Vec<u8>; 2]) {
     let config = checkpoint.config.with(settings).unwrap();
     let repeated = |tokens: Vec<u8>| tokens.iter().cycle().take(37 * 81 + 5).skip(5).copied().collect();
     let batch = [golden.tokens("inputs", 1), golden.tokens("labels", 2)].map(repeated);
-    (Model::new(config, checkpoint.params(), &Threads::new(1)), batch)
+    (Model::new(config, checkpoint.weights(), &Threads::new(1)), batch)
 }
 
-fn gradients(model: &Model, [cells, targets]: &[Vec<u8>; 2], threads: usize) -> (Outcome, Params) {
-    let mut grads = Params::zeros(model.config());
+fn gradients(model: &Model, [cells, targets]: &[Vec<u8>; 2], threads: usize) -> (Outcome, Weights) {
+    let mut grads = Weights::zeros(model.weights().layout());
     let outcome = first_segment(model, [cells, targets], 0.1, &mut grads, &Threads::new(threads));
     (outcome, grads)
 }
@@ -243,7 +247,7 @@ fn rounded_gradients_point_where_f32_gradients_do() {
         let all = |precision: &str| {
             let (model, batch) = larger_case(variant, &[precision]);
             let tensors = gradients(&model, &batch, 2).1;
-            tensors.tensors().into_iter().flat_map(|t| t.data.clone()).collect::<Vec<f32>>()
+            tensors.tensors().iter().flat_map(|t| t.data.clone()).collect::<Vec<f32>>()
         };
         let exact = all("precision=\"f32\"");
         for (precision, least) in [("bf16", 0.995), ("int16", 0.9999), ("int8", 0.999)] {
@@ -262,14 +266,14 @@ fn gradients_of_a_single_cycle_agree_with_finite_differences() {
         let (mut model, batch) = larger_case(variant, &["precision=\"f32\"", "H_cycles=1"]);
         let batch = batch.map(|tokens| tokens[..3 * 81].to_vec());
         let (_, grads) = gradients(&model, &batch, 1);
-        let names = model.config().layout();
+        let names = grads.state_dict();
         for (t, (name, _)) in names.iter().enumerate().filter(|(_, (name, _))| !name.ends_with("_init")) {
             let gradient = &grads.tensors()[t].data;
             let largest =
                 (0..gradient.len()).max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs()));
             let i = largest.unwrap();
             let mut loss_moved = |by: f32| {
-                model.update_params(&Threads::new(1), |params| params.tensors_mut()[t].data[i] += by);
+                model.update_weights(&Threads::new(1), |params| params.tensors_mut()[t].data[i] += by);
                 0.1 * gradients(&model, &batch, 1).0.loss()
             };
             let step = 1.0 / 256.0;

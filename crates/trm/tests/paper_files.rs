@@ -3,17 +3,17 @@
 use std::path::Path;
 use trm::checkpoint::{ModelFile, PaperCheckpoint};
 use trm::config::{NetworkConfig, TrmConfig};
-use trm::model::paper::{Config, Params};
+use trm::model::paper::{Config, Network};
 use trm::tensor::Tensor;
 
 fn checkpoint(mlp_t: bool) -> PaperCheckpoint {
     let config = Config { hidden_size: 32, l_layers: 1, mlp_t, mlp_width: 4, ..Config::default() };
     let config = Config { mlp_t_width: if mlp_t { 3 } else { 512 }, puzzle_emb_ndim: 40, ..config };
-    let mut params = Params::zeros(&config);
-    for (i, tensor) in params.tensors_mut().into_iter().enumerate() {
+    let mut params = trm::network::Weights::zeros(&Network::layout(&config));
+    for (i, tensor) in params.tensors_mut().iter_mut().enumerate() {
         tensor.data.iter_mut().enumerate().for_each(|(j, value)| *value = (i * 1000 + j) as f32);
     }
-    PaperCheckpoint { model: params.state_dict(&config), config, training: None }
+    PaperCheckpoint { model: params.state_dict(), config, training: None }
 }
 
 fn in_folder(test: impl FnOnce(&Path)) {
@@ -86,7 +86,7 @@ fn a_file_of_another_kind_is_read_as_such_and_takes_no_settings() {
             network: NetworkConfig { hidden_dim: 2, ..NetworkConfig::default() },
             ..TrmConfig::default()
         };
-        let model = trm::model::Params::init(&config.network).state_dict(&config.network);
+        let model = trm::model::Network::first_weights(&config.network, config.network.seed).state_dict();
         let own =
             trm::checkpoint::Checkpoint { model, config, optimizer: None, history: None, training: None };
         let path = folder.join("own.pt");

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
 use trm::config::{Gates, NetworkConfig, Precision, TrmConfig, Update};
-use trm::model::{Engine, Model, Params, Recording};
+use trm::model::{Engine, Model, Network, Recording};
+use trm::network::Weights;
 use trm::parallel::Threads;
 use trm::sudoku::Grid;
 use trm::tensor::StateDict;
@@ -48,7 +49,7 @@ fn logits(checkpoint: &Checkpoint) -> Vec<f32> {
     let threads = Threads::new(1);
     let model = Model::new(
         config.network.clone(),
-        Params::from_state_dict(&config.network, checkpoint.model.clone()),
+        Weights::from_state_dict(&Network::layout(&config.network), checkpoint.model.clone()),
         &threads,
     );
     Engine::new(Recording::Nothing).logits(&model, Grid::parse(PUZZLE).unwrap().cells(), &threads)
@@ -69,8 +70,7 @@ fn pytorch_loads_what_we_write() {
         },
         ..TrmConfig::default()
     };
-    let state =
-        |seed| Params::init(&NetworkConfig { seed, ..config.network.clone() }).state_dict(&config.network);
+    let state = |seed| Network::first_weights(&config.network, seed).state_dict();
     let mut squares = state(3);
     squares.iter_mut().for_each(|(_, tensor)| tensor.data.iter_mut().for_each(|v| *v *= *v));
     let losses = Losses {

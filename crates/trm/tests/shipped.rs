@@ -1,14 +1,15 @@
 //! The model that comes with the library keeps what its card (weights/README.md) claims.
 
 use trm::checkpoint::Checkpoint;
-use trm::model::{Budget, Engine, Model, Params, Prediction, Recording};
+use trm::model::{Budget, Engine, Model, Network, Prediction, Recording};
+use trm::network::Weights;
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
 
 fn answers(puzzles: &[Puzzle], guesses: usize) -> Vec<Prediction> {
     let shipped = Checkpoint::shipped();
     let threads = Threads::new(0);
-    let params = Params::from_state_dict(&shipped.config.network, shipped.model.clone());
+    let params = Weights::from_state_dict(&Network::layout(&shipped.config.network), shipped.model.clone());
     let budget = Budget { guesses, ..Budget::trained(&shipped.config.network) };
     let model = Model::new(shipped.config.network, params, &threads);
     let cells: Vec<u8> = puzzles.iter().flat_map(|p| *p.quiz.cells()).collect();

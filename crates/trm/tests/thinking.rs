@@ -88,7 +88,7 @@ fn resumes_bit_for_bit(config: TrmConfig) {
     steps(&mut whole, 4);
     for mut trainer in resumed {
         steps(&mut trainer, 4);
-        assert_eq!(trainer.model().params(), whole.model().params());
+        assert_eq!(trainer.model().weights(), whole.model().weights());
         assert_eq!(trainer.progress().staying, whole.progress().staying);
     }
 }

@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError};
 use trm::config::{ConfigLayers, NetworkConfig, Pruning, TrmConfig};
 use trm::evaluate::Evaluation;
-use trm::model::Params;
+use trm::model::Network;
+use trm::network::Weights;
 use trm::parallel::Threads;
 use trm::sudoku::Grid;
 use trm::train::{Ending, RunFolder, TrainError, Trainer, run as run_training};
@@ -208,9 +209,10 @@ fn read_start(path: &Path) -> Result<Checkpoint, CliError> {
 }
 
 /// Its weights, if the settings ask for a model of its sizes.
-fn weights_for(config: &NetworkConfig, start: &Checkpoint) -> Result<Params, CliError> {
-    if Params::layout(config) == Params::layout(&start.config.network) {
-        return Ok(Params::from_state_dict(config, start.model.clone()));
+fn weights_for(config: &NetworkConfig, start: &Checkpoint) -> Result<Weights, CliError> {
+    let layout = Network::layout(config);
+    if layout.has_the_tensors_of(&Network::layout(&start.config.network)) {
+        return Ok(Weights::from_state_dict(&layout, start.model.clone()));
     }
     Err(CliError::Input(
         "--init: the settings ask for a model of other sizes; leave out the preset or the settings that change them".into(),

@@ -3,7 +3,7 @@
 use super::memory::{forget_peak, peak_memory_mb};
 use super::{BenchError, median, puzzles, times, trainer};
 use crate::config::TrmConfig;
-use crate::model::{Budget, Engine, Model, Params, Recording, flops_per_sample};
+use crate::model::{Budget, Engine, Model, Recording, flops_per_sample};
 use crate::parallel::Threads;
 use serde::Serialize;
 
@@ -95,7 +95,7 @@ fn predictions(
     threads: &Threads,
     seconds: f64,
 ) -> Result<Vec<f64>, BenchError> {
-    let model = Model::new(config.network.clone(), Params::init(&config.network), threads);
+    let model = Model::first(config.network.clone(), threads);
     let cells: Vec<u8> = puzzles(batch_size, threads)?.iter().flat_map(|p| *p.quiz.cells()).collect();
     // As in training: a model that carries its states would go on for all its segments.
     let budget = Budget { steps: config.network.h_cycles, ..Budget::trained(&config.network) };

@@ -15,7 +15,8 @@ pub use paper::{PaperCheckpoint, PaperTraining};
 pub use quantised::QuantisedCheckpoint;
 
 use crate::config::TrmConfig;
-use crate::model::{Model, Params};
+use crate::model::{Model, Network};
+use crate::network::{Entry, Layout, Weights};
 use crate::parallel::Threads;
 use crate::tensor::StateDict;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub const SHIPPED: &[u8] = include_bytes!("../../weights/sudoku.safetensors");
 /// What a model file holds. A production file holds the model and its configuration only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint {
-    /// Parameters by name, as [`Params::layout`] has them.
+    /// Weights by name, as [`Network::layout`] has them.
     pub model: StateDict,
     /// The configuration they were trained with.
     pub config: TrmConfig,
@@ -177,8 +178,8 @@ impl Checkpoint {
     pub fn into_model(self, threads: &Threads) -> Model {
         let Self { mut config, model, .. } = self;
         config.network.precision = config.network.precision.of_inference();
-        let params = Params::from_state_dict(&config.network, model);
-        Model::new(config.network, params, threads)
+        let weights = Weights::from_state_dict(&Network::layout(&config.network), model);
+        Model::new(config.network, weights, threads)
     }
 
     /// Checks every set of tensors against the configuration.
@@ -191,7 +192,7 @@ impl Checkpoint {
         if let Some(ema) = self.training.as_ref().and_then(|t| t.ema.as_ref()) {
             sets.push(("weight average ", ema));
         }
-        let layout = Params::layout(&self.config.network);
+        let layout = Network::layout(&self.config.network);
         let problems: Vec<String> =
             sets.into_iter().flat_map(|(set, state)| problems(set, state, &layout)).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -199,9 +200,9 @@ impl Checkpoint {
 }
 
 /// What is missing, extra, misshapen or not finite in a state dict.
-fn problems(set: &str, state: &StateDict, expected: &[(String, Vec<usize>)]) -> Vec<String> {
+fn problems(set: &str, state: &StateDict, expected: &Layout) -> Vec<String> {
     let mut problems = Vec::new();
-    for (name, shape) in expected {
+    for Entry { name, shape, .. } in expected.entries() {
         let found: Vec<_> = state.iter().filter(|(n, _)| n == name).collect();
         match found[..] {
             [] => problems.push(format!("{set}{name} is missing; its shape should be {shape:?}")),
@@ -225,7 +226,8 @@ fn problems(set: &str, state: &StateDict, expected: &[(String, Vec<usize>)]) -> 
             _ => problems.push(format!("{set}{name} stands more than once")),
         }
     }
-    let known: std::collections::HashSet<&String> = expected.iter().map(|(name, _)| name).collect();
+    let known: std::collections::HashSet<&String> =
+        expected.entries().iter().map(|entry| &entry.name).collect();
     let extra = state.iter().filter(|(name, _)| !known.contains(name));
     problems.extend(
         extra.map(|(name, tensor)| format!("{set}{name} {:?} is not part of the model", tensor.shape)),

@@ -5,7 +5,8 @@ use super::compact::Stored;
 use super::safetensors::Metadata;
 use super::{CheckpointError, FORMAT_VERSION, ReadError, is_safetensors, problems, safetensors, torch};
 use crate::config::Precision;
-use crate::model::paper::{Config, Model, Params};
+use crate::model::paper::{Config, Model, Network};
+use crate::network::Weights;
 use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
 use serde_json::{Map, Value};
@@ -27,7 +28,7 @@ const OFFICIAL_PREFIX: &str = "_orig_mod.model.";
 /// Tensors and settings of a model of the paper.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PaperCheckpoint {
-    /// Tensors by name without the prefixes of modules around the model, as [`Config::layout`] has them.
+    /// Tensors by name without the prefixes of modules around the model, as [`Network::layout`] has them.
     pub model: StateDict,
     /// Read off the tensors where they show them, from the metadata or by default elsewhere.
     pub config: Config,
@@ -40,7 +41,7 @@ pub struct PaperCheckpoint {
 pub struct PaperTraining {
     /// The trainer's own record.
     pub state_json: String,
-    /// AdamW's first and second moments, and the averaged weights, each as [`Config::layout`] has them.
+    /// AdamW's first and second moments, and the averaged weights, each as [`Network::layout`] has them.
     pub sets: [StateDict; 3],
     /// The states z_H and z_L of the puzzles in the batch, `[puzzles, tokens, d]`.
     pub carry: [Tensor; 2],
@@ -87,7 +88,7 @@ impl PaperCheckpoint {
         };
         let config =
             config.and_then(|config| config.with(settings)).map_err(|e| format!("its settings: {e}"))?;
-        let layout = config.layout();
+        let layout = Network::layout(&config);
         let sets = training.iter().flat_map(|training| SETS.iter().zip(&training.sets));
         let all = std::iter::once((&"", &model)).chain(sets);
         let problems: Vec<String> = all.flat_map(|(set, state)| problems(set, state, &layout)).collect();
@@ -97,21 +98,21 @@ impl PaperCheckpoint {
         let mut checkpoint = Self { model, config, training };
         let sets = checkpoint.training.iter_mut().flat_map(|training| &mut training.sets);
         for state in std::iter::once(&mut checkpoint.model).chain(sets) {
-            state.sort_by_key(|(name, _)| layout.iter().position(|(n, _)| n == name));
+            state.sort_by_key(|(name, _)| layout.find(name));
         }
         Ok(checkpoint)
     }
 
-    /// The parameters.
-    pub fn params(&self) -> Params {
-        Params::from_state_dict(&self.config, &self.model)
+    /// The weights.
+    pub fn weights(&self) -> Weights {
+        Weights::from_state_dict(&Network::layout(&self.config), self.model.clone())
     }
 
     /// The model, ready to solve.
     pub fn into_model(self, threads: &Threads) -> Model {
-        let (params, mut config) = (self.params(), self.config);
+        let (weights, mut config) = (self.weights(), self.config);
         config.precision = config.precision.of_inference();
-        Model::new(config, params, threads)
+        Model::new(config, weights, threads)
     }
 
     /// Writes a file; `.safetensors` by its ending, anything else as the official program's state dict.

@@ -4,7 +4,8 @@ use super::compact::{self, Entries, Numbers, Stored};
 use super::safetensors::{self, Metadata};
 use super::{CheckpointError, FORMAT_VERSION, ReadError, is_safetensors, problems};
 use crate::config::TrmConfig;
-use crate::model::{Model, Params};
+use crate::model::{Model, Network};
+use crate::network::{Entry, Layout, Weights};
 use crate::ops::{QuantisedWeight, WeightBits};
 use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
@@ -78,11 +79,10 @@ impl QuantisedCheckpoint {
         let config = safetensors::config(metadata)?;
         let text = metadata.get(QUANTISED_JSON).map_or("", String::as_str);
         let record: Record = serde_json::from_str(text).map_err(|e| format!("{QUANTISED_JSON}: {e}"))?;
-        let matrices = Params::matrix_names(&config.network);
-        let layout = Params::layout(&config.network);
+        let layout = Network::layout(&config.network);
         let (mut tensors, mut weights) = (StateDict::new(), Vec::new());
         let mut known = Vec::new();
-        for (name, shape) in &layout {
+        for Entry { name, shape, role, .. } in layout.entries() {
             known.extend(["", ".mask", SCALE, STEP].map(|ending| format!("{name}{ending}")));
             if file.tensor(name).is_err() {
                 continue;
@@ -95,7 +95,7 @@ impl QuantisedCheckpoint {
                 Numbers::Eight(values) => (WeightBits::Eight, values),
                 Numbers::Four(values) => (WeightBits::Four, values),
             };
-            if !matrices.contains(name) {
+            if !role.is_multiplied() {
                 return Err(format!("tensor {name} cannot be quantised").into());
             }
             weights.push((name.clone(), weight(file, name, (bits, values), shape, &record)?));
@@ -104,13 +104,14 @@ impl QuantisedCheckpoint {
             return Err(format!("tensor {name} is not part of the model").into());
         }
         let checkpoint = Self { config, tensors, weights };
-        checkpoint.check(layout).map(|()| checkpoint)
+        checkpoint.check(&layout).map(|()| checkpoint)
     }
 
     /// Whether every tensor is there, and finite, in one form or the other.
-    fn check(&self, mut layout: Vec<(String, Vec<usize>)>) -> Result<(), ReadError> {
-        layout.retain(|(name, _)| !self.weights.iter().any(|(n, _)| n == name));
-        let problems = problems("", &self.tensors, &layout);
+    fn check(&self, layout: &Layout) -> Result<(), ReadError> {
+        let is_whole = |entry: &&Entry| self.weights.iter().any(|(name, _)| *name == entry.name);
+        let floats = layout.entries().iter().filter(|entry| !is_whole(entry)).cloned().collect();
+        let problems = problems("", &self.tensors, &floats);
         if problems.is_empty() { Ok(()) } else { Err(ReadError::Tensors(problems)) }
     }
 
@@ -120,8 +121,8 @@ impl QuantisedCheckpoint {
         config.network.precision = config.network.precision.of_inference();
         let empty = |shape: [usize; 2]| Tensor { shape: shape.to_vec(), data: Vec::new() };
         tensors.extend(weights.iter().map(|(name, weight)| (name.clone(), empty(weight.shape))));
-        let params = Params::from_state_dict(&config.network, tensors);
-        Model::quantised(config.network, params, &weights, threads)
+        let plain = Weights::from_state_dict(&Network::layout(&config.network), tensors);
+        Model::quantised(config.network, plain, &weights, threads)
     }
 
     /// Every tensor as f32: what the whole numbers stand for.
@@ -131,8 +132,9 @@ impl QuantisedCheckpoint {
             let float = || self.tensors.iter().find(|(n, _)| n == name).map(|(_, tensor)| tensor.clone());
             quantised.map(|(_, weight)| weight.dequantised()).or_else(float)
         };
-        let layout = Params::layout(&self.config.network).into_iter();
-        layout.filter_map(|(name, _)| find(&name).map(|tensor| (name, tensor))).collect()
+        let layout = Network::layout(&self.config.network);
+        let named = |entry: &Entry| find(&entry.name).map(|tensor| (entry.name.clone(), tensor));
+        layout.entries().iter().filter_map(named).collect()
     }
 }
 

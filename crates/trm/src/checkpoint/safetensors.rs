@@ -9,7 +9,8 @@ use super::torch_zip::write_f32;
 use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
 use crate::atomic_file::write_atomically;
 use crate::config::{ConfigLayers, TrmConfig};
-use crate::model::Params;
+use crate::model::Network;
+use crate::network::Entry;
 use crate::tensor::{StateDict, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
@@ -198,11 +199,12 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
                 .into(),
         ));
     }
-    let layout = Params::layout(&config.network);
+    let layout = Network::layout(&config.network);
     let state = |prefix: &str| -> Result<StateDict, ReadError> {
-        let stored = layout.iter().filter(|(name, _)| file.tensor(&format!("{prefix}{name}")).is_ok());
-        let known: Vec<&(String, Vec<usize>)> = stored.collect();
-        let is_known = |name: &str| known.iter().any(|(k, _)| k == name);
+        let stored =
+            layout.entries().iter().filter(|entry| file.tensor(&format!("{prefix}{}", entry.name)).is_ok());
+        let known: Vec<&Entry> = stored.collect();
+        let is_known = |name: &str| known.iter().any(|entry| entry.name == name);
         let unknown = file.names().into_iter().filter_map(|name| name.strip_prefix(prefix)).filter(|name| {
             let other_set = [EXP_AVG, EXP_AVG_SQ, EMA, CARRIED].iter().any(|set| name.starts_with(set));
             !other_set && !is_known(name) && !compact::masked_name(name).is_some_and(is_known)
@@ -211,7 +213,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
             let stored = format!("{prefix}{name}");
             Ok((name.to_string(), matrix(&file, &stored, shape)?))
         };
-        let known = known.iter().map(|(name, shape)| read(name, Some(shape)));
+        let known = known.iter().map(|entry| read(&entry.name, Some(&entry.shape)));
         known.chain(unknown.map(|name| read(name, None))).collect()
     };
     fn parse<T: for<'a> Deserialize<'a>>(text: Option<String>, what: &str) -> Result<Option<T>, ReadError> {

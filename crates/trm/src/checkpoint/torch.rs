@@ -6,7 +6,8 @@ use super::torch_zip::{self, TorchZip};
 use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
 use crate::atomic_file::write_atomically;
 use crate::config::{ConfigLayers, Gates, NetworkConfig, TrmConfig, Update};
-use crate::model::is_decayed;
+use crate::model::Network;
+use crate::network::{Layout, Role};
 use crate::tensor::{StateDict, Tensor};
 use half::{bf16, f16};
 use std::collections::HashMap;
@@ -28,7 +29,8 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> std::io::Result<()> {
 fn document<'a>(checkpoint: &'a Checkpoint, config_toml: &'a str) -> Object<'a> {
     let mut items = vec![("model_state_dict", state_dict(&checkpoint.model))];
     if let Some(optimizer) = &checkpoint.optimizer {
-        items.push(("optimizer_state_dict", optimizer_dict(optimizer)));
+        let layout = Network::layout(&checkpoint.config.network);
+        items.push(("optimizer_state_dict", optimizer_dict(optimizer, &layout)));
     }
     items.push(("config", documented_config(&checkpoint.config.network)));
     if let Some(history) = &checkpoint.history {
@@ -71,14 +73,17 @@ fn documented_config(config: &NetworkConfig) -> Object<'static> {
 }
 
 /// Indices of the parameters in the order of AdamW's two groups: those that decay, then all others.
-fn grouped(state: &StateDict) -> [Vec<usize>; 2] {
-    let (decayed, others) = (0..state.len()).partition(|i| is_decayed(&state[*i].1));
+fn grouped(state: &StateDict, layout: &Layout) -> [Vec<usize>; 2] {
+    let roles: HashMap<&str, Role> =
+        layout.entries().iter().map(|entry| (entry.name.as_str(), entry.role)).collect();
+    let is_decayed = |i: &usize| roles.get(state[*i].0.as_str()).is_some_and(|role| role.is_decayed());
+    let (decayed, others) = (0..state.len()).partition(is_decayed);
     [decayed, others]
 }
 
 /// What `torch.optim.AdamW` over two groups saves and loads.
-fn optimizer_dict(optimizer: &OptimizerState) -> Object<'_> {
-    let groups = grouped(&optimizer.exp_avg);
+fn optimizer_dict<'a>(optimizer: &'a OptimizerState, layout: &Layout) -> Object<'a> {
+    let groups = grouped(&optimizer.exp_avg, layout);
     let state = groups.iter().flatten().enumerate().map(|(number, i)| {
         let moments = dict(vec![
             ("step", Object::Scalar(optimizer.step as f32)),
@@ -196,7 +201,7 @@ impl Reader {
             None => None,
         };
         let optimizer = match self.pickle.get(root, "optimizer_state_dict") {
-            Some(id) => Some(self.optimizer(id, &model)?),
+            Some(id) => Some(self.optimizer(id, &model, &Network::layout(&config.network))?),
             None => None,
         };
         Ok(Checkpoint { model, config, optimizer, history: self.losses(root), training })
@@ -244,7 +249,7 @@ impl Reader {
         })
     }
 
-    fn optimizer(&mut self, id: Id, model: &StateDict) -> Result<OptimizerState, ReadError> {
+    fn optimizer(&mut self, id: Id, model: &StateDict, layout: &Layout) -> Result<OptimizerState, ReadError> {
         let missing = |what: &str| format!("optimizer_state_dict: {what} is missing");
         let states = self.pickle.get(id, "state").ok_or_else(|| missing("state"))?;
         let groups = self.pickle.get(id, "param_groups").and_then(|g| self.pickle.sequence(g));
@@ -271,7 +276,7 @@ impl Reader {
             .iter()
             .filter_map(|(key, value)| Some((self.pickle.int(*key)?, *value)))
             .collect();
-        for (number, i) in (0..).zip(grouped(model).iter().flatten()) {
+        for (number, i) in (0..).zip(grouped(model, layout).iter().flatten()) {
             let name = &model[*i].0;
             let entry = *entries.get(&number).ok_or_else(|| missing(&format!("the state of {name}")))?;
             let mut moment = |key: &str| -> Result<Tensor, ReadError> {

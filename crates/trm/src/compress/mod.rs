@@ -3,37 +3,32 @@
 mod prune;
 mod sweep;
 
-pub use prune::{prune, pruned_matrices, remove_units};
+pub use prune::{prune, remove_units};
 pub use sweep::{SweepPoint, sweep};
 
 use crate::checkpoint::{Checkpoint, QuantisedCheckpoint};
 use crate::config::Pruning;
-use crate::model::{InputStatistics, Params};
+use crate::model::{InputStatistics, Network};
+use crate::network::{Entry, Role, Weights};
 use crate::ops::{Format, Grid, QuantisedWeight};
-use crate::tensor::Tensor;
 
 /// The model without the share `sparsity` of its weights or units, without optimiser and history.
 pub fn pruned(checkpoint: &Checkpoint, kind: Pruning, sparsity: f64) -> Checkpoint {
-    let mut params = Params::from_state_dict(&checkpoint.config.network, checkpoint.model.clone());
+    let (network, layout) = Network::new(&checkpoint.config.network);
+    let mut weights = Weights::from_state_dict(&layout, checkpoint.model.clone());
     let mut config = checkpoint.config.clone();
     if kind == Pruning::Structured {
-        (config.network, params) = remove_units(&config.network, &params, sparsity);
+        (config.network, weights) = remove_units(&config.network, &weights, sparsity);
     } else {
-        prune(&mut params, kind, sparsity);
+        prune(&network, &mut weights, kind, sparsity);
     }
-    Checkpoint {
-        model: params.state_dict(&config.network),
-        config,
-        optimizer: None,
-        history: None,
-        training: None,
-    }
+    Checkpoint { model: weights.state_dict(), config, optimizer: None, history: None, training: None }
 }
 
 /// What quantising knows of the inputs of the matrices.
 #[derive(Clone, Copy, Debug)]
 pub struct Calibration<'a> {
-    /// One for each of [`Params::matrices`]: the error of a weight counts by the mean square of its input.
+    /// One for each tensor of the layout: the error of a weight counts by the mean square of its input.
     pub inputs: &'a [InputStatistics],
     /// Whether inputs are rounded to fixed steps, a 127th of their largest magnitude, instead of steps that follow each row.
     pub fixed_steps: bool,
@@ -46,16 +41,15 @@ pub fn quantise(
     calibration: Option<Calibration>,
 ) -> QuantisedCheckpoint {
     let config = checkpoint.config.clone();
-    let matrices = Params::matrix_names(&config.network);
+    let layout = Network::layout(&config.network);
     let (mut tensors, mut weights) = (Vec::new(), Vec::new());
     for (name, tensor) in &checkpoint.model {
-        let number = matrices.iter().position(|n| n == name).filter(|_| is_quantised(name, tensor));
-        let Some(number) = number else {
+        let Some(id) = layout.find(name).filter(|id| is_quantised(&layout[*id])) else {
             tensors.push((name.clone(), tensor.clone()));
             continue;
         };
-        let grid = if name == "output_proj.weight" { Grid::Int8 } else { grid };
-        let inputs = calibration.map(|c| (&c.inputs[number], c.fixed_steps));
+        let grid = if layout[id].role == Role::ReadOut { Grid::Int8 } else { grid };
+        let inputs = calibration.map(|c| (&c.inputs[id.index()], c.fixed_steps));
         let mean_squares = inputs.map(|(inputs, _)| inputs.mean_squares());
         let mut weight = QuantisedWeight::new(tensor, grid, mean_squares.as_deref());
         let fixed = inputs.filter(|(inputs, fixed)| *fixed && inputs.largest > 0.0);
@@ -65,6 +59,7 @@ pub fn quantise(
     QuantisedCheckpoint { config, tensors, weights }
 }
 
-fn is_quantised(name: &str, tensor: &Tensor) -> bool {
-    name != "feedback.weight" && Format::Bf16.for_outputs(tensor.shape[0]) == Format::Bf16
+fn is_quantised(entry: &Entry) -> bool {
+    let is_matrix = entry.role.is_multiplied() && entry.role != Role::Feedback;
+    is_matrix && Format::Bf16.for_outputs(entry.shape[0]) == Format::Bf16
 }

@@ -1,30 +1,24 @@
 //! Pruning: the weights of the blocks that matter least become zero, or go.
 
 use crate::config::{NetworkConfig, Pruning};
-use crate::model::{BlockParams, Params};
+use crate::layers::Block;
+use crate::model::Network;
+use crate::network::Weights;
 use crate::tensor::Tensor;
 
 /// Sets the share `sparsity` of the weights of the blocks' matrices to zero; for [`Pruning::Structured`] those of that share of
-/// the units. What is zero already goes first, so that pruning can go on in steps.
-pub fn prune(params: &mut Params, kind: Pruning, sparsity: f64) {
-    for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
+/// the channels of each inner layer. What is zero already goes first, so that pruning can go on in steps.
+pub fn prune(network: &Network, weights: &mut Weights, kind: Pruning, sparsity: f64) {
+    if kind == Pruning::Structured {
+        return network.blocks().for_each(|block| clear_channels(block, weights, sparsity));
+    }
+    for (_, matrix) in weights.iter_mut().filter(|(entry, _)| entry.role.is_pruned()) {
         match kind {
-            Pruning::None => {}
-            Pruning::Structured => clear_units(block, sparsity),
-            Pruning::Unstructured => matrices(block).for_each(|matrix| clear_smallest(matrix, sparsity)),
-            Pruning::TwoOfFour => matrices(block).for_each(|matrix| clear_two_of_four(matrix, sparsity)),
+            Pruning::Unstructured => clear_smallest(matrix, sparsity),
+            Pruning::TwoOfFour => clear_two_of_four(matrix, sparsity),
+            Pruning::None | Pruning::Structured => {}
         }
     }
-}
-
-/// The matrices that are pruned: those of the blocks.
-pub fn pruned_matrices(params: &mut Params) -> impl Iterator<Item = &mut Tensor> {
-    params.latent_layers.iter_mut().chain(&mut params.output_layers).flat_map(matrices)
-}
-
-fn matrices(block: &mut BlockParams) -> impl Iterator<Item = &mut Tensor> {
-    let mixer = block.mixer.iter_mut().flat_map(|m| [&mut m.enter.weight, &mut m.leave.weight]);
-    mixer.chain([&mut block.expand.weight, &mut block.contract.weight]).chain(&mut block.mix)
 }
 
 /// Numbers of the `count` items of least cost; of equal ones the first.
@@ -67,52 +61,57 @@ fn clear_two_of_four(matrix: &mut Tensor, sparsity: f64) {
     }
 }
 
-/// `|W1 row| |W2 column|` of each unit; the row has its bias and, where vectors are mixed by means, those of M_k too.
-fn unit_norms(block: &BlockParams) -> Vec<f32> {
+/// `|W1 row| |W2 column|` of each channel of the inner layer; the row has its bias and, where vectors are mixed by means, those of
+/// M_k too.
+fn channel_norms(block: &Block, weights: &Weights) -> Vec<f32> {
     let squares = |row: &[f32]| row.iter().map(|w| w * w).sum::<f32>();
-    let d = block.contract.bias.data.len();
-    let wide = block.expand.bias.data.len();
-    let mut enter: Vec<f32> = block.expand.bias.data.iter().map(|b| b * b).collect();
-    for matrix in std::iter::once(&block.expand.weight).chain(&block.mix) {
-        enter.iter_mut().zip(matrix.data.chunks_exact(d)).for_each(|(sum, row)| *sum += squares(row));
+    let (expand, mix, contract) = block.mlp();
+    let d = weights[contract.bias].data.len();
+    let wide = weights[expand.bias].data.len();
+    let mut reading: Vec<f32> = weights[expand.bias].data.iter().map(|b| b * b).collect();
+    for matrix in std::iter::once(&expand.weight).chain(mix) {
+        let rows = weights[*matrix].data.chunks_exact(d);
+        reading.iter_mut().zip(rows).for_each(|(sum, row)| *sum += squares(row));
     }
-    let mut leave = vec![0.0; wide];
-    for row in block.contract.weight.data.chunks_exact(wide) {
-        leave.iter_mut().zip(row).for_each(|(sum, w)| *sum += w * w);
+    let mut writing = vec![0.0; wide];
+    for row in weights[contract.weight].data.chunks_exact(wide) {
+        writing.iter_mut().zip(row).for_each(|(sum, w)| *sum += w * w);
     }
-    enter.iter().zip(&leave).map(|(enter, leave)| (enter * leave).sqrt()).collect()
+    reading.iter().zip(&writing).map(|(reading, writing)| (reading * writing).sqrt()).collect()
 }
 
-fn clear_units(block: &mut BlockParams, sparsity: f64) {
-    let norms = unit_norms(block);
-    let (d, wide) = (block.contract.bias.data.len(), norms.len());
-    for unit in cheapest(norms.into_iter(), share(wide, sparsity)) {
-        for matrix in std::iter::once(&mut block.expand.weight).chain(&mut block.mix) {
-            matrix.data[unit * d..(unit + 1) * d].fill(0.0);
+fn clear_channels(block: &Block, weights: &mut Weights, sparsity: f64) {
+    let norms = channel_norms(block, weights);
+    let (expand, mix, contract) = block.mlp();
+    let (d, wide) = (weights[contract.bias].data.len(), norms.len());
+    for channel in cheapest(norms.into_iter(), share(wide, sparsity)) {
+        for matrix in std::iter::once(&expand.weight).chain(mix) {
+            weights[*matrix].data[channel * d..(channel + 1) * d].fill(0.0);
         }
-        block.contract.weight.data.iter_mut().skip(unit).step_by(wide).for_each(|w| *w = 0.0);
+        weights[contract.weight].data.iter_mut().skip(channel).step_by(wide).for_each(|w| *w = 0.0);
     }
 }
 
-/// A model without the share `sparsity` of the units of each MLP: its matrices are smaller, and `mlp_dim` says so.
-pub fn remove_units(config: &NetworkConfig, params: &Params, sparsity: f64) -> (NetworkConfig, Params) {
+/// A model without the share `sparsity` of the channels of each MLP's inner layer: its matrices are smaller, and `mlp_dim` says so.
+pub fn remove_units(config: &NetworkConfig, weights: &Weights, sparsity: f64) -> (NetworkConfig, Weights) {
     let wide = config.mlp_width();
     let kept = (wide - share(wide, sparsity)).max(1);
-    let mut params = params.clone();
-    for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
+    let mut weights = weights.clone();
+    for block in Network::new(config).0.blocks() {
         let mut is_kept = vec![true; wide];
-        cheapest(unit_norms(block).into_iter(), wide - kept)
-            .into_iter()
-            .for_each(|unit| is_kept[unit] = false);
-        for matrix in std::iter::once(&mut block.expand.weight).chain(&mut block.mix) {
-            keep_rows(matrix, &is_kept);
+        let cleared = cheapest(channel_norms(block, &weights).into_iter(), wide - kept);
+        cleared.into_iter().for_each(|channel| is_kept[channel] = false);
+        let (expand, mix, contract) = block.mlp();
+        for tensor in [&expand.weight, &expand.bias].into_iter().chain(mix) {
+            keep_rows(&mut weights[*tensor], &is_kept);
         }
-        keep_rows(&mut block.expand.bias, &is_kept);
-        let mut unit = is_kept.iter().cycle();
-        block.contract.weight.data.retain(|_| unit.next() == Some(&true));
-        block.contract.weight.shape[1] = kept;
+        let mut channel = is_kept.iter().cycle();
+        weights[contract.weight].data.retain(|_| channel.next() == Some(&true));
+        weights[contract.weight].shape[1] = kept;
     }
-    (NetworkConfig { mlp_dim: kept, ..config.clone() }, params)
+    let smaller = NetworkConfig { mlp_dim: kept, ..config.clone() };
+    let weights = Weights::from_state_dict(&Network::layout(&smaller), weights.state_dict());
+    (smaller, weights)
 }
 
 fn keep_rows(tensor: &mut Tensor, is_kept: &[bool]) {
@@ -142,11 +141,11 @@ mod tests {
         [small.clone(), NetworkConfig { state: State::Cell, mixing: Mixing::UnitMean, expansion: 2, ..small }]
     }
 
-    fn logits(config: NetworkConfig, params: Params) -> Vec<f32> {
+    fn logits(config: NetworkConfig, weights: Weights) -> Vec<f32> {
         let threads = Threads::new(1);
         let model = Model::new(
             NetworkConfig { precision: crate::config::Precision::F32, ..config },
-            params,
+            weights,
             &threads,
         );
         let cells: Vec<u8> = (0..81).map(|cell| (cell % 10) as u8).collect();
@@ -161,10 +160,10 @@ mod tests {
     fn the_smallest_weights_are_cleared_and_only_so_many() {
         let config = &configs()[0];
         for sparsity in [0.0, 0.3, 0.9] {
-            let before = Params::init(config);
+            let before = Network::first_weights(config, config.seed);
             let mut after = before.clone();
-            prune(&mut after, Pruning::Unstructured, sparsity);
-            let weights = |params: &Params| params.latent_layers[1].contract.weight.clone();
+            prune(&Network::new(config).0, &mut after, Pruning::Unstructured, sparsity);
+            let weights = |weights: &Weights| weights["latent_layers.1.net.4.weight"].clone();
             let (before, after) = (weights(&before), weights(&after));
             assert_eq!(zeros(&after), (sparsity * before.data.len() as f64).round() as usize);
             let pairs = || before.data.iter().zip(&after.data);
@@ -187,16 +186,11 @@ mod tests {
     #[test]
     fn removing_units_is_clearing_them() {
         for config in configs() {
-            let params = Params::init(&config);
+            let params = Network::first_weights(&config, config.seed);
             let mut cleared = params.clone();
-            prune(&mut cleared, Pruning::Structured, 0.5);
+            prune(&Network::new(&config).0, &mut cleared, Pruning::Structured, 0.5);
             let (smaller, removed) = remove_units(&config, &params, 0.5);
             assert_eq!(2 * smaller.mlp_width(), config.mlp_width());
-            assert_eq!(removed.matrices().len(), Params::matrix_names(&smaller).len());
-            for (name, tensor) in removed.state_dict(&smaller) {
-                let (_, shape) = Params::layout(&smaller).into_iter().find(|(n, _)| *n == name).unwrap();
-                assert_eq!(tensor.shape, shape, "{name}");
-            }
             let (cleared, removed) = (logits(config, cleared), logits(smaller, removed));
             for (a, b) in cleared.iter().zip(&removed) {
                 assert!((a - b).abs() < 1e-4 * a.abs().max(1.0), "{a} and {b}");
@@ -207,10 +201,12 @@ mod tests {
     #[test]
     fn units_that_nothing_listens_to_go_first_and_change_nothing() {
         for config in configs() {
-            let mut params = Params::init(&config);
+            let (network, _) = Network::new(&config);
+            let mut params = Network::first_weights(&config, config.seed);
             let wide = config.mlp_width();
-            for block in params.latent_layers.iter_mut().chain(&mut params.output_layers) {
-                for row in block.contract.weight.data.chunks_mut(wide) {
+            for block in network.blocks() {
+                let (_, _, contract) = block.mlp();
+                for row in params[contract.weight].data.chunks_mut(wide) {
                     row.iter_mut().skip(1).step_by(3).for_each(|w| *w = 0.0);
                 }
             }

@@ -1,14 +1,13 @@
 //! The recursion backward, by hand: every function here undoes its namesake of `recursion.rs`.
 
-use super::cycle_tape::{NormTape, Recording};
 use super::hypotheses::weigh;
+use super::recording::{Recording, RefinementTape};
 use super::recursion::Model;
 use super::shard::Shard;
-use super::stack::Stack;
 use crate::config::Update;
+use crate::network::{Id, RowSums};
 use crate::ops::{
     Dropout, add_scaled, constraint_loss_backward, cross_entropy_backward, gate_backward, gate_forward,
-    layer_norm_backward, linear_backward_input, rms_norm_backward,
 };
 use crate::sudoku::DIGITS;
 
@@ -34,12 +33,12 @@ impl Model {
         if self.is_read_out(h) {
             self.read_out_backward(s, h, scale);
         }
-        s.feedback.iter_mut().for_each(|feedback| feedback.d_seen.fill(0.0));
+        s.answers.iter_mut().for_each(|answers| answers.d_seen.fill(0.0));
         if s.recording() == Recording::Cycle && h + 1 < self.config.h_cycles {
             s.y.copy_from_slice(&s.starts[h].0);
             s.z.copy_from_slice(&s.starts[h].1);
-            if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
-                feedback.see(h, &s.x_emb, weight);
+            if let (Some(feedback), Some(answers)) = (&self.network.feedback, &mut s.answers) {
+                feedback.see(&self.weights, answers, h, &s.x_emb);
             }
             self.cycle(s, h, dropout);
         }
@@ -47,7 +46,7 @@ impl Model {
         for l in (0..self.config.l_cycles).rev() {
             self.refine_latent_backward(s, h, l, dropout);
         }
-        s.feedback.iter().for_each(|feedback| add_scaled(&mut s.d_x_emb, 1.0, &feedback.d_seen));
+        s.answers.iter().for_each(|answers| add_scaled(&mut s.d_x_emb, 1.0, &answers.d_seen));
     }
 
     /// Adds what the loss of the answer after outer cycle h, and feedback, give to the gradient of y; leaves d loss / d logits in
@@ -56,9 +55,9 @@ impl Model {
         if h + 1 < self.config.h_cycles {
             self.read_out_after(s, h);
         }
-        let is_constrained = scale.constraints.iter().any(|weight| *weight > 0.0);
         // Without supervision nothing of the loss counts: the scale is zero.
         let scale = if self.is_supervised(h) { scale } else { LossScale::default() };
+        let is_constrained = scale.constraints.iter().any(|weight| *weight > 0.0);
         if is_constrained {
             s.d_constraint.clear();
             s.d_constraint.resize(s.logits.len(), 0.0);
@@ -72,42 +71,30 @@ impl Model {
             add_scaled(&mut s.logits, 1.0, &s.d_constraint);
         }
         if h + 1 < self.config.h_cycles
-            && let Some(feedback) = &mut s.feedback
-            && let Some(weight) = &self.packed.feedback
+            && let (Some(feedback), Some(answers)) = (&self.network.feedback, &mut s.answers)
         {
-            feedback.backward(h, weight, &mut s.logits);
+            feedback.backward(&self.weights, answers, &mut s.sums, h, &mut s.logits);
         }
         if let Some(open) = &mut s.open {
             open.gather_logits(&s.logits);
         }
         let d_read = s.open.as_ref().map_or(&s.logits, |open| &open.logits);
-        linear_backward_input(s.rows, d_read, &self.packed.output_proj, &mut s.h);
-        match &self.params.output_norm {
-            None => add_scaled(&mut s.d_y, 1.0, &s.h),
-            Some(norm) => {
-                let ((normalised, inv_std), [d_gain, d_bias]) = (&s.answer_norm, &mut s.sums.output_norm);
-                let gain = &norm.weight.data;
-                layer_norm_backward(&mut s.h, normalised, inv_std, gain, &mut s.d_y, [d_gain, d_bias]);
-            }
-        }
+        self.network.read_out.backward(&self.weights, &s.answer, &mut s.sums, d_read, &mut s.h, &mut s.d_y);
     }
 
     /// Of `z <- z + alpha R(x_emb + y + z)`: the gradients of x_emb, y and the old z from that of the new z.
     fn refine_latent_backward(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
-        let units = s.units.clone();
-        let at = self.place(s, h, l, (&units, dropout));
-        let tape = &mut s.tapes[at.cycle];
-        let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
-        self.normalise_backward(&mut tape.latent_norm, &mut s.d_z, at.application.slot);
-        let result = kept(&tape.latent_result, at.application.slot, s.d_z.len());
-        let gate = (&self.params.latent_gate.data[..], &mut s.sums.latent_gate[..]);
-        self.update_state_backward(&mut s.h, &s.d_z, result, gate);
-        stack.backward(&mut tape.latent, &mut s.sums.latent, &mut s.h, &mut s.scratch, at.application);
+        let (gate, at) = (self.network.latent_gate, self.place(s, h, l));
+        let application = self.application(&at, gate, &s.units, dropout);
+        let (w, tape) = (&self.weights, &mut s.tapes[at.cycle].latent);
+        self.network.state_norm.backward(&mut tape.norm, at.slot, &mut s.d_z);
+        self.update_state_backward(&mut s.h, &s.d_z, (tape, at.slot), gate, &mut s.sums);
+        self.network.latent.backward(w, &mut tape.stack, &mut s.sums, &mut s.h, &mut s.scratch, application);
         self.identity_path_backward(&mut s.d_z, &s.h);
         if self.config.update != Update::Single {
             add_scaled(&mut s.d_y, 1.0, &s.h);
         }
-        let d_seen = s.feedback.as_mut().map_or(&mut s.d_x_emb, |feedback| &mut feedback.d_seen);
+        let d_seen = s.answers.as_mut().map_or(&mut s.d_x_emb, |answers| &mut answers.d_seen);
         add_scaled(d_seen, 1.0, &s.h);
     }
 
@@ -117,15 +104,12 @@ impl Model {
             add_scaled(&mut s.d_z, 1.0, &s.d_y);
             return s.d_y.fill(0.0);
         }
-        let units = s.units.clone();
-        let at = self.place_of_output(s, h, (&units, dropout));
-        let tape = &mut s.tapes[at.cycle];
-        let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
-        self.normalise_backward(&mut tape.output_norm, &mut s.d_y, at.application.slot);
-        let result = kept(&tape.output_result, at.application.slot, s.d_y.len());
-        let gate = (&self.params.output_gate.data[..], &mut s.sums.output_gate[..]);
-        self.update_state_backward(&mut s.h, &s.d_y, result, gate);
-        stack.backward(&mut tape.output, &mut s.sums.output, &mut s.h, &mut s.scratch, at.application);
+        let (gate, at) = (self.network.output_gate, self.place_of_output(s, h));
+        let application = self.application(&at, gate, &s.units, dropout);
+        let (w, tape) = (&self.weights, &mut s.tapes[at.cycle].output);
+        self.network.state_norm.backward(&mut tape.norm, at.slot, &mut s.d_y);
+        self.update_state_backward(&mut s.h, &s.d_y, (tape, at.slot), gate, &mut s.sums);
+        self.network.output.backward(w, &mut tape.stack, &mut s.sums, &mut s.h, &mut s.scratch, application);
         self.identity_path_backward(&mut s.d_y, &s.h);
         add_scaled(&mut s.d_z, 1.0, &s.h);
     }
@@ -135,14 +119,16 @@ impl Model {
         &self,
         d_result: &mut [f32],
         d_state: &[f32],
-        result: &[f32],
-        (gate, d_gate): (&[f32], &mut [f32]),
+        (tape, slot): (&RefinementTape, usize),
+        gate: Id,
+        sums: &mut RowSums,
     ) {
         match self.config.update {
             Update::Documented => {
                 d_result.fill(0.0);
-                gate_forward(d_result, gate, d_state);
-                gate_backward(d_state, result, d_gate);
+                gate_forward(d_result, self.weights.values(gate), d_state);
+                let result = &tape.result[slot * d_state.len()..(slot + 1) * d_state.len()];
+                gate_backward(d_state, result, &mut sums[gate]);
             }
             Update::Original | Update::Single => d_result.copy_from_slice(d_state),
         }
@@ -156,17 +142,4 @@ impl Model {
             Update::Original | Update::Single => d_state.copy_from_slice(d_input),
         }
     }
-
-    /// Of the division by the root mean square.
-    fn normalise_backward(&self, tape: &mut NormTape, d_state: &mut [f32], slot: usize) {
-        if self.config.state_norm {
-            let (normalised, inv_rms) = tape.slot(slot, d_state.len(), self.config.hidden_dim);
-            rms_norm_backward(self.config.hidden_dim, d_state, normalised, inv_rms);
-        }
-    }
-}
-
-/// The result that one application kept.
-fn kept(results: &[f32], slot: usize, len: usize) -> &[f32] {
-    &results[slot * len..(slot + 1) * len]
 }

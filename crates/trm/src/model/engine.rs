@@ -13,15 +13,14 @@
 use super::backward::LossScale;
 use super::batch::{Batch, Tally, right_boards};
 use super::budget::{Budget, Prediction};
-use super::cycle_tape::Recording;
 use super::hypotheses::random;
-use super::params::Params;
+use super::recording::Recording;
 use super::recursion::Model;
 use super::shard::Shard;
 use super::sizes::Sizes;
 use super::states::{States, StatesMut};
-use super::weight_gradients::{input_gradients, position_gradients, row_sum_gradients, weight_gradients};
-use crate::ops::{Dropout, add_scaled, transpose};
+use crate::network::{Weights, product_gradients};
+use crate::ops::{Dropout, add_scaled, linear_backward_bias, transpose};
 use crate::parallel::Threads;
 use crate::sudoku::CELLS;
 use std::ops::Range;
@@ -34,7 +33,7 @@ pub struct Engine {
     waves: Waves,
     lanes: Vec<Lane>,
     /// Gradients of each lane but the first, which adds to the caller's.
-    lane_grads: Vec<Params>,
+    lane_grads: Vec<Weights>,
 }
 
 /// Shards of as many waves as are computed at once, which the lanes hand to each other.
@@ -128,7 +127,7 @@ impl Engine {
         batch: &Batch,
         states: &mut States,
         step: &TrainingStep,
-        grads: &mut Params,
+        grads: &mut Weights,
         threads: &Threads,
     ) -> Tally {
         let config = model.config();
@@ -148,7 +147,7 @@ impl Engine {
             scale,
         };
         self.lanes.resize_with(sizes.lanes, Lane::default);
-        self.lane_grads.resize_with(sizes.lanes - 1, || Params::zeros(config));
+        self.lane_grads.resize_with(sizes.lanes - 1, || Weights::zeros(grads.layout()));
 
         let part = sizes.lane_puzzles(batch.puzzles());
         let parts = batch.cells.chunks(part * CELLS).zip(batch.targets.chunks(part * CELLS));
@@ -164,11 +163,7 @@ impl Engine {
         });
         let mut tally = Tally::default();
         self.lanes[..used].iter().for_each(|lane| tally.add(&lane.tally));
-        for lane_grads in &self.lane_grads[..used.saturating_sub(1)] {
-            for (sum, own) in grads.tensors_mut().into_iter().zip(lane_grads.tensors()) {
-                add_scaled(&mut sum.data, 1.0, &own.data);
-            }
-        }
+        self.lane_grads[..used.saturating_sub(1)].iter().for_each(|own| grads.add(own));
         tally
     }
 }
@@ -190,14 +185,15 @@ impl Lane {
         [cells, targets]: [&[u8]; 2],
         mut states: StatesMut,
         first_sample: usize,
-        grads: &mut Params,
+        grads: &mut Weights,
         threads: &Threads,
     ) {
         let config = pass.model.config();
         let wave = Sizes::of(config).wave;
         self.tally = Tally::default();
         self.d_input_t.clear();
-        self.d_input_t.resize(grads.input_proj.weight.data.len(), 0.0);
+        let input = pass.model.network.embedding.weight();
+        self.d_input_t.resize(grads[input].data.len(), 0.0);
         for (i, wave_of) in cells.chunks(wave * CELLS).zip(targets.chunks(wave * CELLS)).enumerate() {
             let (own, rest) = states.split_at(wave_of.0.len() / CELLS);
             states = rest;
@@ -206,7 +202,7 @@ impl Lane {
         let [d, inputs] = [config.hidden_dim, config.state.widths()[0]];
         let mut d_input = vec![0.0; self.d_input_t.len()];
         transpose([inputs, d], &self.d_input_t, &mut d_input);
-        add_scaled(&mut grads.input_proj.weight.data, 1.0, &d_input);
+        add_scaled(&mut grads[input].data, 1.0, &d_input);
     }
 
     fn wave(
@@ -215,7 +211,7 @@ impl Lane {
         (cells, mut targets): (&[u8], &[u8]),
         mut states: StatesMut,
         first_sample: usize,
-        grads: &mut Params,
+        grads: &mut Weights,
         threads: &Threads,
     ) {
         let Pass { model, waves, recording, dropout, hypotheses, scale } = *pass;
@@ -249,14 +245,31 @@ impl Lane {
             threads.for_each(shards.iter_mut().collect(), |s: &mut Shard| {
                 cycles.clone().rev().for_each(|h| model.cycle_backward(s, h, dropout, scale));
             });
-            weight_gradients(grads, shards, model, cycles, threads);
+            matrix_gradients(grads, shards, model, cycles, threads);
         }
-        row_sum_gradients(grads, shards);
-        position_gradients(grads, config, shards);
-        let channels = config.state.channels();
-        input_gradients(&mut self.d_input_t, &mut grads.input_proj.bias.data, channels, shards, threads);
+        shards.iter_mut().for_each(|s| s.sums.move_to(grads));
+        let inputs: Vec<_> = shards.iter().map(|s| (&s.inputs[..], &s.d_x_emb[..])).collect();
+        model.network.embedding.backward(&inputs, &mut self.d_input_t, grads, threads);
         waves.put_back(room);
     }
+}
+
+/// Adds what outer cycles give, the last first, to the gradients of the matrices and, of one that is read out, of b_out.
+fn matrix_gradients(
+    grads: &mut Weights,
+    shards: &[Shard],
+    model: &Model,
+    cycles: Range<usize>,
+    threads: &Threads,
+) {
+    if model.is_read_out(cycles.end - 1) {
+        let bias = model.network.read_out.projection().bias;
+        let read_out = shards.iter().map(|s| s.read_out_operands(model));
+        product_gradients(grads, read_out, model.format(), threads);
+        shards.iter().for_each(|s| linear_backward_bias(s.read_out(), &mut grads[bias].data));
+    }
+    let of_cycle = |h: usize| shards.iter().flat_map(move |s| s.operands(model, h));
+    product_gradients(grads, cycles.rev().flat_map(of_cycle), model.format(), threads);
 }
 
 /// The outer cycles, the last first, cut into those that the weights' gradients are summed over in one go: all of them if
@@ -276,16 +289,15 @@ fn load<'a>(
     cells: &[u8],
     [shard_puzzles, first_sample]: [usize; 2],
 ) -> &'a mut [Shard] {
-    let config = model.config();
     let parts = cells.chunks(shard_puzzles * CELLS);
     let count = parts.len();
     for (i, part) in parts.enumerate() {
         let puzzles = part.len() / CELLS;
         if shards.get(i).is_none_or(|s| s.capacity() < puzzles) {
             shards.truncate(i);
-            shards.push(Shard::new(config, model.rows_format(), puzzles, recording));
+            shards.push(model.shard(puzzles, recording));
         }
-        shards[i].load(config, part, first_sample + i * shard_puzzles);
+        shards[i].load(model, part, first_sample + i * shard_puzzles);
     }
     &mut shards[..count]
 }

@@ -1,40 +1,30 @@
-//! The Tiny Recursive Model: parameters, the residual block, the recursion, and one pass over a batch.
+//! The documented family of models: the recursion and its gradients, one pass over a batch, and how an answer is found.
 
 mod backward;
 mod batch;
-mod block;
-mod block_tape;
 mod budget;
 mod calibration;
-mod cycle_tape;
 mod engine;
-mod feedback;
-mod first_values;
 mod hypotheses;
 mod memory;
-mod mixer;
-mod mixer_tape;
+mod network;
 mod open;
-mod packed;
 pub mod paper;
-mod params;
+mod recording;
 mod recursion;
 mod search;
 mod shard;
 mod sizes;
-mod stack;
 mod states;
-mod weight_gradients;
 
 pub use batch::{Batch, Tally, argmax};
-pub use block_tape::BlockTape;
 pub use budget::{Budget, Prediction};
 pub use calibration::{InputStatistics, input_statistics};
-pub use cycle_tape::Recording;
 pub use engine::{Engine, TrainingStep};
 pub use hypotheses::{random, revise};
-pub use memory::{MemoryPlan, flops_per_sample, parameter_count};
-pub use params::{BlockParams, Linear, MixerParams, Norm, Params, is_decayed};
+pub use memory::MemoryPlan;
+pub use network::{Network, flops_per_sample, parameter_count};
+pub use recording::Recording;
 pub use recursion::Model;
 pub use shard::Shard;
 pub use states::{States, StatesMut};

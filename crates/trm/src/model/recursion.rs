@@ -12,63 +12,65 @@
 //! is one state, `z <- R(x_emb + z)`, from which the answer is read off: `y <- z`. With `state_norm = true` every new state is
 //! divided by its root mean square.
 
-use super::block::Application;
-use super::cycle_tape::{NormTape, Recording};
+use super::Network;
 use super::hypotheses::revise_all;
-use super::mixer::Mixer;
-use super::packed::Packed;
-use super::params::Params;
+use super::network::gates_blocks;
+use super::recording::{Recording, RefinementTape};
 use super::shard::Shard;
-use super::stack::Stack;
 use crate::config::{NetworkConfig, Supervision, Update};
-use crate::ops::{
-    Dropout, Format, QuantisedWeight, RowsFormat, add_positions, gate_forward, layer_norm_forward,
-    linear_forward, one_hot_linear_forward, rms_norm_forward, sum_of,
-};
+use crate::layers::{Application, InnerGate};
+use crate::network::{Id, PackedWeights, Room, Weights};
+use crate::ops::{Dropout, Format, QuantisedWeight, RowsFormat, gate_forward, sum_of};
 use crate::parallel::Threads;
 use crate::sudoku::Units;
 use rand::Rng;
 
-/// A model ready to run: configuration, parameters, and the parameters as the forward pass reads them.
+/// A model ready to run: configuration, layers, and their weights as the forward pass reads them.
 #[derive(Clone, Debug)]
 pub struct Model {
     pub(super) config: NetworkConfig,
-    pub(super) params: Params,
-    pub(super) packed: Packed,
+    pub(super) network: Network,
+    pub(super) weights: PackedWeights,
     format: Format,
     rows_format: RowsFormat,
-    pub(super) mixer: Option<Mixer>,
 }
 
 impl Model {
-    /// A model with these parameters.
-    pub fn new(config: NetworkConfig, params: Params, threads: &Threads) -> Self {
-        let format = config.precision.format();
-        let packed = Packed::new(&params, format, threads);
-        let mixer = Mixer::new(&config);
-        Self { config, params, packed, format, rows_format: format.into(), mixer }
+    /// A model with these weights, which [`Network::layout`] lists.
+    pub fn new(config: NetworkConfig, weights: Weights, threads: &Threads) -> Self {
+        let (network, format) = (Network::new(&config).0, config.precision.format());
+        let weights = PackedWeights::new(weights, format, threads);
+        Self { config, network, weights, format, rows_format: format.into() }
+    }
+
+    /// A model with first values, drawn from the configuration's seed.
+    pub fn first(config: NetworkConfig, threads: &Threads) -> Self {
+        let weights = Network::first_weights(&config, config.seed);
+        Self::new(config, weights, threads)
     }
 
     /// A model whose matrices are whole numbers where `quantised`, by name, has them; it cannot be trained. The f32 values of
-    /// those in `params` are never read.
+    /// those in `weights` are never read.
     pub fn quantised(
         config: NetworkConfig,
-        params: Params,
+        weights: Weights,
         quantised: &[(String, QuantisedWeight)],
         threads: &Threads,
     ) -> Self {
-        let format = config.precision.format();
-        let named = |name: &String| quantised.iter().find(|(n, _)| n == name).map(|(_, weight)| weight);
-        let weights: Vec<_> = Params::matrix_names(&config).iter().map(named).collect();
-        let packed = Packed::quantised(&params, format, &weights, threads);
-        let mixer = Mixer::new(&config);
-        let rows_format = if packed.is_quantised() { RowsFormat::Quantised } else { RowsFormat::F32 };
-        Self { config, params, packed, format, rows_format, mixer }
+        let (network, format) = (Network::new(&config).0, config.precision.format());
+        let weights = PackedWeights::quantised(weights, format, quantised, threads);
+        let rows_format = if weights.is_quantised() { RowsFormat::Quantised } else { RowsFormat::F32 };
+        Self { config, network, weights, format, rows_format }
     }
 
     /// Its configuration.
     pub fn config(&self) -> &NetworkConfig {
         &self.config
+    }
+
+    /// Its layers.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
     /// Number format of its matrix products.
@@ -81,16 +83,25 @@ impl Model {
         self.rows_format
     }
 
-    /// Its parameters.
-    pub fn params(&self) -> &Params {
-        &self.params
+    /// Its weights as they are trained.
+    pub fn weights(&self) -> &Weights {
+        self.weights.plain()
     }
 
-    /// Lets `update` change the parameters.
-    pub fn update_params<R>(&mut self, threads: &Threads, update: impl FnOnce(&mut Params) -> R) -> R {
-        let result = update(&mut self.params);
-        self.packed.update(&self.params, threads);
-        result
+    /// Room for some puzzles, in the format of this model's products.
+    pub fn shard(&self, puzzles: usize, recording: Recording) -> Shard {
+        self.shard_of(self.rows_format, puzzles, recording)
+    }
+
+    /// Room for some puzzles, whose rows are rounded to `format` for products.
+    pub(super) fn shard_of(&self, format: RowsFormat, puzzles: usize, recording: Recording) -> Shard {
+        let layers = (&self.network, &**self.weights().layout());
+        Shard::new(&self.config, layers, format, puzzles, recording, &mut Room::real())
+    }
+
+    /// Lets `update` change the weights.
+    pub fn update_weights<R>(&mut self, threads: &Threads, update: impl FnOnce(&mut Weights) -> R) -> R {
+        self.weights.update(threads, update)
     }
 
     /// The whole forward pass, from the states that the shard is in: H_cycles outer cycles, then the logits.
@@ -117,18 +128,9 @@ impl Model {
 
     /// `x_emb = W_in x + b_in`, and the vectors of each cell's place.
     pub fn embed(&self, s: &mut Shard) {
-        one_hot_linear_forward(
-            &s.inputs,
-            self.config.state.channels(),
-            &self.packed.input_t,
-            &self.params.input_proj.bias.data,
-            &mut s.x_emb,
-        );
-        for (table, vectors) in self.config.position_tables().iter().zip(&self.params.positions) {
-            add_positions(table.place_of, &vectors.data, self.config.hidden_dim, &mut s.x_emb);
-        }
-        if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
-            feedback.see_newest(&s.x_emb, weight);
+        self.network.embedding.forward(&self.weights, &s.inputs, &mut s.x_emb);
+        if let (Some(feedback), Some(answers)) = (&self.network.feedback, &mut s.answers) {
+            feedback.see_newest(&self.weights, answers, &s.x_emb);
         }
     }
 
@@ -154,18 +156,18 @@ impl Model {
 
     /// `z <- z + alpha R(x_emb + y + z)`
     pub fn refine_latent(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
-        let x_emb = s.feedback.as_ref().map_or(&s.x_emb, |feedback| &feedback.seen);
+        let x_emb = s.answers.as_ref().map_or(&s.x_emb, |answers| &answers.seen);
         match self.config.update {
             Update::Single => sum_of([x_emb, &s.z], &mut s.h),
             Update::Documented | Update::Original => sum_of([x_emb, &s.y, &s.z], &mut s.h),
         }
-        let units = s.units.clone();
-        let at = self.place(s, h, l, (&units, dropout));
-        let stack = Stack { params: &self.params.latent_layers, packed: &self.packed.latent };
-        stack.forward(&mut s.tapes[at.cycle].latent, &mut s.h, &mut s.scratch, at.application);
-        self.update_state(&mut s.z, &s.h, &self.params.latent_gate.data);
-        self.normalise(&mut s.tapes[at.cycle].latent_norm, &mut s.z, at.application.slot);
-        self.keep(&mut s.tapes[at.cycle].latent_result, &s.h, at.application.slot);
+        let (gate, at) = (self.network.latent_gate, self.place(s, h, l));
+        let application = self.application(&at, gate, &s.units, dropout);
+        let (w, tape) = (&self.weights, &mut s.tapes[at.cycle].latent);
+        self.network.latent.forward(w, &mut tape.stack, &mut s.h, &mut s.scratch, application);
+        self.update_state(&mut s.z, &s.h, gate);
+        self.network.state_norm.forward(&mut tape.norm, at.slot, &mut s.z);
+        tape.keep_result(&s.h, at.slot);
     }
 
     /// `y <- y + beta O(y + z)`
@@ -174,13 +176,13 @@ impl Model {
             return s.y.copy_from_slice(&s.z);
         }
         sum_of([&s.y, &s.z], &mut s.h);
-        let units = s.units.clone();
-        let at = self.place_of_output(s, h, (&units, dropout));
-        let stack = Stack { params: &self.params.output_layers, packed: &self.packed.output };
-        stack.forward(&mut s.tapes[at.cycle].output, &mut s.h, &mut s.scratch, at.application);
-        self.update_state(&mut s.y, &s.h, &self.params.output_gate.data);
-        self.normalise(&mut s.tapes[at.cycle].output_norm, &mut s.y, at.application.slot);
-        self.keep(&mut s.tapes[at.cycle].output_result, &s.h, at.application.slot);
+        let (gate, at) = (self.network.output_gate, self.place_of_output(s, h));
+        let application = self.application(&at, gate, &s.units, dropout);
+        let (w, tape) = (&self.weights, &mut s.tapes[at.cycle].output);
+        self.network.output.forward(w, &mut tape.stack, &mut s.h, &mut s.scratch, application);
+        self.update_state(&mut s.y, &s.h, gate);
+        self.network.state_norm.forward(&mut tape.norm, at.slot, &mut s.y);
+        tape.keep_result(&s.h, at.slot);
     }
 
     /// `logits = W_out y + b_out`, or `W_out LayerNorm(y) + b_out` with `output_norm = true`
@@ -188,46 +190,29 @@ impl Model {
     /// With `feedback = true` the next outer cycle sees this answer.
     pub fn read_out(&self, s: &mut Shard) {
         self.read_out_after(s, self.config.h_cycles - 1);
-        if let (Some(feedback), Some(weight)) = (&mut s.feedback, &self.packed.feedback) {
-            feedback.take(&s.logits);
-            feedback.see_newest(&s.x_emb, weight);
+        if let (Some(feedback), Some(answers)) = (&self.network.feedback, &mut s.answers) {
+            feedback.take(answers, &s.logits);
+            feedback.see_newest(&self.weights, answers, &s.x_emb);
         }
     }
 
     /// The logits of the answer after outer cycle h: the newest, or one whose state the forward pass kept.
     pub(super) fn read_out_after(&self, s: &mut Shard, h: usize) {
         let y = s.starts.get(h + 1).map_or(&s.y, |(y, _)| y);
-        match &self.params.output_norm {
-            None => s.answer.copy_from_slice(y),
-            Some(norm) => {
-                let (normalised, inv_std) = &mut s.answer_norm;
-                let (gain, bias) = (&norm.weight.data, &norm.bias.data);
-                layer_norm_forward(y, gain, bias, normalised, inv_std, &mut s.answer);
-            }
-        }
-        let bias = &self.params.output_proj.bias.data;
+        let read_out = &self.network.read_out;
         match &mut s.open {
-            None => linear_forward(&s.answer, &self.packed.output_proj, bias, &mut s.logits),
+            None => read_out.forward(&self.weights, &mut s.answer, y, &mut s.logits),
             Some(open) => {
-                linear_forward(&s.answer, &self.packed.output_proj, bias, &mut open.logits);
+                read_out.forward(&self.weights, &mut s.answer, y, &mut open.logits);
                 open.spread_logits(&s.cells, &mut s.logits);
             }
         }
     }
 
-    fn update_state(&self, state: &mut [f32], result: &[f32], gate: &[f32]) {
+    fn update_state(&self, state: &mut [f32], result: &[f32], gate: Id) {
         match self.config.update {
-            Update::Documented => gate_forward(state, gate, result),
+            Update::Documented => gate_forward(state, self.weights.values(gate), result),
             Update::Original | Update::Single => state.copy_from_slice(result),
-        }
-    }
-
-    /// Divides a new state by its root mean square, if that is asked for, and keeps what the gradient needs.
-    fn normalise(&self, tape: &mut NormTape, state: &mut [f32], slot: usize) {
-        if self.config.state_norm {
-            let (normalised, inv_rms) = tape.slot(slot, state.len(), self.config.hidden_dim);
-            rms_norm_forward(self.config.hidden_dim, state, inv_rms);
-            normalised.copy_from_slice(state);
         }
     }
 
@@ -241,60 +226,62 @@ impl Model {
         self.is_supervised(h) || self.config.feedback
     }
 
-    /// Keeps a stack's result for the gradient of the gate, where the gate is applied to it.
-    fn keep(&self, results: &mut [f32], result: &[f32], slot: usize) {
-        if self.config.update == Update::Documented && !results.is_empty() {
-            results[slot * result.len()..(slot + 1) * result.len()].copy_from_slice(result);
+    /// Where refinement l of z in outer cycle h stands.
+    pub(super) fn place(&self, s: &Shard, h: usize, l: usize) -> Place {
+        let c = &self.config;
+        let layers = c.l_layers.max(c.output_layers);
+        Place {
+            cycle: h % s.tapes.len(),
+            slot: if s.recording() == Recording::Nothing { 0 } else { l },
+            site: (h * (c.l_cycles + 1) + l) * layers,
+            first_sample: s.first_sample,
+            tokens: s.rows / s.puzzles,
         }
     }
 
-    pub(super) fn place<'a>(
-        &'a self,
-        s: &Shard,
-        h: usize,
-        l: usize,
-        with: (&'a [Units], &'a Dropout),
-    ) -> Place<'a> {
-        self.numbered(s, h, l, &self.params.latent_gate.data, with)
+    /// Where the refinement of y in outer cycle h stands.
+    pub(super) fn place_of_output(&self, s: &Shard, h: usize) -> Place {
+        Place { slot: 0, ..self.place(s, h, self.config.l_cycles) }
     }
 
-    pub(super) fn place_of_output<'a>(
+    /// What the blocks of a stack are told of the refinement at `at`.
+    pub(super) fn application<'a>(
         &'a self,
-        s: &Shard,
-        h: usize,
-        with: (&'a [Units], &'a Dropout),
-    ) -> Place<'a> {
-        let mut at = self.numbered(s, h, self.config.l_cycles, &self.params.output_gate.data, with);
-        at.application.slot = 0;
-        at
-    }
-
-    fn numbered<'a>(
-        &'a self,
-        s: &Shard,
-        h: usize,
-        l: usize,
-        gate: &'a [f32],
-        (units, dropout): (&'a [Units], &'a Dropout),
-    ) -> Place<'a> {
-        let c = &self.config;
-        let layers = c.l_layers.max(c.output_layers);
-        let application = Application {
-            slot: if s.recording() == Recording::Nothing { 0 } else { l },
+        at: &Place,
+        gate: Id,
+        units: &'a [Units],
+        dropout: &'a Dropout,
+    ) -> Application<'a> {
+        let inner = InnerGate { values: self.weights.values(gate), sum: Some(gate) };
+        Application {
+            slot: at.slot,
             dropout,
-            first_sample: s.first_sample,
-            tokens: s.rows / s.puzzles,
+            first_sample: at.first_sample,
+            tokens: at.tokens,
             units,
-            mixer: self.mixer.as_ref(),
-            site: (h * (c.l_cycles + 1) + l) * layers,
-            gate: if c.update == Update::Original { gate } else { &[1.0] },
-        };
-        Place { cycle: h % s.tapes.len(), application }
+            site: at.site,
+            gate: if gates_blocks(&self.config) { inner } else { InnerGate::NONE },
+        }
     }
 }
 
-/// Where in the tape, and which dropout masks, a refinement uses.
-pub(super) struct Place<'a> {
+impl RefinementTape {
+    /// Keeps a stack's result for the gradient of the gate that is applied to it, where there is room.
+    fn keep_result(&mut self, result: &[f32], slot: usize) {
+        if !self.result.is_empty() {
+            self.result[slot * result.len()..(slot + 1) * result.len()].copy_from_slice(result);
+        }
+    }
+}
+
+/// Where a refinement stands: in the tapes, and among all refinements.
+pub(super) struct Place {
+    /// The tape of its outer cycle.
     pub cycle: usize,
-    pub application: Application<'a>,
+    /// Its slot in that tape.
+    pub slot: usize,
+    /// Number of its first block among all applications of the recursion: what dropout masks go by.
+    pub site: usize,
+    first_sample: usize,
+    tokens: usize,
 }

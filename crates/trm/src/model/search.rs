@@ -24,8 +24,8 @@ const UNLIKELY: f32 = 1e-2;
 pub(super) fn search(model: &Model, s: &Shard, puzzle: usize, guesses: usize, prediction: &mut Prediction) {
     let config = model.config();
     let givens = s.cells[puzzle * CELLS..(puzzle + 1) * CELLS].to_vec();
-    let mut own = Shard::new(config, model.rows_format(), 1, s.recording());
-    own.load(config, &givens, s.first_sample + puzzle);
+    let mut own = model.shard(1, s.recording());
+    own.load(model, &givens, s.first_sample + puzzle);
     let mut search = Search { model, givens: &givens, first: States::default(), left: guesses, prediction };
     // A search that ends without a solution was sure of something wrong; from elsewhere it may be wiser.
     for start in 0.. {
@@ -35,7 +35,7 @@ pub(super) fn search(model: &Model, s: &Shard, puzzle: usize, guesses: usize, pr
         search.left -= 1;
         let stream = start << 32 | own.first_sample as u64;
         search.first = States::initial(config, config.seed, [stream]);
-        own.set_cells(config, &givens);
+        own.set_cells(model, &givens);
         if search.explore(&mut own) {
             return;
         }
@@ -91,7 +91,7 @@ impl Search<'_> {
             self.prediction.guesses += 1;
             let mut guessed = cells.clone();
             guessed[cell] = digit;
-            s.set_cells(self.model.config(), &guessed);
+            s.set_cells(self.model, &guessed);
             if self.explore(s) {
                 return true;
             }

@@ -1,29 +1,14 @@
 //! The puzzles of a batch that one worker takes through the whole recursion, with everything it needs to do so.
 
-use super::block::scratch;
-use super::block_tape::BlockRowSums;
-use super::cycle_tape::{CycleTape, Recording};
-use super::feedback::Feedback;
 use super::open::OpenRows;
+use super::recording::{CycleTape, Recording};
+use super::{Model, Network};
 use crate::config::{Mixing, NetworkConfig, State};
+use crate::layers::{Answers, ReadOutTape};
+use crate::network::{Layout, Operands, Room, RowSums};
 use crate::ops::{RowsFormat, unit_rows};
 use crate::sudoku::{CELLS, DIGITS, Units};
 use std::sync::Arc;
-
-/// Gradients that a shard sums over its own rows.
-#[derive(Clone, Debug)]
-pub struct RowSums {
-    /// d loss / d alpha, where it acts on the result of R: `[1]` or `[d]`
-    pub latent_gate: Vec<f32>,
-    /// d loss / d beta, where it acts on the result of O
-    pub output_gate: Vec<f32>,
-    /// Gain and bias of the normalised answer, `[d]` each.
-    pub output_norm: [Vec<f32>; 2],
-    /// One for each block of R.
-    pub latent: Vec<BlockRowSums>,
-    /// One for each block of O.
-    pub output: Vec<BlockRowSums>,
-}
 
 /// States, tape and scratch of some puzzles. A puzzle has `tokens` rows: vectors of the state.
 #[derive(Clone, Debug)]
@@ -48,16 +33,14 @@ pub struct Shard {
     pub targets: Vec<u8>,
     /// `[rows, d]`
     pub x_emb: Vec<f32>,
-    /// The answer as it goes back into the state, if it does.
-    pub feedback: Option<Feedback>,
+    /// The answers that went back into the state, if they do.
+    pub answers: Option<Answers>,
     /// The answer state, `[rows, d]`.
     pub y: Vec<f32>,
     /// The latent state, `[rows, d]`.
     pub z: Vec<f32>,
-    /// What W_out is multiplied by: y, or LayerNorm(y), `[rows, d]`.
-    pub answer: Vec<f32>,
-    /// Before gain and bias, if it is normalised, `[rows, d]`; and `1 / std`, `[rows]`.
-    pub answer_norm: (Vec<f32>, Vec<f32>),
+    /// What reading off the answer leaves for the backward pass.
+    pub answer: ReadOutTape,
     /// The logits, `[puzzles, 81, 9]`; the backward pass makes it its gradient.
     pub logits: Vec<f32>,
     /// Gradient of the penalties, of the same shape, if there are any.
@@ -85,16 +68,20 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// Room for some puzzles.
-    pub fn new(config: &NetworkConfig, format: RowsFormat, puzzles: usize, recording: Recording) -> Self {
-        let d = config.hidden_dim;
-        let rows = puzzles * config.state.tokens();
-        let (cycles, _) = recording.room(config);
-        let zeros = |values: usize| vec![0.0; values];
+    /// Room for some puzzles, made or counted by `room`; rows that products read are rounded to `format`.
+    pub fn new(
+        config: &NetworkConfig,
+        (network, layout): (&Network, &Layout),
+        format: RowsFormat,
+        puzzles: usize,
+        recording: Recording,
+        room: &mut Room,
+    ) -> Self {
+        let (d, rows) = (config.hidden_dim, puzzles * config.state.tokens());
         let training = recording != Recording::Nothing;
-        let state = || zeros(rows * d);
-        let gradient = || zeros(if training { rows * d } else { 0 });
-        let starts = if training { config.h_cycles } else { 0 };
+        let state = |room: &mut Room| room.floats(rows * d);
+        let gradient = |room: &mut Room| room.floats(if training { rows * d } else { 0 });
+        let cycles = training.then_some(config.h_cycles);
         Self {
             puzzles,
             rows,
@@ -105,51 +92,27 @@ impl Shard {
             units: config.units(),
             open: None,
             targets: Vec::new(),
-            x_emb: state(),
-            feedback: Feedback::new(config, rows, recording),
-            y: state(),
-            z: state(),
-            answer: state(),
-            answer_norm: if config.output_norm { (state(), zeros(rows)) } else { Default::default() },
-            logits: zeros(puzzles * CELLS * DIGITS),
+            x_emb: state(room),
+            answers: config.feedback.then(|| Answers::new(rows, d, cycles, room)),
+            y: state(room),
+            z: state(room),
+            answer: ReadOutTape::new(&network.read_out, rows, room),
+            logits: room.floats(puzzles * CELLS * DIGITS),
             d_constraint: Vec::new(),
-            starts: (0..starts).map(|_| (state(), state())).collect(),
-            tapes: (0..cycles).map(|_| CycleTape::new(config, format, rows, recording)).collect(),
-            h: state(),
-            scratch: zeros(scratch(config, format, rows)),
-            d_x_emb: gradient(),
-            d_y: gradient(),
-            d_z: gradient(),
-            sums: RowSums {
-                latent_gate: zeros(config.gates.width(d)),
-                output_gate: zeros(config.gates.width(d)),
-                output_norm: [zeros(d), zeros(d)],
-                latent: vec![BlockRowSums::new(config); config.l_layers],
-                output: vec![BlockRowSums::new(config); config.output_layers],
-            },
+            starts: room.times(cycles.unwrap_or(0), |room| (state(room), state(room))),
+            tapes: room.times(recording.cycles(config), |room| {
+                CycleTape::new((network, config), format, rows, recording, room)
+            }),
+            h: state(room),
+            scratch: room.floats(network.scratch(&config.units(), format, rows)),
+            d_x_emb: gradient(room),
+            d_y: gradient(room),
+            d_z: gradient(room),
+            sums: if training { RowSums::new(layout, room) } else { RowSums::default() },
             recording,
             format,
             capacity: puzzles,
         }
-    }
-
-    /// f32 values that [`Self::new`] allocates for each puzzle.
-    pub fn values_per_puzzle(config: &NetworkConfig, recording: Recording) -> usize {
-        let d = config.hidden_dim;
-        let (cycles, _) = recording.room(config);
-        let (format, training) = (config.precision.format().into(), recording != Recording::Nothing);
-        let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
-        let states = 5 * d + usize::from(config.output_norm) * (d + 1);
-        // As of many rows: a single one takes more.
-        const MANY: usize = 64;
-        let scratch = scratch(config, format, MANY) / MANY;
-        let states = states + scratch + Feedback::values_per_row(config, recording);
-        let row = states + cycles * CycleTape::values_per_row(config, format, recording);
-        if !training {
-            return logits + tokens * row;
-        }
-        let gradients = 3 * d;
-        logits + tokens * (row + 2 * d * config.h_cycles + gradients)
     }
 
     /// Most puzzles that there is room for.
@@ -163,42 +126,39 @@ impl Shard {
     }
 
     /// Takes other puzzles, at most as many as there is room for: `cells` is `[puzzles, 81]`. Their states are zero.
-    pub fn load(&mut self, config: &NetworkConfig, cells: &[u8], first_sample: usize) {
+    pub fn load(&mut self, model: &Model, cells: &[u8], first_sample: usize) {
         self.puzzles = cells.len() / CELLS;
         self.first_sample = first_sample;
-        self.set_cells(config, cells);
+        self.set_cells(model, cells);
         self.y.fill(0.0);
         self.z.fill(0.0);
     }
 
     /// Makes as many rows of everything as the puzzles have.
-    fn resize(&mut self, config: &NetworkConfig) {
-        let values = self.rows * config.hidden_dim;
-        let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h, &mut self.answer];
-        let gradients = [&mut self.d_x_emb, &mut self.d_y, &mut self.d_z];
-        states.into_iter().for_each(|state| state.resize(values, 0.0));
-        self.feedback.iter_mut().for_each(|feedback| feedback.resize(self.rows, config.hidden_dim));
-        if config.output_norm {
-            self.answer_norm.0.resize(values, 0.0);
-            self.answer_norm.1.resize(self.rows, 0.0);
-        }
+    fn resize(&mut self, Model { config, network, .. }: &Model) {
+        let d = config.hidden_dim;
+        let states = [&mut self.x_emb, &mut self.y, &mut self.z, &mut self.h];
+        states.into_iter().for_each(|state| state.resize(self.rows * d, 0.0));
+        self.answers.iter_mut().for_each(|answers| answers.resize(self.rows, d));
+        self.answer.resize(&network.read_out, self.rows);
         self.logits.resize(self.puzzles * CELLS * DIGITS, 0.0);
-        self.scratch.resize(scratch(config, self.format, self.puzzles * config.state.tokens()), 0.0);
-        if self.recording != Recording::Nothing {
-            gradients.into_iter().for_each(|gradient| gradient.resize(values, 0.0));
-            for (y, z) in &mut self.starts {
-                y.resize(values, 0.0);
-                z.resize(values, 0.0);
-            }
+        let most_rows = self.puzzles * config.state.tokens();
+        self.scratch.resize(network.scratch(&config.units(), self.format, most_rows), 0.0);
+        if self.recording == Recording::Nothing {
+            return;
         }
+        let starts = self.starts.iter_mut().flat_map(|(y, z)| [y, z]);
+        let kept = starts.chain([&mut self.d_x_emb, &mut self.d_y, &mut self.d_z]);
+        kept.for_each(|state| state.resize(self.rows * d, 0.0));
     }
 
     /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are, unless rows come to stand
     /// for something else; what went back of an answer to other givens, and what was assumed, is forgotten.
-    pub fn set_cells(&mut self, config: &NetworkConfig, cells: &[u8]) {
+    pub fn set_cells(&mut self, model: &Model, cells: &[u8]) {
+        let config = &model.config;
         self.cells.clear();
         self.cells.extend_from_slice(cells);
-        self.feedback.iter_mut().for_each(Feedback::restart);
+        self.answers.iter_mut().for_each(Answers::restart);
         self.assumed.clear();
         self.assumed.resize(cells.len(), 0);
         self.inputs.clear();
@@ -218,7 +178,7 @@ impl Shard {
                 }
             }
         }
-        self.resize(config);
+        self.resize(model);
     }
 
     /// Takes these digits for true from the next [`super::Model::embed`] on: `[puzzles, 81]`.
@@ -229,9 +189,18 @@ impl Shard {
         }
     }
 
-    /// Units of each kind that the rows form.
-    pub fn unit_rows(&self) -> usize {
-        unit_rows(&self.units, self.rows)
+    /// What the matrices of both stacks were multiplied by in outer cycle h, and the gradients of what came out; they are there if
+    /// the tapes keep them.
+    pub fn operands<'a>(&'a self, model: &Model, h: usize) -> Vec<Operands<'a>> {
+        let sizes = [self.rows, unit_rows(&self.units, self.rows)];
+        let (tape, network) = (&self.tapes[h % self.tapes.len()], &model.network);
+        let latent = network.latent.operands(&tape.latent.stack, sizes, model.config.l_cycles);
+        latent.chain(network.output.operands(&tape.output.stack, sizes, 1)).collect()
+    }
+
+    /// What W_out was multiplied by in the newest answer, and the gradient of what came out.
+    pub fn read_out_operands<'a>(&'a self, model: &Model) -> Operands<'a> {
+        model.network.read_out.operands(&self.answer, self.read_out())
     }
 
     /// What was read off the rows, `[rows, logits of a row]`; after the backward pass its gradient.

@@ -52,6 +52,16 @@ impl Sizes {
         puzzles.div_ceil(self.lanes).max(1)
     }
 
+    /// Puzzles of each of the shards that are in memory while a batch is trained on.
+    pub fn training_shards(self, batch: usize, threads: usize) -> Vec<usize> {
+        let lane = self.lane_puzzles(batch);
+        let wave = lane.min(self.wave);
+        let shard = self.shard_puzzles(wave);
+        let waves = batch.div_ceil(lane).min(threads);
+        let of_a_wave = (0..wave).step_by(shard).map(|first| shard.min(wave - first));
+        std::iter::repeat_n(of_a_wave, waves).flatten().collect()
+    }
+
     /// Puzzles of a shard of a wave.
     pub fn shard_puzzles(self, wave: usize) -> usize {
         (wave / self.shards).clamp(self.fewest, self.most)

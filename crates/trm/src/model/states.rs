@@ -1,9 +1,9 @@
 //! Where the recursion of each puzzle of a batch starts, and where it got to.
 
-use super::feedback::Feedback;
 use super::hypotheses::revise_all;
 use super::shard::Shard;
 use crate::config::NetworkConfig;
+use crate::layers::Answers;
 use crate::sudoku::CELLS;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -112,7 +112,7 @@ impl<'a> StatesMut<'a> {
             }
         }
         s.assume(self.assumed);
-        s.feedback.iter_mut().for_each(Feedback::restart);
+        s.answers.iter_mut().for_each(Answers::restart);
     }
 
     /// Revises what is assumed by what a shard reads off after its last cycle, with random numbers for each puzzle.

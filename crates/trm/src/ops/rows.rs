@@ -71,13 +71,14 @@ impl Rows {
         Self { width, values }
     }
 
-    /// Memory of a row in f32 numbers.
-    pub fn values_per_row(format: RowsFormat, width: usize) -> usize {
+    /// Bytes of a slot of `[rows, width]`. Rows for quantised weights have none until they take the shape of their weight.
+    pub fn slot_bytes(format: RowsFormat, rows: usize, width: usize) -> usize {
         match format {
-            RowsFormat::F32 => width,
-            RowsFormat::Bf16 => width.next_multiple_of(32) / 2,
-            RowsFormat::Whole(whole) => WholeRows::values_per_row(whole, width),
-            RowsFormat::Quantised => width.next_multiple_of(64) / 4,
+            RowsFormat::F32 => 4 * rows * width,
+            // Whole tiles of 32 rows and 32 numbers.
+            RowsFormat::Bf16 => 2 * rows.next_multiple_of(32) * width.next_multiple_of(32),
+            RowsFormat::Whole(whole) => 4 * rows * WholeRows::values_per_row(whole, width),
+            RowsFormat::Quantised => 0,
         }
     }
 

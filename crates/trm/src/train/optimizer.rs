@@ -1,7 +1,7 @@
 //! AdamW with global-norm clipping and an optional moving average of the weights.
 
-use crate::config::{NetworkConfig, TrainingConfig};
-use crate::model::{Params, is_decayed};
+use crate::config::TrainingConfig;
+use crate::network::Weights;
 use crate::parallel::Threads;
 use crate::timing::{Phase, phase};
 use trm_kernels::{math, vectorize};
@@ -21,13 +21,13 @@ pub struct AdamW {
     /// Updates made so far.
     pub step: u64,
     /// First moments m.
-    pub exp_avg: Params,
+    pub exp_avg: Weights,
     /// Second moments v.
-    pub exp_avg_sq: Params,
+    pub exp_avg_sq: Weights,
 }
 
 /// L2 norm of all values.
-pub fn global_norm(grads: &Params, threads: &Threads) -> f64 {
+pub fn global_norm(grads: &Weights, threads: &Threads) -> f64 {
     let pieces: Vec<&[f32]> = grads.tensors().iter().flat_map(|t| t.data.chunks(PIECE)).collect();
     let mut squares = vec![0.0f64; pieces.len()];
     threads.for_each(
@@ -50,12 +50,13 @@ pub fn clip_factor(norm: f64, clip_norm: f64) -> f64 {
 }
 
 impl AdamW {
-    /// Zero moments.
-    pub fn new(config: &NetworkConfig) -> Self {
-        Self { step: 0, exp_avg: Params::zeros(config), exp_avg_sq: Params::zeros(config) }
+    /// Zero moments for these weights.
+    pub fn new(weights: &Weights) -> Self {
+        let zeros = || Weights::zeros(weights.layout());
+        Self { step: 0, exp_avg: zeros(), exp_avg_sq: zeros() }
     }
 
-    /// One update of `params`, and of their average `ema` if there is one.
+    /// One update of `weights`, and of their average `ema` if there is one.
     ///
     /// `g <- clip g; p <- p - lr wd p; m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2;
     /// p <- p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps); ema <- decay ema + (1 - decay) p`
@@ -64,8 +65,8 @@ impl AdamW {
         config: &TrainingConfig,
         lr: f64,
         clip: f64,
-        [params, grads]: [&mut Params; 2],
-        ema: Option<&mut Params>,
+        [weights, grads]: [&mut Weights; 2],
+        ema: Option<&mut Weights>,
         threads: &Threads,
     ) {
         self.step += 1;
@@ -77,11 +78,11 @@ impl AdamW {
             weight_decay: config.weight_decay,
             ema: config.ema,
         };
-        let mut averages = ema.map(|e| e.tensors_mut().into_iter());
-        let moments = self.exp_avg.tensors_mut().into_iter().zip(self.exp_avg_sq.tensors_mut());
-        let pairs = params.tensors_mut().into_iter().zip(grads.tensors());
-        let tensors = pairs.zip(moments).map(|((p, g), (m, v))| TensorUpdate {
-            is_decayed: is_decayed(p),
+        let mut averages = ema.map(|e| e.tensors_mut().iter_mut());
+        let moments = self.exp_avg.tensors_mut().iter_mut().zip(self.exp_avg_sq.tensors_mut());
+        let pairs = weights.iter_mut().zip(grads.tensors());
+        let tensors = pairs.zip(moments).map(|(((entry, p), g), (m, v))| TensorUpdate {
+            is_decayed: entry.role.is_decayed(),
             values: &mut p.data,
             gradient: &g.data,
             moments: [&mut m.data, &mut v.data],

@@ -6,9 +6,11 @@
 //! # Source
 //! Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", arXiv 1710.01878
 
-use crate::compress::{prune, pruned_matrices};
-use crate::config::{Pruning, TrainingConfig};
-use crate::model::Params;
+use crate::compress::prune;
+use crate::config::{Pruning, TrainingConfig, TrmConfig};
+use crate::model::Network;
+use crate::network::Weights;
+use crate::tensor::Tensor;
 
 /// Share of the run after which the sparsity is reached; the rest is for the weights that are left.
 const RISE: f64 = 0.75;
@@ -31,40 +33,45 @@ fn sparsity(config: &TrainingConfig, step: u64, total_steps: u64) -> f64 {
     config.sparsity * (1.0 - left.max(0.0).powi(3))
 }
 
+fn pruned_matrices(weights: &mut Weights) -> impl Iterator<Item = &mut Tensor> {
+    weights.iter_mut().filter(|(entry, _)| entry.role.is_pruned()).map(|(_, tensor)| tensor)
+}
+
 /// Which weights were zero before an update.
 pub struct Pruned(Vec<Vec<bool>>);
 
 impl Pruned {
     /// Looks at the weights, if the run prunes.
-    pub fn of(config: &TrainingConfig, params: &mut Params) -> Self {
+    pub fn of(config: &TrainingConfig, weights: &mut Weights) -> Self {
         if config.prune == Pruning::None {
             return Self(Vec::new());
         }
         let zeros = |data: &[f32]| data.iter().map(|w| *w == 0.0).collect();
-        Self(pruned_matrices(params).map(|matrix| zeros(&matrix.data)).collect())
+        Self(pruned_matrices(weights).map(|matrix| zeros(&matrix.data)).collect())
     }
 
     /// Clears them again after update number `step`, from 1, and others where more sparsity is due; what is zero in the weights
     /// is so in their average.
     pub fn prune(
         self,
-        config: &TrainingConfig,
+        config: &TrmConfig,
         [step, total_steps]: [u64; 2],
-        params: &mut Params,
-        average: Option<&mut Params>,
+        weights: &mut Weights,
+        average: Option<&mut Weights>,
     ) {
-        if config.prune == Pruning::None {
+        let TrmConfig { network, training, .. } = config;
+        if training.prune == Pruning::None {
             return;
         }
-        for (matrix, zeros) in pruned_matrices(params).zip(&self.0) {
+        for (matrix, zeros) in pruned_matrices(weights).zip(&self.0) {
             matrix.data.iter_mut().zip(zeros).filter(|(_, zero)| **zero).for_each(|(w, _)| *w = 0.0);
         }
         let (last, every) = (last_event(total_steps), (total_steps / EVENTS).max(1));
         if step == last || step < last && step.is_multiple_of(every) {
-            prune(params, config.prune, sparsity(config, step, total_steps));
+            prune(&Network::new(network).0, weights, training.prune, sparsity(training, step, total_steps));
         }
         if let Some(average) = average {
-            for (matrix, average) in pruned_matrices(params).zip(pruned_matrices(average)) {
+            for (matrix, average) in pruned_matrices(weights).zip(pruned_matrices(average)) {
                 let pairs = average.data.iter_mut().zip(&matrix.data);
                 pairs.filter(|(_, w)| **w == 0.0).for_each(|(a, _)| *a = 0.0);
             }

@@ -4,7 +4,8 @@ use super::optimizer::{ADAM_EPS, AdamW};
 use super::{Progress, TrainError, Trainer, TrainingData};
 use crate::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
 use crate::config::NetworkConfig;
-use crate::model::{Params, States};
+use crate::model::{Network, States};
+use crate::network::Weights;
 use crate::parallel::Threads;
 use crate::sudoku::CELLS;
 use crate::tensor::{StateDict, Tensor};
@@ -28,7 +29,8 @@ impl Trainer {
                 data.sizes()
             )));
         }
-        let read = |state: &StateDict| Params::from_state_dict(&config.network, state.clone());
+        let layout = Network::layout(&config.network);
+        let read = |state: &StateDict| Weights::from_state_dict(&layout, state.clone());
         let optimizer = AdamW {
             step: optimizer.step,
             exp_avg: read(&optimizer.exp_avg),
@@ -38,9 +40,9 @@ impl Trainer {
         if ema.is_some() != (config.training.ema > 0.0) {
             return Err(TrainError::NotResumable("its weight average does not fit its setting `ema`".into()));
         }
-        let params = read(&checkpoint.model);
+        let weights = read(&checkpoint.model);
         let states = carried_states(&config.network, training.carry.as_ref(), progress.staying.len())?;
-        let mut trainer = Self::assemble(config, data, threads, params, optimizer, ema, progress)?;
+        let mut trainer = Self::assemble(config, data, threads, weights, optimizer, ema, progress)?;
         let drawn: Vec<u64> = trainer.progress.staying.iter().map(|(number, _)| *number).collect();
         trainer.staying = (drawn.into_iter().map(|number| trainer.puzzle(number)).collect(), states);
         Ok(trainer)
@@ -51,19 +53,18 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::Diverged`] if a weight is not finite: such a file must not replace a good one.
     pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
-        let finite = |params: &Params| params.tensors().iter().all(|t| t.data.iter().all(|v| v.is_finite()));
-        if !finite(self.model.params()) {
+        if !self.model.weights().is_finite() {
             return Err(self.divergence(f64::NAN, f64::NAN));
         }
         let state_json = serde_json::to_string(&self.progress).expect("numbers and lists are JSON");
         let history = &self.progress.history;
         Ok(Checkpoint {
-            model: self.model.params().state_dict(&self.config.network),
+            model: self.model.weights().state_dict(),
             config: self.config.clone(),
             optimizer: Some(OptimizerState {
                 step: self.optimizer.step,
-                exp_avg: self.optimizer.exp_avg.state_dict(&self.config.network),
-                exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(&self.config.network),
+                exp_avg: self.optimizer.exp_avg.state_dict(),
+                exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(),
                 lr: history.last().map_or(self.config.training.lr, |record| record.lr),
                 betas: (self.config.training.beta1, self.config.training.beta2),
                 eps: ADAM_EPS,
@@ -76,7 +77,7 @@ impl Trainer {
             }),
             training: Some(Training {
                 state_json,
-                ema: self.ema.as_ref().map(|e| e.state_dict(&self.config.network)),
+                ema: self.ema.as_ref().map(|e| e.state_dict()),
                 carry: self.carry(),
             }),
         })

@@ -11,7 +11,8 @@ use super::{Progress, TrainError, TrainingData};
 use crate::checkpoint::Checkpoint;
 use crate::config::TrmConfig;
 use crate::evaluate::{Evaluation, evaluate};
-use crate::model::{Batch, Budget, Engine, Model, Params, Recording, States, TrainingStep};
+use crate::model::{Batch, Budget, Engine, Model, Network, Recording, States, TrainingStep};
+use crate::network::Weights;
 use crate::ops::Dropout;
 use crate::parallel::Threads;
 use crate::sudoku::{CELLS, Puzzle};
@@ -51,8 +52,8 @@ pub struct Trainer {
     threads: Threads,
     pub(super) model: Model,
     pub(super) optimizer: AdamW,
-    pub(super) ema: Option<Params>,
-    grads: Params,
+    pub(super) ema: Option<Weights>,
+    grads: Weights,
     engine: Engine,
     evaluator: Engine,
     pub(super) progress: Progress,
@@ -68,8 +69,8 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::NoData`] without training puzzles.
     pub fn new(config: TrmConfig, data: TrainingData, threads: Threads) -> Result<Self, TrainError> {
-        let params = Params::init(&config.network);
-        Self::from_weights(config, params, data, threads)
+        let weights = Network::first_weights(&config.network, config.network.seed);
+        Self::from_weights(config, weights, data, threads)
     }
 
     /// A new run that starts from these weights.
@@ -78,34 +79,35 @@ impl Trainer {
     /// As for [`Self::new`].
     pub fn from_weights(
         config: TrmConfig,
-        params: Params,
+        weights: Weights,
         data: TrainingData,
         threads: Threads,
     ) -> Result<Self, TrainError> {
-        let ema = (config.training.ema > 0.0).then(|| params.clone());
-        let optimizer = AdamW::new(&config.network);
+        let ema = (config.training.ema > 0.0).then(|| weights.clone());
+        let optimizer = AdamW::new(&weights);
         let progress = Progress { data_sizes: data.sizes(), ..Progress::default() };
-        Self::assemble(config, data, threads, params, optimizer, ema, progress)
+        Self::assemble(config, data, threads, weights, optimizer, ema, progress)
     }
 
     pub(super) fn assemble(
         config: TrmConfig,
         data: TrainingData,
         threads: Threads,
-        params: Params,
+        weights: Weights,
         optimizer: AdamW,
-        ema: Option<Params>,
+        ema: Option<Weights>,
         progress: Progress,
     ) -> Result<Self, TrainError> {
         if data.train.is_empty() {
             return Err(TrainError::NoData);
         }
-        let model = Model::new(config.network.clone(), params, &threads);
+        let grads = Weights::zeros(weights.layout());
+        let model = Model::new(config.network.clone(), weights, &threads);
         Ok(Self {
             draw: Draw::new(&config.data, config.network.seed, data.train.len()),
             stages: Stages::new(&config.data, &data, &threads),
             staying: Default::default(),
-            grads: Params::zeros(&config.network),
+            grads,
             engine: Engine::new(Recording::for_training(&config.run)),
             evaluator: Engine::new(Recording::Nothing),
             config,
@@ -201,10 +203,10 @@ impl Trainer {
         let clip = clip_factor(grad_norm, self.config.training.clip_norm);
         let steps = [step + 1, self.total_steps()];
         let Self { optimizer, config, grads, ema, threads, .. } = self;
-        self.model.update_params(threads, |params| {
-            let pruned = Pruned::of(&config.training, params);
-            optimizer.update(&config.training, lr, clip, [params, grads], ema.as_mut(), threads);
-            pruned.prune(&config.training, steps, params, ema.as_mut());
+        self.model.update_weights(threads, |weights| {
+            let pruned = Pruned::of(&config.training, weights);
+            optimizer.update(&config.training, lr, clip, [weights, grads], ema.as_mut(), threads);
+            pruned.prune(config, steps, weights, ema.as_mut());
         });
         let seconds = started.elapsed().as_secs_f64();
         self.progress.count(&tally, grad_norm, seconds);
@@ -327,8 +329,8 @@ impl Trainer {
     }
 
     fn gates(&self) -> [Spread; 2] {
-        let params = self.model.params();
-        [&params.latent_gate, &params.output_gate].map(|gate| Spread::of(&gate.data))
+        let network = self.model.network();
+        [network.latent_gate, network.output_gate].map(|gate| Spread::of(&self.model.weights()[gate].data))
     }
 
     pub(super) fn divergence(&self, loss: f64, grad_norm: f64) -> TrainError {

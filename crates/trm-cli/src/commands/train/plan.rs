@@ -114,7 +114,7 @@ pub(super) fn announce(
         bytes(plan.weights),
         bytes(plan.gradients),
         bytes(plan.optimizer),
-        bytes(plan.activations),
+        bytes(plan.activations()),
         data.train.len(),
         data.validation.len(),
         data.holdout.len(),
@@ -143,7 +143,7 @@ pub(super) fn check_memory(config: &TrmConfig, threads: &Threads) -> Result<(), 
     Err(train_error(TrainError::OutOfMemory(format!(
         "this run needs {} of memory ({} for activations), but {} are available. What helps: {way_out}",
         bytes(plan.total()),
-        bytes(plan.activations),
+        bytes(plan.activations()),
         bytes(available)
     ))))
 }

@@ -1,8 +1,8 @@
 //! One puzzle on its way through a segment: its states, and what the backward pass needs of them.
 
-use super::branch::{Scratch, Tape};
-use super::recursion::Model;
-use super::{BLANK, VOCABULARY};
+use super::{BLANK, Config, Network, VOCABULARY};
+use crate::layers::{HalfLayerScratch, HalfLayerTape};
+use crate::network::Room;
 use crate::sudoku::CELLS;
 
 /// Buffers for one puzzle at a time. A state is `[tokens, d]`.
@@ -19,7 +19,7 @@ pub struct Board {
     /// The running h of the network; in the backward pass its gradient.
     pub h: Vec<f32>,
     /// One application of the network, the newest.
-    pub tapes: Vec<Tape>,
+    pub tapes: Vec<HalfLayerTape>,
     /// What each application of the last outer cycle began with, when recording.
     pub starts: Vec<Vec<f32>>,
     /// `[81, 11]`; the backward pass makes them their gradient.
@@ -32,31 +32,31 @@ pub struct Board {
     pub d_z_l: Vec<f32>,
     /// Gradient of x_emb.
     pub d_x_emb: Vec<f32>,
-    /// What the backward pass of a branch works in.
-    pub scratch: Scratch,
+    /// What the backward pass of a half layer works in.
+    pub scratch: HalfLayerScratch,
 }
 
 impl Board {
-    /// Room for a puzzle, and for the backward pass if `recording`.
-    pub fn new(model: &Model, recording: bool) -> Self {
-        let config = model.config();
-        let state = || vec![0.0; config.state_len()];
-        let gradient = || if recording { state() } else { Vec::new() };
+    /// Room for a puzzle, and for the backward pass if `recording`; made or counted by `room`.
+    pub fn new(network: &Network, config: &Config, recording: bool, room: &mut Room) -> Self {
+        let state = |room: &mut Room| room.floats(config.state_len());
+        let gradient = |room: &mut Room| room.floats(if recording { config.state_len() } else { 0 });
         let starts = if recording { config.l_cycles + 1 } else { 0 };
+        let scratched = if recording { &network.half_layers[..] } else { &[] };
         Self {
             cells: vec![BLANK; CELLS],
-            x_emb: state(),
-            z_h: state(),
-            z_l: state(),
-            h: state(),
-            tapes: model.mixers().map(|mixer| Tape::new(config, mixer.params, mixer.mixing)).collect(),
-            starts: (0..starts).map(|_| state()).collect(),
-            logits: vec![0.0; CELLS * VOCABULARY],
+            x_emb: state(room),
+            z_h: state(room),
+            z_l: state(room),
+            h: state(room),
+            tapes: network.half_layers.iter().map(|layer| HalfLayerTape::new(layer, room)).collect(),
+            starts: room.times(starts, state),
+            logits: room.floats(CELLS * VOCABULARY),
             q: [0.0; 2],
-            d_z_h: gradient(),
-            d_z_l: gradient(),
-            d_x_emb: gradient(),
-            scratch: Scratch::default(),
+            d_z_h: gradient(room),
+            d_z_l: gradient(room),
+            d_x_emb: gradient(room),
+            scratch: HalfLayerScratch::new(scratched, room),
         }
     }
 

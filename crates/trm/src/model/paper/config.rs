@@ -1,7 +1,9 @@
 //! Sizes and settings of a model of the paper: those its weights show, and those they do not.
 
-use super::VOCABULARY;
+use super::Network;
+use super::board::Board;
 use crate::config::Precision;
+use crate::network::Room;
 use crate::sudoku::CELLS;
 use crate::tensor::StateDict;
 use serde::{Deserialize, Serialize};
@@ -187,52 +189,16 @@ impl Config {
         range(even, "num_heads", &self.num_heads, "a divisor of half the hidden_size")
     }
 
+    /// Bytes that a puzzle in flight takes in training.
+    pub fn activation_bytes(&self) -> u64 {
+        let mut room = Room::plan();
+        Board::new(&Network::new(self).0, self, true, &mut room);
+        room.bytes()
+    }
+
     /// Number of values of all tensors.
     pub fn parameter_count(&self) -> u64 {
-        let size = |shape: Vec<usize>| shape.into_iter().map(|n| n as u64).product::<u64>();
-        self.layout().into_iter().map(|(_, shape)| size(shape)).sum()
-    }
-
-    /// f32 values that a puzzle in flight takes, gradients included.
-    pub fn activation_values(&self) -> u64 {
-        let [d, tokens, state] = [self.hidden_size, self.tokens(), self.state_len()].map(|n| n as u64);
-        let channels = 3 * tokens * self.mlp_width as u64;
-        let mixing = match self.mlp_t {
-            true => 3 * d * self.mlp_t_width as u64,
-            false => 7 * state + self.num_heads as u64 * tokens * tokens,
-        };
-        // A tape for each branch, one more of the largest as scratch; the states, their gradients and starts.
-        let tapes = self.l_layers as u64 * (channels + mixing + 4 * state) + channels.max(mixing) + 2 * state;
-        tapes + (self.l_cycles as u64 + 8) * state
-    }
-
-    /// Names in files and shapes of all tensors, in the order of the official program's state dict.
-    pub fn layout(&self) -> Vec<(String, Vec<usize>)> {
-        let (d, tokens) = (self.hidden_size, self.tokens());
-        let mut layout: Vec<(String, Vec<usize>)> = [
-            ("H_init", vec![d]),
-            ("L_init", vec![d]),
-            ("embed_tokens.embedding_weight", vec![VOCABULARY, d]),
-            ("lm_head.weight", vec![VOCABULARY, d]),
-            ("q_head.weight", vec![2, d]),
-            ("q_head.bias", vec![2]),
-            ("puzzle_emb.weights", vec![self.num_puzzle_identifiers, self.puzzle_emb_ndim]),
-        ]
-        .map(|(name, shape)| (format!("inner.{name}"), shape))
-        .into();
-        let swiglu = |tokens: usize, width: usize| [[2 * width, tokens], [tokens, width]];
-        let mixing = match self.mlp_t {
-            true => (["mlp_t.gate_up_proj", "mlp_t.down_proj"], swiglu(tokens, self.mlp_t_width)),
-            false => (["self_attn.qkv_proj", "self_attn.o_proj"], [[3 * d, d], [d, d]]),
-        };
-        let mlp = (["mlp.gate_up_proj", "mlp.down_proj"], swiglu(d, self.mlp_width));
-        for layer in 0..self.l_layers {
-            for (names, shapes) in [&mixing, &mlp] {
-                let named = names.iter().map(|name| format!("inner.L_level.layers.{layer}.{name}.weight"));
-                layout.extend(named.zip(shapes.iter().map(|shape| shape.to_vec())));
-            }
-        }
-        layout
+        Network::layout(self).count()
     }
 }
 
@@ -262,7 +228,7 @@ pub fn with_assignments<T: Serialize + for<'a> Deserialize<'a>>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensor::Tensor;
+    use crate::network::Weights;
 
     #[test]
     fn toml_written_is_toml_read_and_one_setting_can_be_changed() {
@@ -296,8 +262,8 @@ mod tests {
         for mlp_t in [false, true] {
             let config = Config { hidden_size: 6, l_layers: 3, mlp_t, mlp_width: 5, ..Config::default() };
             let config = Config { puzzle_emb_ndim: 4, num_puzzle_identifiers: 2, ..config };
-            let layout = config.layout().into_iter();
-            let state: StateDict = layout.map(|(name, shape)| (name, Tensor::zeros(&shape))).collect();
+            let layout = Network::layout(&config);
+            let state = Weights::zeros(&layout).state_dict();
             assert_eq!(Config::of_tensors(&state), config);
         }
     }

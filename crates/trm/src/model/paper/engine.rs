@@ -4,9 +4,10 @@
 
 use super::board::Board;
 use super::recursion::{HALTING_WEIGHT, Model};
-use super::{BLANK, Config, Params, VOCABULARY};
+use super::{BLANK, Config, VOCABULARY};
 use crate::model::argmax;
-use crate::ops::{add_scaled, binary_cross_entropy, stablemax_cross_entropy};
+use crate::network::Weights;
+use crate::ops::{binary_cross_entropy, stablemax_cross_entropy};
 use crate::parallel::Threads;
 use crate::sudoku::CELLS;
 
@@ -26,8 +27,8 @@ impl Carry {
     /// The states that every answer starts from.
     pub fn new(model: &Model, puzzles: usize) -> Self {
         let repeated = |row: &[f32]| row.repeat(puzzles * model.config().tokens());
-        let params = model.params();
-        Self { z_h: repeated(&params.h_init.data), z_l: repeated(&params.l_init.data) }
+        let (network, weights) = (model.network(), model.weights());
+        Self { z_h: repeated(&weights[network.h_init].data), z_l: repeated(&weights[network.l_init].data) }
     }
 
     /// Starts the answer of one puzzle again.
@@ -97,14 +98,14 @@ pub struct Engine {
 struct Lane {
     board: Board,
     /// When gradients are asked for.
-    grads: Option<Params>,
+    grads: Option<Weights>,
     outcome: Outcome,
 }
 
 impl Lane {
     fn new(model: &Model, recording: bool) -> Self {
-        let grads = recording.then(|| Params::zeros(model.config()));
-        Self { board: Board::new(model, recording), grads, outcome: Outcome::default() }
+        let grads = recording.then(|| Weights::zeros(model.weights().layout()));
+        Self { board: model.board(recording), grads, outcome: Outcome::default() }
     }
 }
 
@@ -169,7 +170,7 @@ impl Engine {
         [cells, targets]: [&[u8]; 2],
         carry: &mut Carry,
         scale: f32,
-        grads: &mut Params,
+        grads: &mut Weights,
         threads: &Threads,
     ) -> (Readout, Outcome) {
         let targets: Vec<u8> = targets.iter().map(|target| BLANK + 1 + target).collect();
@@ -185,10 +186,7 @@ impl Engine {
         let mut outcome = Outcome::default();
         for lane in &self.lanes[..used] {
             outcome.add(&lane.outcome);
-            let own = lane.grads.iter().flat_map(Params::tensors);
-            grads.tensors_mut().into_iter().zip(own).for_each(|(sum, own)| {
-                add_scaled(&mut sum.data, 1.0, &own.data);
-            });
+            lane.grads.iter().for_each(|own| grads.add(own));
         }
         (readout, outcome)
     }
@@ -225,9 +223,10 @@ impl Lane {
     }
 
     fn run_with_gradients(&mut self, model: &Model, part: Part, targets: &[u8], scale: f32) {
-        let mut grads = self.grads.take().unwrap_or_else(|| Params::zeros(model.config()));
+        let zeros = || Weights::zeros(model.weights().layout());
+        let mut grads = self.grads.take().unwrap_or_else(zeros);
         let mut outcome = Outcome::default();
-        grads.clear();
+        grads.clear(&Threads::new(1));
         self.run(model, part, |i, b| {
             let targets = &targets[i * CELLS..(i + 1) * CELLS];
             let own = Outcome::of(b, targets);

@@ -17,17 +17,16 @@
 //! "Less is More: Recursive Reasoning with Tiny Networks", <https://arxiv.org/abs/2510.04871>
 
 mod board;
-mod branch;
 mod config;
 mod engine;
-mod init;
-mod params;
+mod network;
 mod predict;
 mod recursion;
 
+pub use board::Board;
 pub use config::{Config, ConfigError, with_assignments};
 pub use engine::{Carry, Engine, Outcome, Readout};
-pub use params::{Branch, Params};
+pub use network::Network;
 pub use predict::SegmentTrace;
 pub use recursion::Model;
 

@@ -34,7 +34,7 @@ impl Model {
         let part = puzzles.div_ceil(PARTS).max(1);
         let parts = cells.chunks(part * CELLS).zip(predictions.chunks_mut(part));
         threads.for_each(parts.collect(), |(cells, predictions): (&[u8], &mut [Prediction])| {
-            let mut board = Board::new(self, false);
+            let mut board = self.board(false);
             for (cells, prediction) in cells.chunks_exact(CELLS).zip(predictions) {
                 self.answer(&mut board, cells, segments, |board| {
                     prediction.logits = digit_logits(board);
@@ -49,7 +49,7 @@ impl Model {
 
     /// The same for one puzzle, segment by segment.
     pub fn trace(&self, cells: &[u8; CELLS], segments: usize) -> Vec<SegmentTrace> {
-        let mut board = Board::new(self, false);
+        let mut board = self.board(false);
         let mut traces = Vec::new();
         let start = Carry::new(self, 1);
         let (mut z_h, mut z_l) = (start.z_h, start.z_l);
@@ -87,8 +87,9 @@ impl Model {
 
     fn begin(&self, board: &mut Board, cells: &[u8]) {
         let d = self.config().hidden_size;
-        let starts = [(&mut board.z_h, &self.params().h_init), (&mut board.z_l, &self.params().l_init)];
-        for (state, start) in starts {
+        let network = self.network();
+        for (state, start) in [(&mut board.z_h, network.h_init), (&mut board.z_l, network.l_init)] {
+            let start = &self.weights()[start];
             state.chunks_exact_mut(d).for_each(|token| token.copy_from_slice(&start.data));
         }
         self.embed(board, cells);

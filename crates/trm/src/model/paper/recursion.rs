@@ -1,12 +1,11 @@
 //! One segment of one puzzle, forward and backward.
 
 use super::board::Board;
-use super::branch::{Mixer, Mixing, PackedBranch};
-use super::{BLANK, Config, Params, VOCABULARY};
+use super::{BLANK, Config, Network, VOCABULARY};
+use crate::network::{PackedWeights, Room, Weights};
 use crate::ops::{
-    Format, Heads, PackedWeight, Rotary, add_scaled, binary_cross_entropy_backward, dot, embedding_backward,
-    embedding_forward, linear_backward_input, linear_backward_weight, product,
-    stablemax_cross_entropy_backward,
+    Format, add_scaled, binary_cross_entropy_backward, dot, embedding_backward, embedding_forward,
+    linear_backward_input, linear_backward_weight, product, stablemax_cross_entropy_backward,
 };
 use crate::parallel::Threads;
 use crate::sudoku::CELLS;
@@ -15,39 +14,20 @@ use trm_kernels::Overwrite;
 /// What the halting loss counts beside the cross-entropy.
 pub(super) const HALTING_WEIGHT: f32 = 0.5;
 
-/// A model ready to run: configuration, parameters, and the parameters as products read them.
+/// A model ready to run: configuration, layers, and their weights as products read them.
 #[derive(Clone, Debug)]
 pub struct Model {
     config: Config,
-    params: Params,
-    packed: Vec<PackedBranch>,
-    lm_head: PackedWeight,
-    rotary: Rotary,
+    network: Network,
+    weights: PackedWeights,
     format: Format,
 }
 
 impl Model {
-    /// A model with these parameters.
-    pub fn new(config: Config, params: Params, threads: &Threads) -> Self {
-        let format = config.precision.format();
-        let rotary = match config.mlp_t {
-            true => Rotary::new(0, 0, 1.0),
-            false => Rotary::new(config.hidden_size / config.num_heads, config.tokens(), config.rope_theta),
-        };
-        let lm_head = PackedWeight::new(Format::F32);
-        let mut model = Self { config, params, packed: Vec::new(), lm_head, rotary, format };
-        model.pack(threads);
-        model
-    }
-
-    fn pack(&mut self, threads: &Threads) {
-        let mut packed: Vec<Option<PackedBranch>> = self.params.branches.iter().map(|_| None).collect();
-        let work = self.params.branches.iter().zip(&mut packed).collect();
-        threads.for_each(work, |(branch, slot): (_, &mut Option<PackedBranch>)| {
-            *slot = Some(PackedBranch::new(branch, self.format));
-        });
-        self.packed = packed.into_iter().flatten().collect();
-        self.lm_head.pack([VOCABULARY, self.config.hidden_size], &self.params.lm_head.data);
+    /// A model with these weights, which [`Network::layout`] lists.
+    pub fn new(config: Config, weights: Weights, threads: &Threads) -> Self {
+        let (network, format) = (Network::new(&config).0, config.precision.format());
+        Self { weights: PackedWeights::new(weights, format, threads), config, network, format }
     }
 
     /// Its configuration.
@@ -55,34 +35,24 @@ impl Model {
         &self.config
     }
 
-    /// Its parameters.
-    pub fn params(&self) -> &Params {
-        &self.params
+    /// Its layers.
+    pub fn network(&self) -> &Network {
+        &self.network
     }
 
-    /// Lets `update` change the parameters.
-    pub fn update_params<R>(&mut self, threads: &Threads, update: impl FnOnce(&mut Params) -> R) -> R {
-        let result = update(&mut self.params);
-        self.pack(threads);
-        result
+    /// Its weights as they are trained.
+    pub fn weights(&self) -> &Weights {
+        self.weights.plain()
     }
 
-    /// The branches of the network in order.
-    pub(super) fn mixers(&self) -> impl DoubleEndedIterator<Item = Mixer<'_>> + ExactSizeIterator {
-        let c = &self.config;
-        let attention = || Heads { count: c.num_heads, dim: c.hidden_size / c.num_heads, tokens: c.tokens() };
-        let branches = self.params.branches.iter().zip(&self.packed).enumerate();
-        branches.map(move |(k, (params, packed))| Mixer {
-            mixing: match (k % 2, c.mlp_t) {
-                (0, true) => Mixing::Tokens,
-                (0, false) => Mixing::Attention(attention(), &self.rotary),
-                _ => Mixing::Channels,
-            },
-            params,
-            packed,
-            tokens: c.tokens(),
-            format: self.format,
-        })
+    /// Lets `update` change the weights.
+    pub fn update_weights<R>(&mut self, threads: &Threads, update: impl FnOnce(&mut Weights) -> R) -> R {
+        self.weights.update(threads, update)
+    }
+
+    /// Room for a puzzle, and for the backward pass if `recording`.
+    pub fn board(&self, recording: bool) -> Board {
+        Board::new(&self.network, &self.config, recording, &mut Room::real())
     }
 
     /// `x_emb = sqrt(d) [puzzle embedding, token embeddings]`
@@ -91,10 +61,11 @@ impl Model {
         b.cells.clear();
         b.cells.extend(cells.iter().map(|cell| BLANK + cell));
         let (prefix, tokens) = b.x_emb.split_at_mut(self.config.puzzle_emb_len * d);
-        let puzzle = &self.params.puzzle_emb.data[..self.config.puzzle_emb_ndim];
+        let puzzle = &self.weights.values(self.network.puzzle_emb)[..self.config.puzzle_emb_ndim];
         prefix.fill(0.0);
         add_scaled(&mut prefix[..puzzle.len()], scale, puzzle);
-        embedding_forward(&b.cells, &self.params.embed_tokens.data, d, scale, tokens);
+        let table = self.weights.values(self.network.embed_tokens);
+        embedding_forward(&b.cells, table, d, scale, tokens);
     }
 
     fn embedding_scale(&self) -> f32 {
@@ -118,7 +89,7 @@ impl Model {
         b.h.copy_from_slice(&b.z_h);
         add_scaled(&mut b.h, 1.0, &b.x_emb);
         add_scaled(&mut b.h, 1.0, &b.z_l);
-        self.network(b, recorded);
+        self.apply(b, recorded);
         b.z_l.copy_from_slice(&b.h);
     }
 
@@ -126,16 +97,16 @@ impl Model {
     fn refine_output(&self, b: &mut Board, recorded: Option<usize>) {
         b.h.copy_from_slice(&b.z_h);
         add_scaled(&mut b.h, 1.0, &b.z_l);
-        self.network(b, recorded);
+        self.apply(b, recorded);
         b.z_h.copy_from_slice(&b.h);
     }
 
-    fn network(&self, b: &mut Board, recorded: Option<usize>) {
+    fn apply(&self, b: &mut Board, recorded: Option<usize>) {
         if let Some(application) = recorded {
             b.starts[application].copy_from_slice(&b.h);
         }
-        for (mixer, tape) in self.mixers().zip(&mut b.tapes) {
-            mixer.forward(tape, &mut b.h);
+        for (layer, tape) in self.network.half_layers.iter().zip(&mut b.tapes) {
+            layer.forward(&self.weights, tape, &mut b.h);
         }
     }
 
@@ -143,9 +114,11 @@ impl Model {
     fn read_out(&self, b: &mut Board) {
         let d = self.config.hidden_size;
         let cells = &b.z_h[self.config.puzzle_emb_len * d..];
-        product(CELLS, cells, &self.lm_head, &mut b.logits, Overwrite::Yes);
+        product(CELLS, cells, &self.weights[self.network.lm_head], &mut b.logits, Overwrite::Yes);
+        let [q_weight, q_bias] =
+            [self.network.q_weight, self.network.q_bias].map(|id| self.weights.values(id));
         for (i, q) in b.q.iter_mut().enumerate() {
-            *q = self.params.q_bias.data[i] + dot(&self.params.q_weight.data[i * d..][..d], &b.z_h[..d]);
+            *q = q_bias[i] + dot(&q_weight[i * d..][..d], &b.z_h[..d]);
         }
     }
 
@@ -160,7 +133,7 @@ impl Model {
         targets: &[u8],
         right: bool,
         scale: f32,
-        grads: &mut Params,
+        grads: &mut Weights,
     ) {
         self.read_out_backward(b, targets, right, scale, grads);
         b.d_z_l.fill(0.0);
@@ -168,14 +141,14 @@ impl Model {
 
         let l_cycles = self.config.l_cycles;
         b.h.copy_from_slice(&b.d_z_h);
-        self.network_backward(b, grads);
+        self.apply_backward(b, grads);
         b.d_z_h.copy_from_slice(&b.h);
         add_scaled(&mut b.d_z_l, 1.0, &b.h);
         for l in (0..l_cycles).rev() {
             b.h.copy_from_slice(&b.starts[l]);
-            self.network(b, None);
+            self.apply(b, None);
             b.h.copy_from_slice(&b.d_z_l);
-            self.network_backward(b, grads);
+            self.apply_backward(b, grads);
             b.d_z_l.copy_from_slice(&b.h);
             add_scaled(&mut b.d_z_h, 1.0, &b.h);
             add_scaled(&mut b.d_x_emb, 1.0, &b.h);
@@ -183,35 +156,35 @@ impl Model {
         self.embed_backward(b, grads);
     }
 
-    fn read_out_backward(&self, b: &mut Board, targets: &[u8], right: bool, scale: f32, grads: &mut Params) {
+    fn read_out_backward(&self, b: &mut Board, targets: &[u8], right: bool, scale: f32, grads: &mut Weights) {
         let d = self.config.hidden_size;
-        let (first_cell, params) = (self.config.puzzle_emb_len * d, &self.params);
+        let (first_cell, network) = (self.config.puzzle_emb_len * d, &self.network);
         stablemax_cross_entropy_backward(&mut b.logits, VOCABULARY, targets, scale / CELLS as f32);
         let cells = &b.z_h[first_cell..];
-        linear_backward_weight(CELLS, cells, &b.logits, 0, &mut grads.lm_head.data, Format::F32);
+        linear_backward_weight(CELLS, cells, &b.logits, 0, &mut grads[network.lm_head].data, Format::F32);
         let (prefix, d_cells) = b.d_z_h.split_at_mut(first_cell);
-        linear_backward_input(CELLS, &b.logits, &self.lm_head, d_cells);
+        linear_backward_input(CELLS, &b.logits, &self.weights[network.lm_head], d_cells);
 
         let d_halt = scale * HALTING_WEIGHT * binary_cross_entropy_backward(b.q[0], right);
         prefix.fill(0.0);
-        add_scaled(&mut prefix[..d], d_halt, &params.q_weight.data[..d]);
-        add_scaled(&mut grads.q_weight.data[..d], d_halt, &b.z_h[..d]);
-        grads.q_bias.data[0] += d_halt;
+        add_scaled(&mut prefix[..d], d_halt, &self.weights.values(network.q_weight)[..d]);
+        add_scaled(&mut grads[network.q_weight].data[..d], d_halt, &b.z_h[..d]);
+        grads[network.q_bias].data[0] += d_halt;
     }
 
     /// Turns `b.h`, the gradient of the network's result, into that of what it began with. The tapes hold that pass.
-    fn network_backward(&self, b: &mut Board, grads: &mut Params) {
-        let branches = self.mixers().zip(&mut b.tapes).zip(&mut grads.branches);
-        for ((mixer, tape), grads) in branches.rev() {
-            mixer.backward(tape, &mut b.scratch, grads, &mut b.h);
+    fn apply_backward(&self, b: &mut Board, grads: &mut Weights) {
+        let w = (&self.weights, self.format);
+        for (layer, tape) in self.network.half_layers.iter().zip(&mut b.tapes).rev() {
+            layer.backward(w, tape, &mut b.scratch, grads, &mut b.h);
         }
     }
 
-    fn embed_backward(&self, b: &Board, grads: &mut Params) {
+    fn embed_backward(&self, b: &Board, grads: &mut Weights) {
         let (d, scale) = (self.config.hidden_size, self.embedding_scale());
         let (prefix, tokens) = b.d_x_emb.split_at(self.config.puzzle_emb_len * d);
-        let puzzle = &mut grads.puzzle_emb.data[..self.config.puzzle_emb_ndim];
+        let puzzle = &mut grads[self.network.puzzle_emb].data[..self.config.puzzle_emb_ndim];
         add_scaled(puzzle, scale, &prefix[..puzzle.len()]);
-        embedding_backward(&b.cells, tokens, d, scale, &mut grads.embed_tokens.data);
+        embedding_backward(&b.cells, tokens, d, scale, &mut grads[self.network.embed_tokens].data);
     }
 }

@@ -3,9 +3,10 @@
 use super::progress::Progress;
 use super::{Settings, Trainer};
 use crate::checkpoint::{PaperCheckpoint, PaperTraining};
-use crate::model::paper::Params;
+use crate::model::paper::Network;
+use crate::network::Weights;
 use crate::parallel::Threads;
-use crate::tensor::Tensor;
+use crate::tensor::{StateDict, Tensor};
 use crate::train::{TrainError, TrainingData};
 
 impl Trainer {
@@ -42,10 +43,11 @@ impl Trainer {
         if !fits || progress.places.len() != batch || *config != checkpoint.config {
             return Err(wrong("its record, its settings and its states are not of one run".into()));
         }
-        let read = |state| Params::from_state_dict(config, state);
+        let layout = Network::layout(config);
+        let read = |state: &StateDict| Weights::from_state_dict(&layout, state.clone());
         let sets = training.sets.each_ref().map(read);
-        let params = read(&checkpoint.model);
-        Self::assemble(progress, data, threads, params, sets, Some(&training.carry))
+        let weights = read(&checkpoint.model);
+        Self::assemble(progress, data, threads, weights, sets, Some(&training.carry))
     }
 
     /// Everything that [`Self::resume`] needs.
@@ -53,18 +55,18 @@ impl Trainer {
     /// # Errors
     /// [`TrainError::NotFinite`] if a weight is not: such a file must not replace a good one.
     pub fn checkpoint(&self) -> Result<PaperCheckpoint, TrainError> {
-        let params = self.model.params();
-        if params.tensors().iter().any(|t| t.data.iter().any(|v| !v.is_finite())) {
+        let weights = self.model.weights();
+        if !weights.is_finite() {
             return Err(TrainError::NotFinite { step: self.progress.step, loss: f64::NAN });
         }
         let config = self.settings().model.clone();
         let shape = vec![self.progress.places.len(), config.tokens(), config.hidden_size];
         let state = |values: &Vec<f32>| Tensor { shape: shape.clone(), data: values.clone() };
         Ok(PaperCheckpoint {
-            model: params.state_dict(&config),
+            model: weights.state_dict(),
             training: Some(PaperTraining {
                 state_json: serde_json::to_string(&self.progress).expect("numbers and lists are JSON"),
-                sets: [&self.exp_avg, &self.exp_avg_sq, &self.ema].map(|set| set.state_dict(&config)),
+                sets: [&self.exp_avg, &self.exp_avg_sq, &self.ema].map(Weights::state_dict),
                 carry: [state(&self.carry.z_h), state(&self.carry.z_l)],
             }),
             config,

@@ -126,7 +126,7 @@ impl Settings {
         let lanes = Engine::most_lanes(self.training.batch_size) as u64;
         let sets = (6 + lanes) * self.model.parameter_count();
         let states = 2 * self.training.batch_size as u64 * self.model.state_len() as u64;
-        F32 * (sets + states + lanes * self.model.activation_values())
+        F32 * (sets + states) + lanes * self.model.activation_bytes()
     }
 
     /// The settings as TOML.

@@ -5,9 +5,11 @@ use super::{Settings, Training};
 use crate::checkpoint::PaperCheckpoint;
 use crate::data::EpochOrder;
 use crate::evaluate::Evaluation;
-use crate::model::paper::{Carry, Engine, Model, Params};
+use crate::model::paper::{Carry, Engine, Model, Network};
+use crate::network::{Role, Weights};
 use crate::parallel::Threads;
-use crate::sudoku::{CELLS, Puzzle, Symmetry};
+use crate::sudoku::CELLS;
+use crate::sudoku::{Puzzle, Symmetry};
 use crate::tensor::Tensor;
 use crate::train::optimizer::{AdamWRule, TensorUpdate};
 use crate::train::{TrainError, TrainingData};
@@ -23,10 +25,10 @@ pub struct Trainer {
     data: TrainingData,
     threads: Threads,
     pub(super) model: Model,
-    pub(super) exp_avg: Params,
-    pub(super) exp_avg_sq: Params,
-    pub(super) ema: Params,
-    grads: Params,
+    pub(super) exp_avg: Weights,
+    pub(super) exp_avg_sq: Weights,
+    pub(super) ema: Weights,
+    grads: Weights,
     pub(super) carry: Carry,
     /// `[batch_size, 81]` each: puzzles, and solutions less one.
     cells: Vec<u8>,
@@ -42,7 +44,7 @@ impl Trainer {
     /// # Errors
     /// No puzzles.
     pub fn new(settings: Settings, data: TrainingData, threads: Threads) -> Result<Self, TrainError> {
-        let params = Params::init(&settings.model, settings.training.seed);
+        let weights = Weights::first(&Network::layout(&settings.model), settings.training.seed);
         let empty = Place { puzzle: None, segments: 0, halted: true };
         let progress = Progress {
             places: vec![empty; settings.training.batch_size],
@@ -50,24 +52,25 @@ impl Trainer {
             settings,
             ..Progress::default()
         };
-        let zeros = Params::zeros(&progress.settings.model);
-        let sets = [zeros.clone(), zeros, params.clone()];
-        Self::assemble(progress, data, threads, params, sets, None)
+        let zeros = Weights::zeros(weights.layout());
+        let sets = [zeros.clone(), zeros, weights.clone()];
+        Self::assemble(progress, data, threads, weights, sets, None)
     }
 
     pub(super) fn assemble(
         progress: Progress,
         data: TrainingData,
         threads: Threads,
-        params: Params,
-        [exp_avg, exp_avg_sq, ema]: [Params; 3],
+        weights: Weights,
+        [exp_avg, exp_avg_sq, ema]: [Weights; 3],
         carry: Option<&[Tensor; 2]>,
     ) -> Result<Self, TrainError> {
         if data.train.is_empty() {
             return Err(TrainError::NoData);
         }
         let Settings { model: config, training } = &progress.settings;
-        let model = Model::new(config.clone(), params, &threads);
+        let grads = Weights::zeros(weights.layout());
+        let model = Model::new(config.clone(), weights, &threads);
         let batch = training.batch_size;
         let carry = match carry {
             Some([z_h, z_l]) => Carry { z_h: z_h.data.clone(), z_l: z_l.data.clone() },
@@ -80,7 +83,7 @@ impl Trainer {
             exp_avg,
             exp_avg_sq,
             ema,
-            grads: Params::zeros(config),
+            grads,
             carry,
             cells: vec![0; batch * CELLS],
             targets: vec![0; batch * CELLS],
@@ -141,7 +144,7 @@ impl Trainer {
         let started = std::time::Instant::now();
         self.replace_halted();
         let batch = self.progress.places.len();
-        self.grads.clear();
+        self.grads.clear(&self.threads);
         let (readout, outcome) = self.engine.segment_with_gradients(
             &self.model,
             [&self.cells, &self.targets],
@@ -222,18 +225,21 @@ impl Trainer {
         // Sudokus have the first puzzle embedding; the others stay.
         let used = self.progress.settings.model.puzzle_emb_ndim;
         let keep = (1.0 - puzzle_emb_lr * training.puzzle_emb_weight_decay) as f32;
+        let puzzle_emb = self.model.network().puzzle_emb;
         let Self { exp_avg, exp_avg_sq, ema, grads, threads, .. } = self;
-        self.model.update_params(threads, |params| {
+        self.model.update_weights(threads, |weights| {
             let sign = |g: f32| if g == 0.0 { 0.0 } else { g.signum() };
-            for (value, g) in params.puzzle_emb.data.iter_mut().zip(&grads.puzzle_emb.data).take(used) {
+            for (value, g) in weights[puzzle_emb].data.iter_mut().zip(&grads[puzzle_emb].data).take(used) {
                 *value = keep * *value - puzzle_emb_lr as f32 * sign(*g);
             }
-            ema.puzzle_emb.data.copy_from_slice(&params.puzzle_emb.data);
-            let (values, averages) = (params.trained_by_adamw_mut(), ema.trained_by_adamw_mut());
-            let gradients = grads.trained_by_adamw_mut();
-            let moments = exp_avg.trained_by_adamw_mut().into_iter().zip(exp_avg_sq.trained_by_adamw_mut());
-            let all = values.into_iter().zip(gradients).zip(moments).zip(averages);
-            let tensors = all.map(|(((p, g), (m, v)), average)| TensorUpdate {
+            ema[puzzle_emb].data.copy_from_slice(&weights[puzzle_emb].data);
+            let pairs = weights.iter_mut().zip(ema.tensors_mut()).zip(grads.tensors());
+            let moments = exp_avg.tensors_mut().iter_mut().zip(exp_avg_sq.tensors_mut());
+            let all = pairs.zip(moments);
+            let by_adamw = all.filter(|((((entry, _), _), _), _)| {
+                entry.role.is_trained() && entry.role != Role::PuzzleEmbedding
+            });
+            let tensors = by_adamw.map(|((((_, p), average), g), (m, v))| TensorUpdate {
                 is_decayed: true,
                 values: &mut p.data,
                 gradient: &g.data,
@@ -311,7 +317,7 @@ impl Trainer {
     /// The averaged weights and the model's settings, nothing else.
     pub fn production(&self) -> PaperCheckpoint {
         let config = self.settings().model.clone();
-        PaperCheckpoint { model: self.ema.state_dict(&config), config, training: None }
+        PaperCheckpoint { model: self.ema.state_dict(), config, training: None }
     }
 
     /// Evaluates a model on the rows that were held out.
