@@ -389,10 +389,53 @@ fn the_model_that_comes_with_the_program_solves_and_never_passes_off_a_wrong_boa
     let guessed = succeed(folder.path(), &["solve", hard, "--format", "json"]);
     let answer: serde_json::Value = serde_json::from_str(&guessed).unwrap();
     assert!(answer["solved"] == true && answer["guesses"].as_u64().unwrap() > 0);
+    // The trace is of the trajectories that gave the answer, within the same budget.
+    let traced = |more: &[&str]| {
+        let output = run(folder.path(), &[&["solve", hard, "--trace", "--format", "json"], more].concat());
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let events = answer["trace"]["events"].as_array().unwrap().clone();
+        assert_eq!(events.last().unwrap()["board"], answer["digits"]);
+        assert_eq!(events.last().unwrap()["solved"], answer["solved"]);
+        let count = |name: &str| events.iter().filter(|e| e["event"] == name).count() as u64;
+        assert_eq!(count("cycle"), answer["steps"].as_u64().unwrap());
+        assert_eq!(count("guess_begun"), answer["guesses"].as_u64().unwrap());
+        (answer, count("trajectory_begun"))
+    };
+    assert_eq!(traced(&["--max-steps", "2", "--guesses", "0"]).0["steps"], 2);
+    assert_eq!(traced(&["--max-steps", "2", "--guesses", "0", "--restarts", "2"]).1, 3);
+    let (with_guesses, _) = traced(&[]);
+    assert_eq!((&with_guesses["digits"], &with_guesses["solved"]), (&answer["digits"], &true.into()));
+    let text = succeed(folder.path(), &["solve", hard, "--trace"]);
+    for part in [
+        "the first trajectory ends after",
+        "search 1 begins",
+        "guess: r",
+        "guess taken back: r",
+        "hypotheses assumed: r",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
     let impossible = PUZZLE.replacen("53..7", "53..72", 1);
     let impossible = run(folder.path(), &["solve", &impossible[..81], "--guesses", "50"]);
     assert_eq!(impossible.status.code(), Some(1), "a puzzle without a solution is left unsolved");
     assert!(succeed(folder.path(), &["info"]).contains("comes with trm"));
+}
+
+#[test]
+fn a_verdict_does_not_depend_on_the_line_that_a_puzzle_stands_on() {
+    let folder = folder();
+    let hard = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4..";
+    let other = "..53.....8......2..7..1.5..4....53...1..7...6..32...8..6.5....9..4....3......97..";
+    let list = format!("{hard}\n{PUZZLE}\n{other}\n{hard}\n");
+    std::fs::write(folder.path().join("list.txt"), list).unwrap();
+    let answers = |arguments: &[&str]| -> Vec<String> {
+        let budget = ["--guesses", "0", "--max-steps", "128", "--format", "json"];
+        let output = run(folder.path(), &[&["solve"], arguments, &budget].concat());
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_string).collect()
+    };
+    let listed = answers(&["--input", "list.txt"]);
+    assert_eq!(listed[0], listed[3]);
+    assert_eq!(answers(&["--threads", "1", other, hard]), [listed[2].clone(), listed[0].clone()]);
 }
 
 #[test]
@@ -422,7 +465,11 @@ fn answers_are_printed_in_every_form_and_the_exit_code_tells() {
     let probabilities = answers[1]["probabilities"].as_array().unwrap();
     assert_eq!((probabilities.len(), probabilities[80].as_array().unwrap().len()), (81, 9));
     assert!(!answers[1]["conflicts"].as_array().unwrap().is_empty());
-    assert_eq!(answers[1]["trace"].as_array().unwrap().len(), 2);
+    for answer in &answers {
+        let events = answer["trace"]["events"].as_array().unwrap();
+        assert!(events.iter().filter(|e| e["event"] == "cycle").count() == 2 || answer["solved"] == true);
+        assert_eq!(events.last().unwrap()["board"], answer["digits"]);
+    }
     assert!(fail(folder.path(), 2, &["solve", "12345"]).contains("expected 81 cells"));
 }
 

@@ -48,7 +48,10 @@ fn an_official_checkpoint_is_described_converted_and_run() {
     let (code, answer, message) = trm(folder, &solve);
     assert_eq!(code, 1, "weights of no use solve nothing: {message}");
     let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
-    assert_eq!((&answer["solved"], answer["trace"].as_array().unwrap().len()), (&false.into(), 3));
+    let events = answer["trace"]["events"].as_array().unwrap();
+    let judged: Vec<bool> = events.iter().filter_map(|event| event["judged"].as_bool()).collect();
+    assert_eq!(judged, [false, false, true].repeat(3), "three segments of three outer cycles");
+    assert_eq!((&events.last().unwrap()["board"], &answer["solved"]), (&answer["digits"], &false.into()));
     // With a single blank the answer may be right: the verdict and the exit code agree.
     let full = SOLUTION.replacen('5', ".", 1);
     let (code, answer, _) = trm(folder, &["solve", "--model", "official.pt", "--format", "line", &full]);

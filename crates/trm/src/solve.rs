@@ -61,18 +61,22 @@ pub fn solve_with(
     for chunk in puzzles.chunks(CHUNK) {
         let cells: Vec<u8> = chunk.iter().flat_map(|grid| *grid.cells()).collect();
         let predictions = predict(&cells);
-        let boards = chunk.iter().zip(predictions);
-        answers.extend(boards.map(|(puzzle, prediction)| Answer {
-            steps: prediction.steps,
-            restarts: prediction.restarts,
-            guesses: prediction.guesses,
-            ..Answer::read(puzzle, &prediction.logits, givens)
-        }));
+        answers.extend(chunk.iter().zip(&predictions).map(|(puzzle, p)| Answer::of(puzzle, p, givens)));
     }
     answers
 }
 
 impl Answer {
+    /// The answer to `puzzle` that a prediction makes.
+    pub fn of(puzzle: &Grid, prediction: &Prediction, givens: Givens) -> Self {
+        Self {
+            steps: prediction.steps,
+            restarts: prediction.restarts,
+            guesses: prediction.guesses,
+            ..Self::read(puzzle, &prediction.logits, givens)
+        }
+    }
+
     /// Reads the answer to `puzzle` off its logits, `[81, 9]`.
     pub fn read(puzzle: &Grid, logits: &[f32], givens: Givens) -> Self {
         let mut digits = *puzzle.cells();

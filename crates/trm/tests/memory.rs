@@ -44,10 +44,10 @@ fn held<T>(make: impl FnOnce() -> T) -> (T, i64) {
     (made, LIVE.load(Ordering::Relaxed) - before)
 }
 
-/// Lists of digits, units and vectors themselves are not planned; they are small next to activations.
+/// Lists of digits, units and the structs that hold the buffers are not planned; they are small next to activations.
 #[track_caller]
 fn assert_planned(planned: u64, allocated: i64, what: &str) {
-    let (planned, small) = (planned as i64, 4096 + planned as i64 / 50);
+    let (planned, small) = (planned as i64, 16_384 + planned as i64 / 50);
     assert!((allocated - planned).abs() <= small, "{what}: {planned} bytes planned, {allocated} allocated");
 }
 
@@ -102,11 +102,14 @@ fn a_training_step_of_every_kind_holds_what_is_planned() {
                 dropout: Dropout::OFF,
                 constraint_weights: [0.0; 3],
             };
-            let (_engine, allocated) = held(|| {
+            let pass = |states: &mut States, grads: &mut Weights| {
                 let mut engine = Engine::new(Recording::for_training(&config.run));
-                engine.forward_backward(&model, &batch, &mut states, &step, &mut grads, &threads);
+                engine.forward_backward(&model, &batch, states, &step, grads, &threads);
                 engine
-            });
+            };
+            // The first product of a thread takes the buffers that gemm keeps for it.
+            drop(pass(&mut states.clone(), &mut grads));
+            let (_engine, allocated) = held(|| pass(&mut states, &mut grads));
             let plan = MemoryPlan::for_training(&config, 1);
             let lane = plan.gradients / MemoryPlan::lanes(&config.network) as u64;
             let planned = plan.training_activations + plan.gradients - lane;

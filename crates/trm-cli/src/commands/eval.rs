@@ -63,8 +63,8 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
             evaluate(model, &mut Engine::new(Recording::Nothing), puzzles, &budget, &threads)
         }
         AnyModel::Paper(model) => {
-            let segments = args.budget.segments(model.config())?;
-            trm::paper::evaluate(model, puzzles, segments, &threads)
+            let budget = args.budget.paper_budget(model.config())?;
+            trm::paper::evaluate(model, puzzles, &budget, &threads)
         }
     };
     let ms_per_puzzle = 1e3 * started.elapsed().as_secs_f64() / puzzles.len() as f64;

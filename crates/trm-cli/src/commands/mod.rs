@@ -54,15 +54,14 @@ impl BudgetArgs {
         Budget { steps, restarts: self.restarts, guesses: self.guesses.unwrap_or(guesses), ..trained }
     }
 
-    /// The segments of the paper's model, whose first states are not random.
-    pub fn segments(&self, config: &paper::Config) -> Result<usize, CliError> {
-        if self.restarts > 0 || self.guesses.is_some_and(|guesses| guesses > 0) {
-            return Err(CliError::Input(
-                "--restarts, --guesses: the paper's model starts every time the same, and does not guess"
-                    .into(),
-            ));
+    /// The budget of the paper's model, in whole segments. Its first states are not random.
+    pub fn paper_budget(&self, config: &paper::Config) -> Result<Budget, CliError> {
+        if self.restarts > 0 {
+            return Err(CliError::Input("--restarts: the paper's model starts every time the same".into()));
         }
-        Ok(self.max_steps.map_or(config.halt_max_steps, |steps| (steps as usize).div_ceil(config.h_cycles)))
+        let official = config.budget();
+        let steps = self.max_steps.map_or(official.steps, |n| (n as usize).next_multiple_of(config.h_cycles));
+        Ok(Budget { steps, guesses: self.guesses.unwrap_or(0), ..official })
     }
 }
 

@@ -1,5 +1,7 @@
 //! `trm solve`
 
+mod trace_text;
+
 use super::{AnyModel, BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::print;
@@ -7,11 +9,14 @@ use clap::ValueEnum;
 use std::fmt::Write as _;
 use std::io::{IsTerminal, Read, Write as _};
 use std::path::PathBuf;
+use trace_text::trace_text;
 use trm::atomic_file::write_atomically;
 use trm::model::{Budget, Engine, Model, Recording};
+use trm::paper;
+use trm::parallel::Threads;
 use trm::solve::{Answer, Givens, solve};
 use trm::sudoku::{Grid, parse_puzzles};
-use trm::trace::{CycleTrace, trace};
+use trm::trace::{Trace, solve_traced};
 
 /// Options of `trm solve`.
 #[derive(clap::Args)]
@@ -45,7 +50,7 @@ pub struct SolveArgs {
     /// Show the bare prediction of all 81 cells, even where it differs from the givens
     #[arg(long)]
     raw: bool,
-    /// Show how the answer was refined, one outer cycle at a time
+    /// Show how the answer came about: every outer cycle, hypothesis, restart and guess
     #[arg(long)]
     trace: bool,
 }
@@ -67,40 +72,21 @@ enum Format {
 pub fn run(args: SolveArgs) -> Result<(), CliError> {
     let puzzles = args.read_puzzles()?;
     let (model, threads) = args.model.load()?;
-    let givens = if args.raw { Givens::Predicted } else { Givens::Preserved };
-    let answers = match &model {
-        AnyModel::Trm(model) => {
-            let guesses = if args.model.model.is_none() { GUESSES } else { 0 };
-            let budget = args.budget.budget(model.config(), guesses);
-            solve(model, &mut Engine::new(Recording::Nothing), &puzzles, givens, &budget, &threads)
-        }
-        AnyModel::Paper(model) => {
-            let segments = args.budget.segments(model.config())?;
-            trm::paper::solve(model, &puzzles, givens, segments, &threads)
-        }
-    };
-    let trace = |puzzle: &Grid| match &model {
-        AnyModel::Trm(model) => Ok(trace(model, puzzle, givens)),
-        AnyModel::Paper(model) => {
-            let segments = args.budget.segments(model.config())?;
-            Ok(trm::paper::trace(model, puzzle, givens, segments))
-        }
-    };
+    let answers = args.answers(&model, &puzzles, &threads)?;
     let mut text = String::new();
-    for (number, answer) in (1..).zip(&answers) {
-        let cycles = if args.trace { trace(&answer.puzzle)? } else { Vec::new() };
+    for (number, (answer, trace)) in (1..).zip(&answers) {
         match args.format {
-            Format::Json => text.push_str(&json_line(answer, &cycles)?),
+            Format::Json => text.push_str(&json_line(answer, trace.as_ref())?),
             Format::Line => {
                 let verdict = if answer.solved { "solved" } else { "unsolved" };
-                cycles.iter().for_each(|c| text.push_str(&trace_line(c)));
+                trace.iter().for_each(|trace| text.push_str(&trace_text(trace, args.format)));
                 let _ = writeln!(text, "{} {verdict}", answer.board.to_line());
             }
             Format::Grid => {
                 if answers.len() > 1 {
                     let _ = writeln!(text, "puzzle {number}");
                 }
-                cycles.iter().for_each(|c| text.push_str(&trace_grid(c)));
+                trace.iter().for_each(|trace| text.push_str(&trace_text(trace, args.format)));
                 text.push_str(&answer_grid(answer));
             }
         }
@@ -110,7 +96,7 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
             .map_err(|e| CliError::Failed(format!("{}: {e}", path.display())))?,
         None => print(&text)?,
     }
-    let unsolved = answers.iter().filter(|a| !a.solved).count();
+    let unsolved = answers.iter().filter(|(answer, _)| !answer.solved).count();
     if unsolved > 0 {
         return Err(CliError::Failed(format!("{unsolved} of {} puzzles left unsolved", answers.len())));
     }
@@ -118,6 +104,37 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
 }
 
 impl SolveArgs {
+    /// The answers, and how they came about if that is to be shown.
+    fn answers(
+        &self,
+        model: &AnyModel,
+        puzzles: &[Grid],
+        threads: &Threads,
+    ) -> Result<Vec<(Answer, Option<Trace>)>, CliError> {
+        let givens = if self.raw { Givens::Predicted } else { Givens::Preserved };
+        let without_traces = |answers: Vec<Answer>| answers.into_iter().map(|a| (a, None)).collect();
+        let with_traces =
+            |answers: Vec<(Answer, Trace)>| answers.into_iter().map(|(a, trace)| (a, Some(trace))).collect();
+        Ok(match model {
+            AnyModel::Trm(model) => {
+                let guesses = if self.model.model.is_none() { GUESSES } else { 0 };
+                let budget = self.budget.budget(model.config(), guesses);
+                let mut engine = Engine::new(Recording::Nothing);
+                match self.trace {
+                    true => with_traces(solve_traced(model, &mut engine, puzzles, givens, &budget, threads)),
+                    false => without_traces(solve(model, &mut engine, puzzles, givens, &budget, threads)),
+                }
+            }
+            AnyModel::Paper(model) => {
+                let budget = self.budget.paper_budget(model.config())?;
+                match self.trace {
+                    true => with_traces(paper::solve_traced(model, puzzles, givens, &budget, threads)),
+                    false => without_traces(paper::solve(model, puzzles, givens, &budget, threads)),
+                }
+            }
+        })
+    }
+
     fn read_puzzles(&self) -> Result<Vec<Grid>, CliError> {
         let input = |e: &dyn std::fmt::Display, origin: &str| CliError::Input(format!("{origin}: {e}"));
         if !self.puzzles.is_empty() {
@@ -175,46 +192,17 @@ fn marked(board: &Grid, cells: &[usize], mark: char) -> String {
     text
 }
 
-fn trace_line(c: &CycleTrace) -> String {
-    format!(
-        "{} cycle {} changed {} conflicts {} confidence {:.3} entropy {:.3} bits\n",
-        c.board,
-        c.cycle,
-        c.changed.len(),
-        c.conflicts.len(),
-        c.mean_confidence,
-        c.mean_entropy_bits
-    )
-}
-
-fn trace_grid(c: &CycleTrace) -> String {
-    let board = Grid::parse(&c.board).expect("a trace holds boards");
-    let updates: Vec<String> = c.latent_updates.iter().map(|u| format!("{u:.3}")).collect();
-    format!(
-        "cycle {}: {} cells changed (marked *), {} in conflict, confidence {:.1} %, entropy {:.2} bits\n\
-         latent updates {}   output update {:.3}\n{}\n",
-        c.cycle,
-        c.changed.len(),
-        c.conflicts.len(),
-        100.0 * c.mean_confidence,
-        c.mean_entropy_bits,
-        updates.join(" "),
-        c.output_update,
-        marked(&board, &c.changed, '*')
-    )
-}
-
-fn json_line(answer: &Answer, cycles: &[CycleTrace]) -> Result<String, CliError> {
+fn json_line(answer: &Answer, trace: Option<&Trace>) -> Result<String, CliError> {
     let failed = |e: serde_json::Error| CliError::Failed(e.to_string());
     let mut value = serde_json::to_value(answer.to_json()).map_err(failed)?;
-    if !cycles.is_empty() {
-        value["trace"] = serde_json::to_value(cycles).map_err(failed)?;
+    if let Some(trace) = trace {
+        value["trace"] = serde_json::to_value(trace).map_err(failed)?;
     }
     Ok(format!("{value}\n"))
 }
 
 /// Answers one set of puzzles with a model in memory.
-pub fn answers_of(model: &Model, puzzles: &[Grid], threads: &trm::parallel::Threads) -> Vec<Answer> {
+pub fn answers_of(model: &Model, puzzles: &[Grid], threads: &Threads) -> Vec<Answer> {
     let budget = Budget::trained(model.config());
     solve(model, &mut Engine::new(Recording::Nothing), puzzles, Givens::Preserved, &budget, threads)
 }

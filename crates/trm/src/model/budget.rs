@@ -1,21 +1,16 @@
 //! How long the recursion may think about a puzzle, and what came of it.
 //!
 //! A board that obeys the rules and agrees with the givens is the solution, if there is only one: so a puzzle is left as
-//! soon as its answer is such a board. Until then the recursion goes on, starts again from other random states, and at
-//! last guesses (search.rs). What is called solved is always checked.
+//! soon as its answer is such a board. Until then the recursion goes on, starts again from other random states
+//! (trajectory.rs), and at last guesses (search.rs). What is called solved is always checked.
 
 use super::argmax;
-use super::hypotheses::random;
-use super::recursion::Model;
-use super::search::search;
-use super::shard::Shard;
-use super::states::States;
 use crate::config::NetworkConfig;
-use crate::ops::Dropout;
 use crate::sudoku::{CELLS, DIGITS, Grid};
+use serde::{Deserialize, Serialize};
 
 /// How long the recursion may think about a puzzle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Budget {
     /// Most outer cycles of one trajectory.
     pub steps: usize,
@@ -23,7 +18,8 @@ pub struct Budget {
     pub restarts: usize,
     /// Most digits that are guessed for a puzzle that no trajectory solves.
     pub guesses: usize,
-    /// Seed of the random first states.
+    /// Seed of the random first states and hypotheses. With the puzzle and the number of the restart it decides all random
+    /// numbers.
     pub seed: u64,
 }
 
@@ -38,6 +34,9 @@ pub struct Prediction {
     pub restarts: usize,
     /// Digits that were guessed, the wrong ones included.
     pub guesses: usize,
+    /// Floating-point operations of these outer cycles: a product of `[1, a]` by `[a, b]` counts 2ab. Of open candidates as
+    /// many are counted as the puzzles of Sudoku-Extreme have on average.
+    pub flops: u64,
     /// Whether the board, with the givens as given, obeys the rules.
     pub solved: bool,
 }
@@ -46,56 +45,6 @@ impl Budget {
     /// What the model was trained for: one trajectory of `H_cycles * segments` outer cycles.
     pub fn trained(config: &NetworkConfig) -> Self {
         Self { steps: config.h_cycles * config.segments, restarts: 0, guesses: 0, seed: config.seed }
-    }
-
-    /// Lets the recursion run on a loaded shard, a prediction for each of its puzzles.
-    pub(super) fn spend(&self, model: &Model, s: &mut Shard, predictions: &mut [Prediction]) {
-        // Without random first states every trajectory would be the same.
-        let restarts = if model.config().init_noise > 0.0 { self.restarts } else { 0 };
-        for restart in 0..=restarts {
-            self.trajectory(model, s, restart, predictions);
-            if predictions.iter().all(|p| p.solved) {
-                return;
-            }
-        }
-        let unsolved = predictions.iter_mut().enumerate().filter(|(_, p)| !p.solved && self.guesses > 0);
-        for (puzzle, prediction) in unsolved {
-            search(model, s, puzzle, self.guesses, prediction);
-        }
-    }
-
-    fn trajectory(&self, model: &Model, s: &mut Shard, restart: usize, predictions: &mut [Prediction]) {
-        let config = model.config();
-        let streams = (s.first_sample..).take(s.puzzles).map(|p| (restart as u64) << 32 | p as u64);
-        let mut states = States::initial(config, self.seed, streams.clone());
-        states.parts_mut(s.puzzles).for_each(|states| states.load(s));
-        let mut hypotheses = streams.map(|stream| random(self.seed, stream)).collect::<Vec<_>>();
-        model.embed(s);
-        for step in 1..=self.steps {
-            model.cycle(s, 0, &Dropout::OFF);
-            // An answer is read off where it was in training, and at the end.
-            if !model.is_read_out((step - 1) % config.h_cycles) && step < self.steps {
-                continue;
-            }
-            model.read_out(s);
-            let boards = s.logits.chunks(CELLS * DIGITS).zip(s.cells.chunks(CELLS));
-            for (prediction, (logits, givens)) in
-                predictions.iter_mut().zip(boards).filter(|(p, _)| !p.solved)
-            {
-                prediction.solved = is_solution(givens, logits);
-                prediction.steps = restart * self.steps + step;
-                prediction.restarts = restart;
-                if prediction.solved || (restart == 0 && step == self.steps) {
-                    prediction.logits = logits.to_vec();
-                }
-            }
-            if predictions.iter().all(|p| p.solved) {
-                return;
-            }
-            if step % config.h_cycles == 0 {
-                model.revise_hypotheses(s, &mut hypotheses);
-            }
-        }
     }
 }
 

@@ -14,11 +14,14 @@ use super::backward::LossScale;
 use super::batch::{Batch, Tally, right_boards};
 use super::budget::{Budget, Prediction};
 use super::hypotheses::random;
+use super::observer::{Observer, Watch};
 use super::recording::Recording;
 use super::recursion::Model;
 use super::shard::Shard;
+use super::shard_recursion::ShardRecursion;
 use super::sizes::Sizes;
 use super::states::{States, StatesMut};
+use super::trajectory::answer;
 use crate::network::{Weights, product_gradients};
 use crate::ops::{Dropout, add_scaled, linear_backward_bias, transpose};
 use crate::parallel::Threads;
@@ -106,14 +109,47 @@ impl Engine {
         budget: &Budget,
         threads: &Threads,
     ) -> Vec<Prediction> {
+        let part = Sizes::prediction_part(model.config(), cells.len() / CELLS, threads.count());
+        self.think(model, cells, budget, part, std::iter::repeat_with(Watch::off), threads)
+    }
+
+    /// [`Self::predict`], with somebody who looks on for each puzzle. The predictions are the same.
+    pub fn predict_observed<O: Observer>(
+        &mut self,
+        model: &Model,
+        cells: &[u8],
+        budget: &Budget,
+        observers: &mut [O],
+        threads: &Threads,
+    ) -> Vec<Prediction> {
+        let watches = observers.iter_mut().map(|observer| Watch::by(observer));
+        self.think(model, cells, budget, 1, watches, threads)
+    }
+
+    /// Predicts in parts of `part` puzzles, each with a watch.
+    fn think<'a>(
+        &self,
+        model: &Model,
+        cells: &[u8],
+        budget: &Budget,
+        part: usize,
+        watches: impl Iterator<Item = Watch<'a>>,
+        threads: &Threads,
+    ) -> Vec<Prediction> {
         let mut predictions = vec![Prediction::default(); cells.len() / CELLS];
-        let part = Sizes::prediction_part(model.config(), predictions.len(), threads.count());
-        let parts = cells.chunks(part * CELLS).zip(predictions.chunks_mut(part)).enumerate().collect();
-        for_each_lane(parts, threads, |(i, (cells, predictions)), threads| {
+        let parts = cells.chunks(part * CELLS).zip(predictions.chunks_mut(part)).zip(watches).enumerate();
+        for_each_lane(parts.collect(), threads, |(i, ((cells, predictions), watch)), threads| {
             let mut shards = self.waves.take();
-            let shard = load(&mut shards, model, self.recording, cells, [part, i * part]);
+            load(&mut shards, model, self.recording, cells, [part, i * part]);
+            let mut recursion = ShardRecursion::new(model, shards.swap_remove(0));
             // On a worker of the set even if it is the only part: a single row shares its columns among them.
-            threads.for_each(vec![(&mut shard[0], predictions)], |(s, p)| budget.spend(model, s, p));
+            threads.for_each(
+                vec![(&mut recursion, predictions, watch)],
+                |(recursion, predictions, watch)| {
+                    answer(budget, recursion, predictions, watch);
+                },
+            );
+            shards.push(recursion.shard);
             self.waves.put_back(shards);
         });
         predictions

@@ -8,14 +8,18 @@ mod engine;
 mod hypotheses;
 mod memory;
 mod network;
+mod observer;
 mod open;
 pub mod paper;
 mod recording;
 mod recursion;
 mod search;
 mod shard;
+mod shard_recursion;
 mod sizes;
 mod states;
+mod streams;
+mod trajectory;
 
 pub use batch::{Batch, Tally, argmax};
 pub use budget::{Budget, Prediction};
@@ -24,7 +28,12 @@ pub use engine::{Engine, TrainingStep};
 pub use hypotheses::{random, revise};
 pub use memory::MemoryPlan;
 pub use network::{Network, flops_per_sample, parameter_count};
+pub use observer::{
+    CycleView, Failure, Guess, GuessReason, Moment, Observer, SearchReason, TrajectoryEnd, TrajectoryReason,
+    Updates,
+};
 pub use recording::Recording;
 pub use recursion::Model;
 pub use shard::Shard;
 pub use states::{States, StatesMut};
+pub use streams::stream;

@@ -54,6 +54,17 @@ impl Network {
         (network, Arc::new(layout))
     }
 
+    /// Floating-point operations of an outer cycle and of reading the answer off, for one puzzle. A product of `[1, a]` by `[a, b]`
+    /// counts 2ab. Of open candidates as many are counted as the puzzles of Sudoku-Extreme have on average.
+    pub fn flops(&self, config: &NetworkConfig) -> [u64; 2] {
+        let [tokens, units] = match config.state {
+            State::OpenCandidate => [217, 57],
+            state => [state.tokens() as u64, state.tokens() as u64 / 9],
+        };
+        let latent = config.l_cycles as u64 * self.latent.flops(tokens, units);
+        [latent + self.output.flops(tokens, units), tokens * self.read_out.flops()]
+    }
+
     /// The blocks of both stacks.
     pub fn blocks(&self) -> impl Iterator<Item = &Block> {
         self.latent.blocks.iter().chain(&self.output.blocks)
@@ -84,18 +95,11 @@ pub fn parameter_count(config: &NetworkConfig) -> u64 {
     Network::layout(config).count()
 }
 
-/// Floating-point operations of one puzzle: (forward, forward and backward). A product of `[1, a]` by `[a, b]` counts
-/// 2ab, the backward pass twice the forward. Of open candidates as many are counted as the puzzles of Sudoku-Extreme have on
-/// average.
+/// Floating-point operations of one puzzle under `config`, as [`Network::flops`] counts them: (forward, forward and backward). The
+/// backward pass counts twice the forward.
 pub fn flops_per_sample(config: &NetworkConfig) -> (u64, u64) {
-    let (network, _) = Network::new(config);
-    let [tokens, units] = match config.state {
-        State::OpenCandidate => [217, 57],
-        state => [state.tokens() as u64, state.tokens() as u64 / 9],
-    };
-    let latent = config.l_cycles as u64 * network.latent.flops(tokens, units);
-    let cycle = latent + network.output.flops(tokens, units);
-    let forward = config.h_cycles as u64 * cycle + tokens * network.read_out.flops();
+    let [cycle, read_out] = Network::new(config).0.flops(config);
+    let forward = config.h_cycles as u64 * cycle + read_out;
     (forward, 3 * forward)
 }
 

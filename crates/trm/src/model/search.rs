@@ -5,13 +5,12 @@
 //! The rules of Sudoku are used for these two verdicts only; every digit comes from the model.
 
 use super::argmax;
-use super::budget::{Prediction, is_solution};
-use super::recursion::Model;
-use super::shard::Shard;
-use super::states::States;
-use crate::ops::Dropout;
+use super::budget::{Budget, Prediction};
+use super::observer::{Failure, Guess, GuessReason, Moment, SearchReason, Watch};
+use super::streams::stream;
+use super::trajectory::{Recursion, cycle};
 use crate::ops::softmax;
-use crate::sudoku::{CELLS, DIGITS, Grid};
+use crate::sudoku::{CELLS, Contradiction, DIGITS, Grid};
 
 /// The model is certain of a digit from this probability on.
 const CERTAIN: f32 = 0.95;
@@ -20,83 +19,98 @@ const WINDOW: usize = 2;
 /// Digits below this probability are not worth a guess.
 const UNLIKELY: f32 = 1e-2;
 
-/// Guesses until puzzle number `puzzle` of the shard is solved or `guesses` are spent; each beginning counts as one.
-pub(super) fn search(model: &Model, s: &Shard, puzzle: usize, guesses: usize, prediction: &mut Prediction) {
-    let config = model.config();
-    let givens = s.cells[puzzle * CELLS..(puzzle + 1) * CELLS].to_vec();
-    let mut own = model.shard(1, s.recording());
-    own.load(model, &givens, s.first_sample + puzzle);
-    let mut search = Search { model, givens: &givens, first: States::default(), left: guesses, prediction };
+/// Guesses at the only puzzle of `r` until it is solved or the guesses of `budget` are spent; each beginning counts as one.
+pub(super) fn search<R: Recursion>(
+    budget: &Budget,
+    mut r: R,
+    prediction: &mut Prediction,
+    watch: &mut Watch<'_>,
+) {
+    let givens = r.cells().to_vec();
+    let is_random = r.is_random();
+    let mut left = budget.guesses;
     // A search that ends without a solution was sure of something wrong; from elsewhere it may be wiser.
     for start in 0.. {
-        if search.left == 0 || (start > 0 && config.init_noise == 0.0) {
+        if left == 0 || (start > 0 && !is_random) {
             return;
         }
-        search.left -= 1;
-        let stream = start << 32 | own.first_sample as u64;
-        search.first = States::initial(config, config.seed, [stream]);
-        own.set_cells(model, &givens);
-        if search.explore(&mut own) {
+        left -= 1;
+        let why = if start == 0 { SearchReason::Unsolved } else { SearchReason::SearchFailed };
+        watch.show(|| Moment::SearchBegun { start, why });
+        let first = r.first_states(budget.seed, &[stream(&givens, start)]);
+        r.set_cells(&givens);
+        let mut search = Search { givens: &givens, first, left, prediction, watch };
+        let failure = search.explore(&mut r, 0).err();
+        left = search.left;
+        watch.show(|| Moment::SearchEnded { start, failure: failure.as_ref() });
+        if failure.is_none() {
             return;
         }
     }
 }
 
-struct Search<'a> {
-    model: &'a Model,
+struct Search<'a, 'w, R: Recursion> {
     givens: &'a [u8],
     /// Where thinking starts after every guess: a board that was thought about for long is sure of too much.
-    first: States,
+    first: R::States,
     /// Guesses that may still be made.
     left: usize,
     prediction: &'a mut Prediction,
+    watch: &'a mut Watch<'w>,
 }
 
-impl Search<'_> {
-    /// Thinks about the board with the guesses so far; true if that, or a further guess, solved it.
-    fn explore(&mut self, s: &mut Shard) -> bool {
-        self.first.parts_mut(1).for_each(|first| first.load(s));
-        self.model.embed(s);
-        let mut before = 0;
+impl<R: Recursion> Search<'_, '_, R> {
+    /// Thinks about the board with the `depth` guesses so far, and makes further ones, until it is solved or that failed.
+    fn explore(&mut self, r: &mut R, depth: usize) -> Result<(), Failure> {
         // Where only the last answer of the cycles was read off in training, others mean nothing.
-        let window = if self.model.is_read_out(0) { WINDOW } else { self.model.config().h_cycles };
-        let board = loop {
-            for _ in 0..window {
-                self.model.cycle(s, 0, &Dropout::OFF);
-                self.model.read_out(s);
-                self.prediction.steps += 1;
-                if is_solution(self.givens, &s.logits) {
-                    self.prediction.solved = true;
-                    self.prediction.logits = s.logits.clone();
-                    return true;
-                }
-            }
-            let board = certain_digits(&s.cells, &s.logits);
-            if board.is_contradiction() {
-                return false;
-            }
-            // As long as it makes headway it needs no guess.
-            if board.givens() <= before {
-                break board;
-            }
-            before = board.givens();
+        let window = if r.is_read_out(0) { WINDOW } else { r.segment() };
+        let Some(board) = self.think(r, window)? else { return Ok(()) };
+        let Some((cell, digits)) = likeliest_guess(&board, r.logits()) else {
+            return Err(Failure::NothingUncertain);
         };
-        let Some((cell, digits)) = likeliest_guess(&board, &s.logits) else { return false };
-        let cells = s.cells.clone();
-        for digit in digits {
+        let cells = r.cells().to_vec();
+        let mut why = GuessReason::NoHeadway { cycles: window };
+        for (digit, probability) in digits {
             if self.left == 0 {
-                return false;
+                return Err(Failure::GuessesSpent);
             }
             self.left -= 1;
             self.prediction.guesses += 1;
+            let guess = Guess { depth: depth + 1, cell, digit, probability };
+            self.watch.show(|| Moment::GuessBegun { guess, why });
             let mut guessed = cells.clone();
             guessed[cell] = digit;
-            s.set_cells(self.model, &guessed);
-            if self.explore(s) {
-                return true;
+            r.set_cells(&guessed);
+            match self.explore(r, depth + 1) {
+                Ok(()) => return Ok(()),
+                Err(failure) => self.watch.show(|| Moment::GuessTakenBack { guess, why: &failure }),
             }
+            why = GuessReason::TakenBack { digit };
         }
-        false
+        Err(Failure::NoDigitLeft { cell })
+    }
+
+    /// Thinks until the answer is a solution or makes no more headway, then with the digits that it is certain of.
+    fn think(&mut self, r: &mut R, window: usize) -> Result<Option<Grid>, Failure> {
+        r.begin(&mut self.first);
+        let mut before = 0;
+        loop {
+            for _ in 0..window {
+                cycle(r, self.givens, std::slice::from_mut(self.prediction), true, self.watch);
+                if self.prediction.solved {
+                    return Ok(None);
+                }
+            }
+            let board = certain_digits(r.cells(), r.logits());
+            if let Some(contradiction) = Contradiction::of(&board) {
+                return Err(Failure::Contradiction { contradiction });
+            }
+            // As long as it makes headway it needs no guess.
+            if board.givens() <= before {
+                return Ok(Some(board));
+            }
+            before = board.givens();
+        }
     }
 }
 
@@ -113,15 +127,16 @@ fn certain_digits(cells: &[u8], logits: &[f32]) -> Grid {
     Grid::from_cells(digits).expect("digits from 0 to 9")
 }
 
-/// The uncertain cell with fewest likely digits, of several the one with the likeliest digit; and its digits, likeliest
-/// first.
-fn likeliest_guess(board: &Grid, logits: &[f32]) -> Option<(usize, Vec<u8>)> {
+/// The uncertain cell with fewest likely digits, of several the one with the likeliest digit; and its digits with their
+/// probabilities, likeliest first.
+fn likeliest_guess(board: &Grid, logits: &[f32]) -> Option<(usize, Vec<(u8, f32)>)> {
     let rows = logits.chunks_exact(DIGITS).enumerate().filter(|(cell, _)| board.cells()[*cell] == 0);
     let (cell, p) = rows.map(|(cell, row)| (cell, softmax(row))).min_by(|(_, p), (_, q)| {
         let likely = |p: &[f32; DIGITS]| p.iter().filter(|p| **p >= UNLIKELY).count();
         likely(p).cmp(&likely(q)).then(q[argmax(q)].total_cmp(&p[argmax(p)]))
     })?;
-    let mut digits: Vec<u8> = (1..=9).filter(|digit| p[usize::from(*digit) - 1] >= UNLIKELY).collect();
-    digits.sort_by(|a, b| p[usize::from(*b) - 1].total_cmp(&p[usize::from(*a) - 1]));
+    let likely = (1..=9).zip(p).filter(|(_, probability)| *probability >= UNLIKELY);
+    let mut digits: Vec<(u8, f32)> = likely.collect();
+    digits.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     Some((cell, digits))
 }

@@ -6,6 +6,7 @@
 use super::InParts;
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
+use std::ops::Range;
 use trm_kernels::{
     F32Panels, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, Whole, WholePanels, WholeRows,
     level, matmul_bf16, matmul_lhs_transposed, matmul_panels, matmul_quantised, matmul_whole,
@@ -138,7 +139,8 @@ pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [
 fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
     for_each_chunk(output, PANEL, |i, output| match weight {
         PackedWeight::F32(forward, _) => {
-            matmul_panels(1, input, (forward, i * PANEL..i * PANEL + output.len()), output, overwrite);
+            let columns = i * PANEL..i * PANEL + output.len();
+            f32_row_product(input, (forward, columns), output, overwrite);
         }
         PackedWeight::Bf16(forward, _) => row_matmul_bf16(input, forward, i * PANEL, output, overwrite),
         PackedWeight::Whole(forward, _) => {
@@ -149,6 +151,19 @@ fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwri
             row_matmul_quantised(input, *step, (forward, i * PANEL), output, overwrite);
         }
     });
+}
+
+/// Some columns of the product of one row, as two equal rows: for a single one `gemm` sums in another order, and what is
+/// predicted for a puzzle would depend on whether others come along. It is quicker too.
+fn f32_row_product(
+    input: &[f32],
+    (weight, columns): (&F32Panels, Range<usize>),
+    output: &mut [f32],
+    overwrite: Overwrite,
+) {
+    let mut both = output.repeat(2);
+    matmul_panels(2, &input.repeat(2), (weight, columns), &mut both, overwrite);
+    output.copy_from_slice(&both[..output.len()]);
 }
 
 /// `d_input = d_output W`; overwrites.

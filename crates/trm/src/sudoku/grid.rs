@@ -45,9 +45,6 @@ fn digit_of(c: u8) -> Option<u8> {
     }
 }
 
-/// Bits 1 to 9.
-const EVERY_DIGIT: u16 = 0x3fe;
-
 impl Grid {
     /// A board without digits.
     pub const BLANK: Self = Self([0; 81]);
@@ -134,29 +131,6 @@ impl Grid {
         !self.0.contains(&0) && self.first_conflict().is_none()
     }
 
-    /// Whether no board can follow: a digit stands twice in a unit, or a blank has no digit left, or a digit no place left
-    /// in a unit.
-    pub fn is_contradiction(&self) -> bool {
-        if self.first_conflict().is_some() {
-            return true;
-        }
-        let mut seen = [0u16; 27];
-        for (cell, digit) in self.0.iter().enumerate().filter(|(_, digit)| **digit > 0) {
-            units_of(cell).into_iter().for_each(|unit| seen[unit] |= 1 << digit);
-        }
-        // Digits that stand in a unit or could still be put there.
-        let mut possible = seen;
-        for cell in (0..81).filter(|cell| self.0[*cell] == 0) {
-            let units = units_of(cell);
-            let candidates = !units.iter().fold(0, |digits, unit| digits | seen[*unit]) & EVERY_DIGIT;
-            if candidates == 0 {
-                return true;
-            }
-            units.into_iter().for_each(|unit| possible[unit] |= candidates);
-        }
-        possible.iter().any(|digits| *digits != EVERY_DIGIT)
-    }
-
     /// Whether every digit that `puzzle` gives stands here too.
     pub fn agrees_with(&self, puzzle: &Self) -> bool {
         self.0.iter().zip(&puzzle.0).all(|(mine, given)| *given == 0 || mine == given)
@@ -169,7 +143,7 @@ impl Grid {
 }
 
 /// The cell's row, column and box among all 27 units.
-fn units_of(cell: usize) -> [usize; 3] {
+pub(super) fn units_of(cell: usize) -> [usize; 3] {
     [cell / 9, 9 + cell % 9, 18 + box_of(cell)]
 }
 
@@ -248,22 +222,6 @@ pub fn parse_puzzles(text: &str) -> Result<Vec<(usize, Grid)>, TextError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn contradictions_are_seen_where_nothing_is_left_for_a_cell_or_a_digit() {
-        let grid = |text: &str| Grid::parse(text).unwrap();
-        let blank = ".".repeat(81);
-        assert!(!grid(&blank).is_contradiction());
-        assert!(grid(&format!("11{}", &blank[2..])).is_contradiction(), "twice in a row");
-        // Row 1 leaves 9 for its last cell, but 9 stands in that column.
-        let no_digit = format!("12345678.{}9{}", &blank[9..17], &blank[18..]);
-        assert!(grid(&no_digit).is_contradiction());
-        // In the first box 1 could only stand in row 1, where row 1 has it already in the last box.
-        let no_place = format!("...1.....234......567......{}", &blank[27..]);
-        assert!(grid(&no_place).is_contradiction());
-        let fine = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
-        assert!(!grid(fine).is_contradiction());
-    }
 
     const LINE: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
 

@@ -1,6 +1,7 @@
 //! Sudoku itself: boards, the exact solver, grading, generation, symmetries and canonical forms. No model code.
 
 mod canonical;
+mod contradiction;
 mod generator;
 mod grade;
 mod grid;
@@ -10,6 +11,7 @@ mod symmetry;
 mod units;
 
 pub use canonical::{canonical, canonical_forms};
+pub use contradiction::Contradiction;
 pub use generator::{GenerateError, Generator};
 pub use grade::grade;
 pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};

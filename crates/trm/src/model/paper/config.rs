@@ -3,6 +3,7 @@
 use super::Network;
 use super::board::Board;
 use crate::config::Precision;
+use crate::model::Budget;
 use crate::network::Room;
 use crate::sudoku::CELLS;
 use crate::tensor::StateDict;
@@ -194,6 +195,11 @@ impl Config {
         let mut room = Room::plan();
         Board::new(&Network::new(self).0, self, true, &mut room);
         room.bytes()
+    }
+
+    /// What the official program spends on an answer: `halt_max_steps` segments of `H_cycles` outer cycles.
+    pub fn budget(&self) -> Budget {
+        Budget { steps: self.halt_max_steps * self.h_cycles, restarts: 0, guesses: 0, seed: 0 }
     }
 
     /// Number of values of all tensors.

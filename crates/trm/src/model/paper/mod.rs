@@ -27,7 +27,6 @@ pub use board::Board;
 pub use config::{Config, ConfigError, with_assignments};
 pub use engine::{Carry, Engine, Outcome, Readout};
 pub use network::Network;
-pub use predict::SegmentTrace;
 pub use recursion::Model;
 
 /// Tokens that a cell can be: padding, blank, and the digits 1 to 9.

@@ -4,6 +4,7 @@ use super::{Config, VOCABULARY};
 use crate::layers::{HalfLayer, TokenMixing};
 use crate::network::{First, Id, Layout, Role};
 use crate::ops::{Heads, Rotary};
+use crate::sudoku::CELLS;
 use std::sync::Arc;
 
 /// First bias of q_halt and q_continue: nothing is halted before halting has been learnt.
@@ -75,6 +76,14 @@ impl Network {
         let tokens = half(names, mixing.clone(), widths);
         let names = ["mlp.gate_up_proj", "mlp.down_proj"];
         [tokens, half(names, TokenMixing::Channels, swiglu(config.mlp_width))]
+    }
+
+    /// Floating-point operations of an outer cycle and of reading the answer off, for one puzzle: a product of `[1, a]` by `[a, b]`
+    /// counts 2ab.
+    pub fn flops(&self, config: &Config) -> [u64; 2] {
+        let network: u64 = self.half_layers.iter().map(HalfLayer::flops).sum();
+        let read_out = 2 * config.hidden_size * (CELLS * VOCABULARY + 2);
+        [(config.l_cycles as u64 + 1) * network, read_out as u64]
     }
 
     /// Names, shapes, roles and first values of the tensors under `config`; nothing of their size is allocated.

@@ -85,7 +85,7 @@ impl Model {
     }
 
     /// `z_L <- net(z_L + z_H + x_emb)`
-    fn refine_latent(&self, b: &mut Board, recorded: Option<usize>) {
+    pub(super) fn refine_latent(&self, b: &mut Board, recorded: Option<usize>) {
         b.h.copy_from_slice(&b.z_h);
         add_scaled(&mut b.h, 1.0, &b.x_emb);
         add_scaled(&mut b.h, 1.0, &b.z_l);
@@ -94,7 +94,7 @@ impl Model {
     }
 
     /// `z_H <- net(z_H + z_L)`
-    fn refine_output(&self, b: &mut Board, recorded: Option<usize>) {
+    pub(super) fn refine_output(&self, b: &mut Board, recorded: Option<usize>) {
         b.h.copy_from_slice(&b.z_h);
         add_scaled(&mut b.h, 1.0, &b.z_l);
         self.apply(b, recorded);
@@ -111,7 +111,7 @@ impl Model {
     }
 
     /// `logits = W_lm z_H` of the cells, `q = W_q z_H + b_q` of the first token.
-    fn read_out(&self, b: &mut Board) {
+    pub(super) fn read_out(&self, b: &mut Board) {
         let d = self.config.hidden_size;
         let cells = &b.z_h[self.config.puzzle_emb_len * d..];
         product(CELLS, cells, &self.weights[self.network.lm_head], &mut b.logits, Overwrite::Yes);

@@ -328,7 +328,7 @@ impl Trainer {
     }
 
     fn evaluate(&self, model: &Model, puzzles: &[Puzzle]) -> Evaluation {
-        crate::paper::evaluate(model, puzzles, model.config().halt_max_steps, &self.threads)
+        crate::paper::evaluate(model, puzzles, &model.config().budget(), &self.threads)
     }
 }
 

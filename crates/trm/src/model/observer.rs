@@ -1,0 +1,207 @@
+//! What is shown while a puzzle is thought about: every attempt, why it began and how it ended, and every outer cycle.
+
+use crate::sudoku::Contradiction;
+use serde::{Deserialize, Serialize};
+
+/// Somebody who looks on while one puzzle is thought about. Nothing that it does changes the answer.
+pub trait Observer: Send {
+    /// Sees the next moment.
+    fn see(&mut self, moment: &Moment<'_>);
+}
+
+/// A moment of thinking about one puzzle.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment<'a> {
+    /// The recursion starts from first states.
+    TrajectoryBegun {
+        /// 0 for the first trajectory, then counted.
+        restart: usize,
+        /// Why there is one.
+        why: TrajectoryReason,
+    },
+    /// An outer cycle is over.
+    Cycle(CycleView<'a>),
+    /// Hypotheses were assumed or taken back.
+    HypothesesRevised {
+        /// Digits that were taken for true before, `[81]`, 0 for none.
+        before: &'a [u8],
+        /// Digits that are taken for true from now on, `[81]`, 0 for none.
+        after: &'a [u8],
+    },
+    /// The trajectory is over.
+    TrajectoryEnded {
+        /// Its number: 0 for the first.
+        restart: usize,
+        /// Why it is over.
+        end: TrajectoryEnd,
+    },
+    /// Guessing starts from the givens alone.
+    SearchBegun {
+        /// 0 for the first search, then counted: the number of the restart whose random numbers it takes.
+        start: u64,
+        /// Why there is one.
+        why: SearchReason,
+    },
+    /// A digit is taken for given, and the recursion starts again from first states.
+    GuessBegun {
+        /// The digit and its place.
+        guess: Guess,
+        /// Why this digit, and why now.
+        why: GuessReason,
+    },
+    /// A guessed digit is taken back.
+    GuessTakenBack {
+        /// The digit and its place.
+        guess: Guess,
+        /// Why it is taken back.
+        why: &'a Failure,
+    },
+    /// The search is over.
+    SearchEnded {
+        /// Number of the search: 0 for the first.
+        start: u64,
+        /// Why it failed; nothing if it found the solution.
+        failure: Option<&'a Failure>,
+    },
+}
+
+/// What an outer cycle made of a puzzle.
+#[derive(Clone, Copy, Debug)]
+pub struct CycleView<'a> {
+    /// The answer, `[81, 9]`.
+    pub logits: &'a [f32],
+    /// Whether the answer was checked at this point. Answers of other cycles are shown, and nothing follows from them.
+    pub is_judged: bool,
+    /// Whether the likeliest digits of the blanks make, with the givens, a board that obeys the rules.
+    pub is_solution: bool,
+    /// How far the states moved.
+    pub updates: &'a Updates,
+    /// Digits that the network sees as given, guessed ones included, `[81]`.
+    pub cells: &'a [u8],
+    /// Digits that are taken for true for the time being, `[81]`, 0 for none.
+    pub assumed: &'a [u8],
+}
+
+/// How far the states moved in one outer cycle: `|new - old|`, root mean square over all values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Updates {
+    /// Of the latent state z, one for each inner refinement.
+    pub latent: Vec<f32>,
+    /// Of the answer state y.
+    pub output: f32,
+}
+
+/// Why a trajectory began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrajectoryReason {
+    /// It is the first one.
+    First,
+    /// The trajectory before it spent its cycles without a solution.
+    Unsolved,
+}
+
+/// Why a trajectory ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrajectoryEnd {
+    /// Its answer is a solution.
+    Solved,
+    /// It had as many outer cycles as it may have.
+    CyclesSpent,
+}
+
+/// Why a search began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SearchReason {
+    /// No trajectory found a solution.
+    Unsolved,
+    /// The search before it failed, and guesses are left: from other first states it may be wiser.
+    SearchFailed,
+}
+
+/// A digit that is taken for given.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Guess {
+    /// Guesses in force with this one: 1 for a guess on top of the givens alone.
+    pub depth: usize,
+    /// Cell, from 0 to 80, row by row.
+    pub cell: usize,
+    /// Digit, from 1 to 9.
+    pub digit: u8,
+    /// What the answer gave for it when it was chosen.
+    pub probability: f32,
+}
+
+/// Why a digit was guessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum GuessReason {
+    /// The answer became certain of no further cell in the last outer cycles; this is the likeliest digit of the cell with
+    /// fewest likely digits.
+    NoHeadway {
+        /// Number of these cycles.
+        cycles: usize,
+    },
+    /// A likelier digit of the same cell was taken back.
+    TakenBack {
+        /// That digit.
+        digit: u8,
+    },
+}
+
+/// Why a guess, or a whole search, led nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
+pub enum Failure {
+    /// The givens, the guesses and the digits that the answer is certain of contradict each other.
+    Contradiction {
+        /// What is wrong with them.
+        contradiction: Contradiction,
+    },
+    /// Every likely digit of a cell was guessed on top of it and taken back.
+    NoDigitLeft {
+        /// The cell, from 0 to 80.
+        cell: usize,
+    },
+    /// The answer is certain of every cell, so nothing can be guessed, and it is no solution.
+    NothingUncertain,
+    /// As many digits were guessed as the budget allows.
+    GuessesSpent,
+}
+
+/// An observer, or none. Where there is none nothing is computed for it.
+pub(super) struct Watch<'a>(Option<&'a mut dyn Observer>);
+
+impl<'a> Watch<'a> {
+    /// Nobody looks on.
+    pub fn off() -> Self {
+        Self(None)
+    }
+
+    /// `observer` looks on.
+    pub fn by(observer: &'a mut dyn Observer) -> Self {
+        Self(Some(observer))
+    }
+
+    /// Whether somebody looks on.
+    pub fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Shows a moment, which is put together only if somebody looks on.
+    pub fn show<'m>(&mut self, moment: impl FnOnce() -> Moment<'m>) {
+        if let Some(observer) = &mut self.0 {
+            observer.see(&moment());
+        }
+    }
+}
+
+impl Updates {
+    /// `|after - before|`, root mean square.
+    pub(super) fn size(before: &[f32], after: &[f32]) -> f32 {
+        let squares: f32 = before.iter().zip(after).map(|(b, a)| (a - b) * (a - b)).sum();
+        (squares / before.len().max(1) as f32).sqrt()
+    }
+}
