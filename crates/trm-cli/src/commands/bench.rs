@@ -2,7 +2,6 @@
 
 mod tables;
 
-use super::train::PRESETS;
 use crate::error::CliError;
 use crate::output::{print, print_json};
 use clap::ValueEnum;
@@ -13,7 +12,7 @@ use trm::bench::{
     BenchError, Latency, Machine, PhaseShares, Scaling, Speed, inference, latency, phase_shares, sweeps,
     training,
 };
-use trm::config::{ConfigLayers, TrainingConfig, TrmConfig};
+use trm::config::{ConfigLayers, ModelKind, PRESETS, Preset, TrainingConfig, TrmConfig};
 use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
 use trm::plot::draw_scaling;
@@ -123,19 +122,21 @@ impl BenchArgs {
         let input = |e: &dyn std::fmt::Display| CliError::Input(e.to_string());
         let mut layers = ConfigLayers::default();
         if let Some(name) = &self.preset {
-            if name.starts_with("paper") {
+            let preset = Preset::named(name);
+            if preset.is_some_and(|preset| preset.kind == ModelKind::Paper) {
                 return Err(CliError::Input(format!(
                     "{name} is the paper's model, which trm bench does not measure; `trm train --preset {name}` shows its speed"
                 )));
             }
-            let Some((_, text)) = PRESETS.iter().find(|(known, _)| known == name) else {
-                let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
+            let Some(preset) = preset else {
+                let known = PRESETS.iter().filter(|preset| preset.kind == ModelKind::Documented);
+                let names: Vec<&str> = known.map(|preset| preset.name).collect();
                 return Err(CliError::Input(format!(
                     "no preset is called {name}; there are: {}",
                     names.join(", ")
                 )));
             };
-            layers = layers.toml(text, &format!("preset {name}")).map_err(|e| input(&e))?;
+            layers = layers.toml(preset.toml, &format!("preset {name}")).map_err(|e| input(&e))?;
         }
         for set in &self.set {
             layers = layers.set(set).map_err(|e| input(&e))?;

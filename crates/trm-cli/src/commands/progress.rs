@@ -1,5 +1,7 @@
 //! What is shown while a run goes on: bars on a terminal, lines elsewhere, JSON for machines.
 
+use super::train::Picture;
+use crate::error::CliError;
 use crate::output::{duration, percent, print_json};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -51,6 +53,7 @@ impl Display {
 pub struct Progress {
     display: Display,
     stop: Arc<AtomicBool>,
+    picture: Picture,
     bars: Option<Bars>,
     started: Instant,
     last_line: Instant,
@@ -68,8 +71,8 @@ struct Bars {
 }
 
 impl Progress {
-    /// Nothing shown yet; `stop` is asked after every step.
-    pub fn new(display: Display, stop: Arc<AtomicBool>) -> Self {
+    /// Nothing shown yet; `stop` is asked after every step, `picture` drawn after epochs.
+    pub fn new(display: Display, stop: Arc<AtomicBool>, picture: Picture) -> Self {
         let bars = (display == Display::Bars).then(|| {
             let style = |template: &str| {
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -85,6 +88,7 @@ impl Progress {
         Self {
             display,
             stop,
+            picture,
             bars,
             started: now,
             last_line: now,
@@ -93,6 +97,14 @@ impl Progress {
             accuracy: 0.0,
             samples_per_s: 0.0,
         }
+    }
+
+    /// Draws the picture of a run that ended or was stopped.
+    ///
+    /// # Errors
+    /// The picture cannot be written.
+    pub fn draw(&self, trainer: &Trainer) -> Result<(), CliError> {
+        self.picture.finish(&trainer.progress().history)
     }
 
     /// Leaves the last state of the bars on the screen.
@@ -165,6 +177,7 @@ impl Observer for Progress {
     }
 
     fn epoch(&mut self, trainer: &Trainer, record: &EpochRecord) {
+        self.picture.update(&trainer.progress().history);
         self.last_line = Instant::now();
         if self.display == Display::Json {
             let mut value = json!({"event": "epoch"});

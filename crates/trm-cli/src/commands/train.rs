@@ -1,59 +1,68 @@
 //! `trm train`
 
 mod paper;
+mod picture;
 mod plan;
 
 use super::progress::{Display, Progress};
 use super::{eval, solve};
 use crate::error::CliError;
 use crate::output::{duration, percent, print, print_json};
-use plan::{announce, check_memory, load_data};
+pub use picture::Picture;
+use plan::{announce, available_memory, load_data};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError};
-use trm::config::{ConfigLayers, NetworkConfig, Pruning, TrmConfig};
+use trm::config::{ConfigLayers, NetworkConfig, PRESETS, Preset, Pruning, TrmConfig};
 use trm::evaluate::Evaluation;
 use trm::model::Params;
 use trm::parallel::Threads;
 use trm::sudoku::Grid;
-use trm::train::{Ending, RunFolder, TrainError, Trainer, run as run_training};
+use trm::train::{Ending, MemoryNeed, RunFolder, TrainError, Trainer, run as run_training};
 
-/// Settings that come with the program, by name.
-pub const PRESETS: [(&str, &str); 6] = [
-    ("quick", include_str!("../../../../presets/quick.toml")),
-    ("documented", include_str!("../../../../presets/documented.toml")),
-    ("kaggle", include_str!("../../../../presets/kaggle.toml")),
-    ("cells", include_str!("../../../../presets/cells.toml")),
-    ("minute", include_str!("../../../../presets/minute.toml")),
-    ("solver", include_str!("../../../../presets/solver.toml")),
-];
-
-/// Options of `trm train`.
-#[derive(clap::Args)]
-#[command(after_help = "\
+/// What `trm train --help` ends with, around the list of presets.
+const HELP: [&str; 2] = [
+    "\
 Settings come from the documented defaults, then --preset, then --config, then --data and --set; the last one wins.
 Every setting of the specification is one: hidden_dim, L_layers, L_cycles, H_cycles, dropout, lr, weight_decay,
 batch_size, epochs, and those of this program: update, gate_init, augment, ema, patience, checkpoint_activations ...
+recursion=one_state or recursion=documented stands for six of them: update, output_layers, supervision, state_norm,
+output_norm and dropout, unless they are given too.
 The file config.toml of a run lists them all. The presets paper-mlp and paper-att train the paper's model, whose settings
 stand in the tables [model] and [training].
 
 --prune clears weights while the others learn to do without; the best epoch is chosen among those after the last were
 cleared. With structured, trm compress --prune structured at the same sparsity then takes the cleared units out.
 
-Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.
-
+Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.",
+    "\
 Examples:
   trm train --preset quick
   trm train --data data/sudoku.csv
   trm train --preset cells --data data/sudoku.csv
   trm train --data data/sudoku.csv --set hidden_dim=256 L_cycles=4 augment=true --run runs/small
   trm train --init model.pt --prune 2:4 --data data/sudoku.csv --set epochs=5 --run runs/sparse
-  trm train --resume --run runs/small")]
+  trm train --resume --run runs/small",
+];
+
+fn after_help() -> String {
+    let line = |preset: &Preset| format!("  {:<12}{}\n", preset.name, preset.summary);
+    let presets: String = PRESETS.iter().map(line).collect();
+    format!("{}\n\nPresets:\n{presets}\n{}", HELP[0], HELP[1])
+}
+
+fn preset_help() -> String {
+    let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+    format!("Settings that come with the program ({}), or a TOML file", names.join(", "))
+}
+
+/// Options of `trm train`.
+#[derive(clap::Args)]
+#[command(after_help = after_help())]
 pub struct TrainArgs {
-    /// Settings that come with the program (quick, documented, kaggle, cells, minute, solver, paper-mlp, paper-att), or a TOML file
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = preset_help())]
     preset: Option<String>,
     /// TOML file of settings
     #[arg(long, value_name = "FILE")]
@@ -114,9 +123,9 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     let start = start.map(|start| weights_for(&config.network, &start)).transpose()?;
     let display = Display::choose(args.quiet, args.json);
     let threads = Threads::new(args.threads);
-    let data = load_data(&config, args.skip_bad_rows, &threads, display)?;
+    let data = load_data(&config.data, config.network.seed, args.skip_bad_rows, &threads, display)?;
     announce(&config, &data, &threads, &args.run, display)?;
-    check_memory(&config, &threads)?;
+    MemoryNeed::of(&config, threads.count()).check(available_memory()).map_err(train_error)?;
 
     let folder = RunFolder::create(&args.run).map_err(train_error)?;
     let mut trainer = match (&resumed, start) {
@@ -127,10 +136,12 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     .map_err(train_error)?;
     drop(resumed);
     display.say("each epoch: loss and cells right in training and validation; * is the best so far");
-    let mut progress = Progress::new(display, stop_on_ctrl_c());
+    let mut progress = Progress::new(display, stop_on_ctrl_c(), Picture::new(&folder));
     let ending = run_training(&mut trainer, &folder, &mut progress);
     progress.finish();
-    match ending.map_err(train_error)? {
+    let ending = ending.map_err(train_error)?;
+    progress.draw(&trainer)?;
+    match ending {
         Ending::Stopped => {
             display.say(&format!(
                 "stopped; everything is saved. Go on with: trm train --resume --run {}",
@@ -150,8 +161,8 @@ impl TrainArgs {
             layers = layers.toml(&start.config.to_toml(), "--init").map_err(|e| input(&e))?;
         }
         if let Some(name) = &self.preset {
-            let (text, origin) = match PRESETS.iter().find(|(known, _)| known == name) {
-                Some((_, text)) => ((*text).to_string(), format!("preset {name}")),
+            let (text, origin) = match Preset::named(name) {
+                Some(preset) => (preset.toml.to_string(), format!("preset {name}")),
                 None => (read_settings(Path::new(name), "no preset and no file of this name")?, name.clone()),
             };
             layers = layers.toml(&text, &origin).map_err(|e| input(&e))?;
@@ -189,7 +200,7 @@ fn holds_a_run(folder: &Path) -> CliError {
 }
 
 fn read_settings(path: &Path, otherwise: &str) -> Result<String, CliError> {
-    let presets: Vec<&str> = PRESETS.iter().chain(&paper::PRESETS).map(|(name, _)| *name).collect();
+    let presets: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
     std::fs::read_to_string(path).map_err(|e| {
         CliError::Input(format!("{}: {otherwise} ({e}); presets are: {}", path.display(), presets.join(", ")))
     })

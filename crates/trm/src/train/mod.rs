@@ -6,6 +6,7 @@ mod curriculum;
 mod data;
 mod draw;
 pub mod history;
+mod memory;
 pub mod optimizer;
 pub mod paper;
 mod progress;
@@ -15,7 +16,8 @@ mod run;
 pub mod schedule;
 mod trainer;
 
-pub use data::{TrainingData, split_data};
+pub use data::{LoadError, LoadNote, TrainingData, split_data};
+pub use memory::{MemoryNeed, bytes};
 pub use progress::Progress;
 pub use run::{Ending, Observer, RunFolder, run};
 pub use trainer::{StepReport, Trainer};

@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 /// Time after which a run saves itself in the middle of an epoch.
 const SAVE_EVERY: Duration = Duration::from_secs(180);
-/// Least time between two drawings of the history; it is drawn at the end in any case.
-const DRAW_EVERY: Duration = Duration::from_secs(10);
 
 /// A folder at `path`, made if it is missing, that files can be written to.
 pub(super) fn writable_folder(path: &Path) -> Result<PathBuf, TrainError> {
@@ -85,22 +83,6 @@ impl RunFolder {
             .map_err(|source| TrainError::Io { path, source })
     }
 
-    #[cfg(feature = "plot")]
-    fn draw_history(&self, trainer: &Trainer) -> Result<(), TrainError> {
-        let records = &trainer.progress().history;
-        if records.is_empty() {
-            return Ok(());
-        }
-        let (png, svg) = (self.file("training_history.png"), self.file("training_history.svg"));
-        crate::plot::draw_history(records, "Tiny Recursive Model: training history", &png, &svg)
-            .map_err(|e| TrainError::Io { path: png.clone(), source: std::io::Error::other(e.to_string()) })
-    }
-
-    #[cfg(not(feature = "plot"))]
-    fn draw_history(&self, _trainer: &Trainer) -> Result<(), TrainError> {
-        Ok(())
-    }
-
     fn save_config(&self, config: &TrmConfig) -> Result<(), TrainError> {
         let path = self.file("config.toml");
         write_atomically(&path, |file| file.write_all(config.to_toml().as_bytes()))
@@ -143,12 +125,10 @@ pub fn run(
 ) -> Result<Ending, TrainError> {
     folder.save_config(trainer.config())?;
     let mut saved = Instant::now();
-    let mut drawn: Option<Instant> = None;
     while !trainer.is_finished() {
         while !trainer.epoch_is_complete() {
             if observer.wants_to_stop() {
                 folder.save_last(trainer)?;
-                folder.draw_history(trainer)?;
                 return Ok(Ending::Stopped);
             }
             let report = trainer.step()?;
@@ -165,13 +145,8 @@ pub fn run(
         folder.save_last(trainer)?;
         folder.save_history(trainer)?;
         saved = Instant::now();
-        if drawn.is_none_or(|at| at.elapsed() >= DRAW_EVERY) {
-            folder.draw_history(trainer)?;
-            drawn = Some(Instant::now());
-        }
         observer.epoch(trainer, &record);
     }
-    folder.draw_history(trainer)?;
     let best = Checkpoint::read(&folder.production())?;
     let holdout = trainer.evaluate_holdout(best);
     if let Some(holdout) = &holdout {

@@ -14,15 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use toml::Table;
 use trm::checkpoint::PaperCheckpoint;
+use trm::config::Preset;
 use trm::parallel::Threads;
 use trm::train::TrainError;
 use trm::train::paper::{Observer, Record, RunFolder, Settings, StepReport, Trainer, run as run_training};
 
-/// Settings that come with the program, by name.
-pub const PRESETS: [(&str, &str); 2] = [
-    ("paper-mlp", include_str!("../../../../../presets/paper-mlp.toml")),
-    ("paper-att", include_str!("../../../../../presets/paper-att.toml")),
-];
 /// Time between two lines about steps.
 const LINE_EVERY: Duration = Duration::from_secs(30);
 
@@ -38,9 +34,8 @@ pub fn is_meant(args: &TrainArgs) -> Result<bool, CliError> {
 fn layers(args: &TrainArgs) -> Result<Vec<(String, Table)>, CliError> {
     let mut texts = Vec::new();
     if let Some(name) = &args.preset {
-        let known = PRESETS.iter().chain(&super::PRESETS).find(|(known, _)| known == name);
-        let text = match known {
-            Some((_, text)) => (*text).to_string(),
+        let text = match Preset::named(name) {
+            Some(preset) => preset.toml.to_string(),
             None => read_settings(Path::new(name), "no preset and no file of this name")?,
         };
         texts.push((name.clone(), text));
@@ -92,8 +87,9 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     };
     let display = Display::choose(args.quiet, args.json);
     let threads = Threads::new(args.threads);
-    let data = load_data(&settings.training.data_config(), args.skip_bad_rows, &threads, display)?;
-    check_memory(&settings)?;
+    let training = &settings.training;
+    let data = load_data(&training.data_config(), training.seed, args.skip_bad_rows, &threads, display)?;
+    settings.memory_need().check(available_memory()).map_err(train_error)?;
     let folder = RunFolder::create(&args.run).map_err(train_error)?;
     let trainer = match &resumed {
         Some((_, checkpoint)) => Trainer::resume(checkpoint, data, threads),
@@ -169,18 +165,6 @@ fn announce(trainer: &Trainer, run: &Path, display: Display) -> Result<(), CliEr
         settings.training.batch_size,
     ));
     Ok(())
-}
-
-fn check_memory(settings: &Settings) -> Result<(), CliError> {
-    let (needed, available) = (settings.memory_bytes(), available_memory());
-    if available == 0 || needed <= available {
-        return Ok(());
-    }
-    Err(train_error(TrainError::OutOfMemory(format!(
-        "this run needs {} of memory, but {} are available. What helps: a smaller hidden_size or batch_size",
-        bytes(needed),
-        bytes(available)
-    ))))
 }
 
 /// Shows a run's progress: a line now and then, or JSON.

@@ -1,7 +1,8 @@
 //! Settings of a training run of the paper's model.
 
-use crate::config::{DataConfig, TrmConfig};
+use crate::config::DataConfig;
 use crate::model::paper::{Config, ConfigError, Engine, with_assignments};
+use crate::train::MemoryNeed;
 use serde::{Deserialize, Serialize};
 
 /// The model and how it is trained; in TOML the tables `model` and `training`.
@@ -129,6 +130,16 @@ impl Settings {
         F32 * (sets + states + lanes * self.model.activation_values())
     }
 
+    /// What the run takes of memory, to be checked before it starts.
+    pub fn memory_need(&self) -> MemoryNeed {
+        MemoryNeed {
+            total: self.memory_bytes(),
+            activations: None,
+            with_cycle_checkpoints: None,
+            smaller: "hidden_size or batch_size",
+        }
+    }
+
     /// The settings as TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("settings are plain values")
@@ -166,23 +177,18 @@ impl Training {
         range((fewest..=81).contains(&most), "generate_givens_max", most as f64, "generate_givens_min to 81")
     }
 
-    /// What loading and splitting the puzzles looks at.
-    pub fn data_config(&self) -> TrmConfig {
-        let mut config = TrmConfig {
-            data: DataConfig {
-                data: self.data.clone(),
-                generate_samples: self.generate_samples,
-                generate_givens_min: self.generate_givens_min,
-                generate_givens_max: self.generate_givens_max,
-                max_samples: self.max_samples,
-                val_fraction: self.val_fraction,
-                holdout_rows: self.holdout_rows,
-                ..DataConfig::default()
-            },
-            ..TrmConfig::default()
-        };
-        config.network.seed = self.seed;
-        config
+    /// Where the puzzles come from and how they are split.
+    pub fn data_config(&self) -> DataConfig {
+        DataConfig {
+            data: self.data.clone(),
+            generate_samples: self.generate_samples,
+            generate_givens_min: self.generate_givens_min,
+            generate_givens_max: self.generate_givens_max,
+            max_samples: self.max_samples,
+            val_fraction: self.val_fraction,
+            holdout_rows: self.holdout_rows,
+            ..DataConfig::default()
+        }
     }
 
     /// The learning rate of step `step`, from 0: linear warm-up, then constant.
@@ -194,6 +200,7 @@ impl Training {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ModelKind, PRESETS};
 
     #[test]
     fn keys_of_both_tables_can_be_set_and_wrong_ones_are_named() {
@@ -210,6 +217,15 @@ mod tests {
         {
             let error = set(&[wrong]).unwrap_err().to_string();
             assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn presets_of_the_paper_can_be_read() {
+        for preset in PRESETS.iter().filter(|preset| preset.kind == ModelKind::Paper) {
+            let settings = Settings::from_toml(preset.toml, &[]).unwrap();
+            assert_eq!(settings.model.mlp_t, preset.name == "paper-mlp");
+            assert!(settings.memory_need().check(1).unwrap_err().to_string().contains("hidden_size"));
         }
     }
 
