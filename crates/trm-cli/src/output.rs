@@ -2,6 +2,7 @@
 
 use crate::error::CliError;
 use std::io::{ErrorKind, Write};
+pub use trm::train::bytes;
 
 /// Writes `text` to standard output. A closed pipe ends the program quietly, as other tools do.
 ///
@@ -29,15 +30,6 @@ pub fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
 /// `0.7355` as `73.55 %`.
 pub fn percent(share: f64) -> String {
     format!("{:.2} %", 100.0 * share)
-}
-
-/// Bytes with a unit a person reads.
-pub fn bytes(count: u64) -> String {
-    match count {
-        0..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.0} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
-    }
 }
 
 /// Seconds as `1 h 02 min`, `3 min 20 s` or `12 s`.

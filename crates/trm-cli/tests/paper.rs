@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
-use trm::checkpoint::PaperCheckpoint;
-use trm::model::paper::{Config, Network};
+use trm::checkpoint::Checkpoint;
+use trm::model::paper::{Config, Network, Settings};
 
 const PUZZLE: &str = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
 const SOLUTION: &str = "534678912672195348198342567859761423426853791713924856961537284287419635345286179";
@@ -25,7 +25,9 @@ fn write_checkpoint(folder: &Path) {
         tensor.data.iter_mut().enumerate().for_each(|(i, value)| *value = ((i * i) % 7) as f32 / 7.0 - 0.4);
     }
     let model = params.state_dict();
-    PaperCheckpoint { model, config, training: None }.write(&folder.join("official.pt")).unwrap();
+    let config = Settings { model: config, ..Settings::default() };
+    let checkpoint = Checkpoint { model, config, optimizer: None, history: None, training: None };
+    checkpoint.write(&folder.join("official.pt")).unwrap();
 }
 
 #[test]

@@ -29,10 +29,10 @@ fn training_step(bencher: Bencher, batch_size: usize) {
         ..TrmConfig::default()
     };
     let data = TrainingData { train: puzzles(batch_size), ..TrainingData::default() };
-    let mut trainer = Trainer::new(config, data, Threads::new(0)).expect("there are puzzles");
+    let mut trainer = Trainer::<Model>::new(config, data, Threads::new(0)).expect("there are puzzles");
     bencher.counter(ItemsCount::new(batch_size)).bench_local(|| {
         trainer.step().expect("the loss stays finite");
-        trainer.finish_epoch();
+        trainer.finish_round();
     });
 }
 

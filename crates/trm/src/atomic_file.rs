@@ -8,6 +8,9 @@ use tempfile::NamedTempFile;
 /// Where the new content goes: it can be written and sought in.
 pub type AtomicWriter = BufWriter<NamedTempFile>;
 
+/// How the names of files begin that are not complete yet.
+pub const PREFIX: &str = ".trm-";
+
 /// Writes a file under a temporary name in the same folder, syncs it to disk and renames it into place.
 ///
 /// # Errors
@@ -23,7 +26,7 @@ pub fn write_atomically(
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    let temporary = builder.prefix(".trm-").tempfile_in(folder)?;
+    let temporary = builder.prefix(PREFIX).tempfile_in(folder)?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary);
     write(&mut writer)?;
     let temporary = writer.into_inner().map_err(io::IntoInnerError::into_error)?;

@@ -1,6 +1,6 @@
 //! How well a model does on puzzles whose solutions are known.
 
-use crate::model::{Batch, Budget, Engine, Model, Prediction, Tally};
+use crate::model::{Batch, Budget, Prediction, Tally, Thinker};
 use crate::parallel::Threads;
 use crate::sudoku::{CELLS, Puzzle};
 use serde::{Deserialize, Serialize};
@@ -39,25 +39,14 @@ pub struct Evaluation {
     pub solved_by_guesses: Vec<(usize, u64)>,
 }
 
-/// Predicts every puzzle and compares with its solution.
-pub fn evaluate(
-    model: &Model,
-    engine: &mut Engine,
-    puzzles: &[Puzzle],
-    budget: &Budget,
-    threads: &Threads,
-) -> Evaluation {
-    evaluate_with(puzzles, |cells| engine.predict(model, cells, budget, threads))
-}
-
-/// The same with whatever makes predictions of cells, `[puzzles, 81]`.
-pub fn evaluate_with(puzzles: &[Puzzle], mut predict: impl FnMut(&[u8]) -> Vec<Prediction>) -> Evaluation {
-    let mut total = Tally::default();
+/// Predicts every puzzle within `budget` and compares with its solution.
+pub fn evaluate(model: &dyn Thinker, puzzles: &[Puzzle], budget: &Budget, threads: &Threads) -> Evaluation {
+    let (mut total, mut predict) = (Tally::default(), model.predictor());
     let mut all = Vec::with_capacity(puzzles.len());
     let mut boards_by_givens: BTreeMap<usize, [u64; 2]> = BTreeMap::new();
     for chunk in puzzles.chunks(CHUNK) {
         let batch = Batch::of(chunk);
-        let predictions = predict(&batch.cells);
+        let predictions = predict(&batch.cells, budget, threads);
         for (i, (puzzle, prediction)) in chunk.iter().zip(&predictions).enumerate() {
             let cells = i * CELLS..(i + 1) * CELLS;
             let tally = Tally::of(&prediction.logits, &batch.cells[cells.clone()], &batch.targets[cells]);

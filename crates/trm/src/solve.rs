@@ -1,6 +1,6 @@
 //! Puzzles to answers: a board is called solved only after it has been checked against the rules.
 
-use crate::model::{Budget, Engine, Model, Prediction, argmax};
+use crate::model::{Budget, Prediction, Thinker, argmax};
 use crate::ops::softmax;
 use crate::parallel::Threads;
 use crate::sudoku::{CELLS, DIGITS, Grid};
@@ -39,28 +39,18 @@ pub struct Answer {
     pub guesses: usize,
 }
 
-/// Answers every puzzle.
+/// Answers every puzzle within `budget`.
 pub fn solve(
-    model: &Model,
-    engine: &mut Engine,
+    model: &dyn Thinker,
     puzzles: &[Grid],
     givens: Givens,
     budget: &Budget,
     threads: &Threads,
 ) -> Vec<Answer> {
-    solve_with(puzzles, givens, |cells| engine.predict(model, cells, budget, threads))
-}
-
-/// The same with whatever makes predictions of cells, `[puzzles, 81]`.
-pub fn solve_with(
-    puzzles: &[Grid],
-    givens: Givens,
-    mut predict: impl FnMut(&[u8]) -> Vec<Prediction>,
-) -> Vec<Answer> {
-    let mut answers = Vec::with_capacity(puzzles.len());
+    let (mut answers, mut predict) = (Vec::with_capacity(puzzles.len()), model.predictor());
     for chunk in puzzles.chunks(CHUNK) {
         let cells: Vec<u8> = chunk.iter().flat_map(|grid| *grid.cells()).collect();
-        let predictions = predict(&cells);
+        let predictions = predict(&cells, budget, threads);
         answers.extend(chunk.iter().zip(&predictions).map(|(puzzle, p)| Answer::of(puzzle, p, givens)));
     }
     answers

@@ -57,7 +57,7 @@ fn puzzles() -> Vec<Puzzle> {
 fn every_kind_learns() {
     for kind in KINDS {
         let data = TrainingData { train: puzzles(), ..TrainingData::default() };
-        let mut trainer = Trainer::new(config(kind), data, Threads::new(2)).unwrap();
+        let mut trainer = Trainer::<Model>::new(config(kind), data, Threads::new(2)).unwrap();
         let losses: Vec<f64> = (0..40).map(|_| trainer.step().unwrap().loss).collect();
         // Copying the givens, two cells of three, gets that far; blanks take the rest.
         assert!(losses[39] < 0.6 * losses[0], "{kind:?}: {} to {}", losses[0], losses[39]);

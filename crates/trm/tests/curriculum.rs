@@ -4,6 +4,7 @@ use trm::checkpoint::Checkpoint;
 use trm::config::{
     Curriculum, CurriculumBy, DataConfig, NetworkConfig, RunConfig, TrainingConfig, TrmConfig,
 };
+use trm::model::Model;
 use trm::parallel::Threads;
 use trm::sudoku::{Generator, Puzzle};
 use trm::train::{Trainer, TrainingData};
@@ -58,19 +59,20 @@ fn data() -> TrainingData {
 fn trained(curriculum: Curriculum, stop_after: Option<u64>, threads: usize) -> (Trainer, Vec<usize>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("last.pt");
-    let mut trainer = Trainer::new(config(curriculum), data(), Threads::new(threads)).unwrap();
+    let mut trainer = Trainer::<Model>::new(config(curriculum), data(), Threads::new(threads)).unwrap();
     let mut steps = 0;
     while !trainer.is_finished() {
-        while !trainer.epoch_is_complete() {
+        while !trainer.round_is_complete() {
             trainer.step().unwrap();
             steps += 1;
             if Some(steps) == stop_after {
                 trainer.checkpoint().unwrap().write(&path).unwrap();
                 trainer =
-                    Trainer::resume(&Checkpoint::read(&path).unwrap(), data(), Threads::new(1)).unwrap();
+                    Trainer::<Model>::resume(&Checkpoint::read(&path).unwrap(), data(), Threads::new(1))
+                        .unwrap();
             }
         }
-        trainer.finish_epoch();
+        trainer.finish_round();
     }
     let stages = trainer.progress().history.iter().map(|record| record.stage.unwrap()).collect();
     (trainer, stages)
@@ -106,10 +108,10 @@ fn competence_waits_for_the_accuracy_on_the_newest_puzzles() {
         data: DataConfig { curriculum_threshold: 1.0, ..config(Curriculum::Competence).data },
         ..config(Curriculum::Competence)
     };
-    let mut trainer = Trainer::new(never, data(), Threads::new(1)).unwrap();
+    let mut trainer = Trainer::<Model>::new(never, data(), Threads::new(1)).unwrap();
     for _ in 0..3 {
         trainer.step().unwrap();
-        assert_eq!(trainer.finish_epoch().stage, Some(1));
+        assert_eq!(trainer.finish_round().stage, Some(1));
     }
 }
 
@@ -117,10 +119,10 @@ fn competence_waits_for_the_accuracy_on_the_newest_puzzles() {
 fn the_first_stage_learns_from_its_own_puzzles_only() {
     // With other hard puzzles a run that begins with the easy third is the same to the bit until the next stage opens.
     let after = |curriculum, steps, data| {
-        let mut trainer = Trainer::new(config(curriculum), data, Threads::new(1)).unwrap();
+        let mut trainer = Trainer::<Model>::new(config(curriculum), data, Threads::new(1)).unwrap();
         for _ in 0..steps {
-            if trainer.epoch_is_complete() {
-                trainer.finish_epoch();
+            if trainer.round_is_complete() {
+                trainer.finish_round();
             }
             trainer.step().unwrap();
         }

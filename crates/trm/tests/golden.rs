@@ -15,8 +15,9 @@ use trm::ops::Dropout;
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
 use trm::tensor::Tensor;
-use trm::train::optimizer::{AdamW, clip_factor, global_norm};
-use trm::train::schedule::{constraint_weights, learning_rate};
+use trm::train::Settings;
+use trm::train::optimizer::{AdamW, StepSize, clip_factor, global_norm};
+use trm::train::schedule::constraint_weights;
 
 /// `|ours - theirs| / |theirs|` over a whole tensor; PyTorch's side is computed in f64.
 const TOLERANCE: f64 = 1e-5;
@@ -206,9 +207,10 @@ fn agrees_with_pytorch(file: &str) {
         let (loss, mut grads) = loss_and_gradients_under(&assumed, &model, &batch, Recording::Everything, 2);
         losses.push(loss as f32);
         let clip = clip_factor(global_norm(&grads, &threads), config.training.clip_norm);
-        let lr = learning_rate(&config.training, step, 10);
+        let regime = config.regime();
+        let size = StepSize { lr: regime.schedule.rate(step, 10), share: 1.0, clip };
         model.update_weights(&threads, |p| {
-            optimizer.update(&config.training, lr, clip, [p, &mut grads], None, &threads)
+            optimizer.update(&regime.rules, size, [p, &mut grads], None, &threads)
         });
     }
     assert_close(&losses, &golden.numbers("losses"), "losses of ten steps");

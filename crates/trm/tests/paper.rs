@@ -3,8 +3,8 @@
 
 use safetensors::SafeTensors;
 use std::path::{Path, PathBuf};
-use trm::checkpoint::{ModelFile, PaperCheckpoint};
-use trm::model::paper::{Carry, Config, Engine, Model, Outcome};
+use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
+use trm::model::paper::{Carry, Config, Engine, Model, Outcome, Settings};
 use trm::network::Weights;
 use trm::parallel::Threads;
 use trm::tensor::{StateDict, Tensor};
@@ -65,11 +65,9 @@ impl Golden {
         let names = file.names().into_iter().filter_map(|name| name.strip_prefix("param."));
         let model: StateDict =
             names.map(|name| (name.to_string(), self.tensor(&format!("param.{name}")))).collect();
-        PaperCheckpoint {
-            config: Config::of_tensors(&model).with(&self.settings()).unwrap(),
-            model,
-            training: None,
-        }
+        let config = Config::of_tensors(&model).with(&self.settings()).unwrap();
+        let config = Settings { model: config, ..Settings::default() };
+        Checkpoint { config, model, optimizer: None, history: None, training: None }
     }
 }
 
@@ -103,7 +101,7 @@ fn answers(model: &Model, cells: &[u8], threads: &Threads) -> Vec<[Vec<f32>; 2]>
 
 fn agrees(golden: &Golden, checkpoint: &PaperCheckpoint) {
     let threads = Threads::new(2);
-    let mut model = Model::new(checkpoint.config.clone(), checkpoint.weights(), &threads);
+    let mut model = Model::new(checkpoint.config.model.clone(), checkpoint.weights(), &threads);
     let (cells, targets) = (golden.tokens("inputs", 1), golden.tokens("labels", 2));
     let ours = answers(&model, &cells, &threads);
     model.update_weights(&threads, |params| {
@@ -122,7 +120,7 @@ fn agrees(golden: &Golden, checkpoint: &PaperCheckpoint) {
         }
     }
 
-    let model = Model::new(checkpoint.config.clone(), checkpoint.weights(), &threads);
+    let model = Model::new(checkpoint.config.model.clone(), checkpoint.weights(), &threads);
     // One puzzle at a time, since theirs has the gradients of the puzzle embedding so.
     let (mut loss, mut grads, mut local) = (0.0, Weights::zeros(model.weights().layout()), Vec::new());
     for (cells, targets) in cells.chunks(81).zip(targets.chunks(81)) {
@@ -206,7 +204,7 @@ fn official_checkpoints_with_attention_give_the_official_numbers() {
 fn larger_case(variant: &str, settings: &[&str]) -> (Model, [Vec<u8>; 2]) {
     let golden = fixture(variant);
     let checkpoint = golden.own_checkpoint();
-    let config = checkpoint.config.with(settings).unwrap();
+    let config = checkpoint.config.model.with(settings).unwrap();
     let repeated = |tokens: Vec<u8>| tokens.iter().cycle().take(37 * 81 + 5).skip(5).copied().collect();
     let batch = [golden.tokens("inputs", 1), golden.tokens("labels", 2)].map(repeated);
     (Model::new(config, checkpoint.weights(), &Threads::new(1)), batch)

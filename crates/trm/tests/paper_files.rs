@@ -1,9 +1,9 @@
 //! Files of the paper's model: what is written is read, and what does not fit is an error that names the tensor.
 
 use std::path::Path;
-use trm::checkpoint::{ModelFile, PaperCheckpoint};
+use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
 use trm::config::{NetworkConfig, TrmConfig};
-use trm::model::paper::{Config, Network};
+use trm::model::paper::{Config, Network, Settings};
 use trm::tensor::Tensor;
 
 fn checkpoint(mlp_t: bool) -> PaperCheckpoint {
@@ -13,7 +13,8 @@ fn checkpoint(mlp_t: bool) -> PaperCheckpoint {
     for (i, tensor) in params.tensors_mut().iter_mut().enumerate() {
         tensor.data.iter_mut().enumerate().for_each(|(j, value)| *value = (i * 1000 + j) as f32);
     }
-    PaperCheckpoint { model: params.state_dict(), config, training: None }
+    let config = Settings { model: config, ..Settings::default() };
+    Checkpoint { model: params.state_dict(), config, optimizer: None, history: None, training: None }
 }
 
 fn in_folder(test: impl FnOnce(&Path)) {
@@ -39,7 +40,7 @@ fn both_formats_give_back_every_bit() {
 fn settings_that_weights_do_not_show_stand_in_safetensors_only() {
     in_folder(|folder| {
         let mut told = checkpoint(false);
-        told.config.num_heads = 2;
+        told.config.model.num_heads = 2;
         let path = folder.join("model.safetensors");
         told.write(&path).unwrap();
         assert_eq!(ModelFile::read(&path).unwrap(), ModelFile::Paper(Box::new(told.clone())));

@@ -1,10 +1,11 @@
 //! Training of the paper's model: it learns, halts, and a resumed run ends with the same bits.
 
-use trm::model::paper::Config;
+use trm::config::Pruning;
+use trm::model::paper::{Config, Model, Settings, Training};
+use trm::network::Role;
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
-use trm::train::TrainingData;
-use trm::train::paper::{Settings, Trainer, Training};
+use trm::train::{Trainer, TrainingData};
 
 fn settings(mlp_t: bool) -> Settings {
     let model = Config {
@@ -41,11 +42,11 @@ fn data() -> TrainingData {
     TrainingData { train: puzzles, validation, ..TrainingData::default() }
 }
 
-fn trainer(settings: Settings, threads: usize) -> Trainer {
+fn trainer(settings: Settings, threads: usize) -> Trainer<Model> {
     Trainer::new(settings, data(), Threads::new(threads)).unwrap()
 }
 
-fn steps(trainer: &mut Trainer, count: usize) -> Vec<f64> {
+fn steps(trainer: &mut Trainer<Model>, count: usize) -> Vec<f64> {
     (0..count).map(|_| trainer.step().unwrap().loss).collect()
 }
 
@@ -57,10 +58,11 @@ fn the_loss_falls_and_puzzles_leave() {
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
         let (first, last) = (mean(&losses[..5]), mean(&losses[55..]));
         assert!(last < 0.8 * first, "mlp_t {mlp_t}: {first} to {last}");
-        assert!(trainer.is_finished() && trainer.is_to_be_validated());
-        let record = trainer.validate();
-        assert!(record.is_best && record.segments > 0.0 && record.segments <= 4.0, "{record:?}");
-        assert!(!trainer.is_to_be_validated());
+        assert!(trainer.round_is_complete());
+        let record = trainer.finish_round();
+        let segments = record.segments.unwrap();
+        assert!(record.is_best && segments > 0.0 && segments <= 4.0, "{record:?}");
+        assert!(!trainer.round_is_complete() && trainer.is_finished());
     }
 }
 
@@ -73,22 +75,59 @@ fn a_resumed_run_ends_with_the_same_bits_on_any_number_of_threads() {
     let mut part = trainer(settings(false), 3);
     steps(&mut part, 9);
     part.checkpoint().unwrap().write(&path).unwrap();
-    let read = trm::checkpoint::PaperCheckpoint::read(&path, &[]).unwrap().unwrap();
+    let read = trm::checkpoint::PaperCheckpoint::of_file(&path, &[]).unwrap().unwrap();
     assert!(read == part.checkpoint().unwrap(), "what is written is read");
-    let mut resumed = Trainer::resume(&read, data(), Threads::new(2)).unwrap();
+    let mut resumed = Trainer::<Model>::resume(&read, data(), Threads::new(2)).unwrap();
     steps(&mut resumed, 8);
     let [whole, resumed] = [whole, resumed].map(|trainer| trainer.checkpoint().unwrap());
     assert!(whole.model == resumed.model, "weights");
+    assert!(whole.optimizer == resumed.optimizer, "moments");
     let [whole, resumed] = [whole, resumed].map(|checkpoint| checkpoint.training.unwrap());
-    assert!(whole.sets == resumed.sets && whole.carry == resumed.carry, "moments, averages, states");
+    assert!(whole.ema == resumed.ema && whole.carry == resumed.carry, "averages, states");
 }
 
 #[test]
 fn other_puzzles_or_no_run_cannot_be_resumed() {
     let trainer = trainer(settings(false), 1);
     let fewer = TrainingData { validation: Vec::new(), ..data() };
-    let error =
-        |checkpoint, data| Trainer::resume(&checkpoint, data, Threads::new(1)).unwrap_err().to_string();
+    let error = |checkpoint, data| {
+        Trainer::<Model>::resume(&checkpoint, data, Threads::new(1)).unwrap_err().to_string()
+    };
     assert!(error(trainer.checkpoint().unwrap(), fewer).contains("the data has [60, 0, 0]"));
-    assert!(error(trainer.production(), data()).contains("no training run"));
+    assert!(error(trainer.best_checkpoint(false).unwrap(), data()).contains("no optimiser state"));
+}
+
+/// Early stopping, pruning and other weights to start from are the trainer's, whatever it trains.
+#[test]
+fn a_run_stops_early_prunes_and_starts_from_weights_as_any_other() {
+    let mut settings = settings(true);
+    (settings.training.steps, settings.training.eval_every, settings.training.patience) = (24, 2, 2);
+    let weights = trainer(settings.clone(), 1).model().weights().clone();
+    let from = Trainer::<Model>::from_weights(settings.clone(), weights.clone(), data(), Threads::new(1));
+    assert!(*from.unwrap().model().weights() == weights);
+
+    for (kind, share) in
+        [(Pruning::Unstructured, 0.5), (Pruning::TwoOfFour, 0.5), (Pruning::Structured, 0.25)]
+    {
+        (settings.training.prune, settings.training.sparsity, settings.training.patience) = (kind, share, 0);
+        let mut trainer = trainer(settings.clone(), 1);
+        steps(&mut trainer, 24);
+        for (entry, tensor) in trainer.averaged_model().unwrap().weights().iter() {
+            let zeros = tensor.data.iter().filter(|w| **w == 0.0).count() as f64 / tensor.data.len() as f64;
+            let expected = if entry.role == Role::Matrix { share } else { 0.0 };
+            let of_matrix = (zeros - expected).abs() < 0.02;
+            assert!(of_matrix || entry.role != Role::Matrix, "{kind:?}, {}: {zeros}", entry.name);
+        }
+    }
+
+    (settings.training.prune, settings.training.patience, settings.training.lr) = (Pruning::None, 2, 0.0);
+    settings.training.weight_decay = 0.0;
+    let mut still = trainer(settings, 1);
+    while !still.is_finished() {
+        still.step().unwrap();
+        if still.round_is_complete() {
+            still.finish_round();
+        }
+    }
+    assert!(still.has_stopped_early() && still.step_count() < 24, "nothing gets better without learning");
 }

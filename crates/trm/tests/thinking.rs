@@ -70,7 +70,7 @@ fn a_run_that_carries_states_is_resumed_bit_for_bit_from_both_formats() {
 
 fn resumes_bit_for_bit(config: TrmConfig) {
     let folder = tempfile::tempdir().unwrap();
-    let mut whole = Trainer::new(config.clone(), data(), Threads::new(2)).unwrap();
+    let mut whole = Trainer::<Model>::new(config.clone(), data(), Threads::new(2)).unwrap();
     steps(&mut whole, 6);
     let carried = whole.checkpoint().unwrap().training.unwrap().carry.unwrap();
     let assumed = carried.iter().find(|(name, _)| name == "assumed");
@@ -83,7 +83,7 @@ fn resumes_bit_for_bit(config: TrmConfig) {
     let resumed = ["pt", "safetensors"].map(|ending| {
         let path = folder.path().join(format!("last.{ending}"));
         whole.checkpoint().unwrap().write(&path).unwrap();
-        Trainer::resume(&Checkpoint::read(&path).unwrap(), data(), Threads::new(1)).unwrap()
+        Trainer::<Model>::resume(&Checkpoint::read(&path).unwrap(), data(), Threads::new(1)).unwrap()
     });
     steps(&mut whole, 4);
     for mut trainer in resumed {
@@ -95,17 +95,17 @@ fn resumes_bit_for_bit(config: TrmConfig) {
 
 #[test]
 fn carried_states_that_do_not_fit_are_refused() {
-    let mut trainer = Trainer::new(config(), data(), Threads::new(1)).unwrap();
+    let mut trainer = Trainer::<Model>::new(config(), data(), Threads::new(1)).unwrap();
     trainer.step().unwrap();
     let mut checkpoint = trainer.checkpoint().unwrap();
     checkpoint.training.as_mut().unwrap().carry = None;
-    let error = Trainer::resume(&checkpoint, data(), Threads::new(1)).unwrap_err();
+    let error = Trainer::<Model>::resume(&checkpoint, data(), Threads::new(1)).unwrap_err();
     assert!(error.to_string().contains("carried states"), "{error}");
 }
 
 #[test]
 fn no_puzzle_stays_longer_than_its_segments() {
-    let mut trainer = Trainer::new(config(), data(), Threads::new(1)).unwrap();
+    let mut trainer = Trainer::<Model>::new(config(), data(), Threads::new(1)).unwrap();
     for _ in 0..10 {
         trainer.step().unwrap();
         assert!(trainer.progress().staying.iter().all(|(_, behind)| *behind < 4));
@@ -115,7 +115,7 @@ fn no_puzzle_stays_longer_than_its_segments() {
 #[test]
 fn without_halting_a_puzzle_stays_for_all_its_segments() {
     let config = TrmConfig { training: TrainingConfig { halting: false, ..config().training }, ..config() };
-    let mut trainer = Trainer::new(config, data(), Threads::new(2)).unwrap();
+    let mut trainer = Trainer::<Model>::new(config, data(), Threads::new(2)).unwrap();
     for step in 1..=60 {
         trainer.step().unwrap();
         let behind = step % 4;
@@ -127,7 +127,7 @@ fn without_halting_a_puzzle_stays_for_all_its_segments() {
 
 /// A model that solves easy puzzles after more than one cycle, or not at all.
 fn trained(config: TrmConfig) -> Model {
-    let mut trainer = Trainer::new(config, data(), Threads::new(2)).unwrap();
+    let mut trainer = Trainer::<Model>::new(config, data(), Threads::new(2)).unwrap();
     steps(&mut trainer, 60);
     trainer.model().clone()
 }

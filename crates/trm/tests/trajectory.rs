@@ -4,7 +4,7 @@
 use trm::checkpoint::Checkpoint;
 use trm::compress::quantise;
 use trm::config::{ConfigLayers, TrmConfig};
-use trm::model::{Budget, Engine, Model, Prediction, Recording, TrajectoryEnd, paper};
+use trm::model::{Budget, Model, Prediction, Thinker, TrajectoryEnd, paper};
 use trm::ops::Grid as LevelGrid;
 use trm::parallel::Threads;
 use trm::solve::{Answer, Givens, solve};
@@ -41,7 +41,7 @@ fn model(settings: &str, steps: usize) -> Model {
     let config = layers.and_then(ConfigLayers::build).unwrap();
     let train = Generator::new(5, 74..=80).generate_many(60, &Threads::new(1)).unwrap();
     let data = TrainingData { train, ..TrainingData::default() };
-    let mut trainer = Trainer::new(config, data, Threads::new(2)).unwrap();
+    let mut trainer = Trainer::<Model>::new(config, data, Threads::new(2)).unwrap();
     for _ in 0..steps {
         trainer.step().unwrap();
     }
@@ -64,37 +64,19 @@ fn budgets(seed: u64) -> [Budget; 3] {
     ]
 }
 
-/// A model of any kind, to be asked in one way.
-enum Any {
-    Trm(Model),
-    Paper(paper::Model),
+type Any = Box<dyn Thinker>;
+
+fn predictions(model: &dyn Thinker, puzzles: &[Grid], budget: &Budget, threads: usize) -> Vec<Prediction> {
+    let cells: Vec<u8> = puzzles.iter().flat_map(|puzzle| *puzzle.cells()).collect();
+    model.predict(&cells, budget, &Threads::new(threads))
 }
 
-impl Any {
-    fn predict(&self, puzzles: &[Grid], budget: &Budget, threads: usize) -> Vec<Prediction> {
-        let cells: Vec<u8> = puzzles.iter().flat_map(|puzzle| *puzzle.cells()).collect();
-        let threads = Threads::new(threads);
-        match self {
-            Self::Trm(model) => Engine::new(Recording::Nothing).predict(model, &cells, budget, &threads),
-            Self::Paper(model) => model.predict(&cells, budget, &threads),
-        }
-    }
+fn answers(model: &dyn Thinker, puzzles: &[Grid], givens: Givens, budget: &Budget) -> Vec<Answer> {
+    solve(model, puzzles, givens, budget, &Threads::new(2))
+}
 
-    fn solve(&self, puzzles: &[Grid], givens: Givens, budget: &Budget) -> Vec<Answer> {
-        let (threads, mut engine) = (Threads::new(2), Engine::new(Recording::Nothing));
-        match self {
-            Self::Trm(model) => solve(model, &mut engine, puzzles, givens, budget, &threads),
-            Self::Paper(model) => trm::paper::solve(model, puzzles, givens, budget, &threads),
-        }
-    }
-
-    fn solve_traced(&self, puzzles: &[Grid], givens: Givens, budget: &Budget) -> Vec<(Answer, Trace)> {
-        let (threads, mut engine) = (Threads::new(2), Engine::new(Recording::Nothing));
-        match self {
-            Self::Trm(model) => solve_traced(model, &mut engine, puzzles, givens, budget, &threads),
-            Self::Paper(model) => trm::paper::solve_traced(model, puzzles, givens, budget, &threads),
-        }
-    }
+fn traces(model: &dyn Thinker, puzzles: &[Grid], givens: Givens, budget: &Budget) -> Vec<(Answer, Trace)> {
+    solve_traced(model, puzzles, givens, budget, &Threads::new(2))
 }
 
 /// Every kind, two with weights of whole numbers, and the paper's model in both variants.
@@ -109,9 +91,9 @@ fn models() -> Vec<(String, Any)> {
             let checkpoint =
                 Checkpoint { model: state, config, optimizer: None, history: None, training: None };
             let quantised = quantise(&checkpoint, LevelGrid::Int8, None).into_model(&threads);
-            models.push((format!("{name}, quantised"), Any::Trm(quantised)));
+            models.push((format!("{name}, quantised"), Box::new(quantised)));
         }
-        models.push((name.into(), Any::Trm(model)));
+        models.push((name.into(), Box::new(model)));
     }
     for mlp_t in [false, true] {
         let config = paper::Config {
@@ -130,7 +112,7 @@ fn models() -> Vec<(String, Any)> {
         let weights = trm::network::Weights::first(&paper::Network::layout(&config), 3);
         models.push((
             format!("paper, mlp_t = {mlp_t}"),
-            Any::Paper(paper::Model::new(config, weights, &threads)),
+            Box::new(paper::Model::new(config, weights, &threads)),
         ));
     }
     models
@@ -150,20 +132,24 @@ fn an_answer_is_the_same_bits_in_any_list_and_on_any_number_of_threads() {
     for (name, model) in models() {
         let mut restarted = 0;
         for budget in budgets(9) {
-            let together = model.predict(&puzzles, &budget, 1);
+            let together = predictions(&*model, &puzzles, &budget, 1);
             restarted += together.iter().filter(|p| p.restarts > 0).count();
-            same(&together, &model.predict(&puzzles, &budget, 2), &format!("{name}, {budget:?}: threads"));
+            same(
+                &together,
+                &predictions(&*model, &puzzles, &budget, 2),
+                &format!("{name}, {budget:?}: threads"),
+            );
             let reversed: Vec<Grid> = puzzles.iter().rev().copied().collect();
-            let mut turned = model.predict(&reversed, &budget, 3);
+            let mut turned = predictions(&*model, &reversed, &budget, 3);
             turned.reverse();
             same(&together, &turned, &format!("{name}, {budget:?}: the list turned round"));
             for (i, puzzle) in puzzles.iter().enumerate() {
-                let alone = model.predict(std::slice::from_ref(puzzle), &budget, 1);
+                let alone = predictions(&*model, std::slice::from_ref(puzzle), &budget, 1);
                 same(&together[i..=i], &alone, &format!("{name}, {budget:?}: puzzle {i} alone"));
             }
             same(&together[..1], &together[4..5], &format!("{name}: a puzzle that stands on two lines"));
         }
-        let is_random = matches!(&model, Any::Trm(model) if model.config().init_noise > 0.0);
+        let is_random = model.starts_at_random();
         assert_eq!(restarted > 0, is_random, "{name}");
     }
 }
@@ -175,12 +161,12 @@ fn an_answer_is_the_same_bits_in_a_long_list() {
     let puzzles: Vec<Grid> = puzzles.iter().map(|puzzle| puzzle.quiz).collect();
     let budget = Budget { steps: 3, restarts: 1, guesses: 1, seed: 4 };
     for (name, settings) in [KINDS[1], KINDS[3], KINDS[7]] {
-        let model = Any::Trm(model(settings, 10));
-        let together = model.predict(&puzzles, &budget, 2);
+        let model = Box::new(model(settings, 10));
+        let together = predictions(&*model, &puzzles, &budget, 2);
         for i in [0, 1, 100, 255, 256, 299] {
             same(
                 &together[i..=i],
-                &model.predict(&puzzles[i..=i], &budget, 1),
+                &predictions(&*model, &puzzles[i..=i], &budget, 1),
                 &format!("{name}: puzzle {i}"),
             );
         }
@@ -195,8 +181,8 @@ fn a_trace_shows_what_gave_the_answer_and_ends_with_it() {
         for (budget, givens) in
             budgets(2).into_iter().zip([Givens::Preserved, Givens::Predicted, Givens::Preserved])
         {
-            let answers = model.solve(&puzzles, givens, &budget);
-            let traced = model.solve_traced(&puzzles, givens, &budget);
+            let answers = answers(&*model, &puzzles, givens, &budget);
+            let traced = traces(&*model, &puzzles, givens, &budget);
             for (i, (answer, (same, trace))) in answers.iter().zip(&traced).enumerate() {
                 let place = format!("{name}, {budget:?}, puzzle {i}");
                 let facts = |a: &Answer| {
@@ -288,9 +274,9 @@ fn shows(trace: &Trace, answer: &Answer, budget: &Budget, place: &str) {
 
 #[test]
 fn every_event_comes_back_from_json_under_its_name() {
-    let model = Any::Trm(model(KINDS[7].1, 30));
+    let model = Box::new(model(KINDS[7].1, 30));
     let budget = Budget { steps: 12, restarts: 1, guesses: 30, seed: 3 };
-    let traced = model.solve_traced(&puzzles(), Givens::Preserved, &budget);
+    let traced = traces(&*model, &puzzles(), Givens::Preserved, &budget);
     let mut all = String::new();
     for (_, trace) in &traced {
         let json = serde_json::to_string(trace).unwrap();
@@ -314,11 +300,11 @@ fn every_event_comes_back_from_json_under_its_name() {
 
 #[test]
 fn the_seed_of_the_budget_decides_where_guessing_starts() {
-    let model = Any::Trm(model(KINDS[6].1, 10));
+    let model = Box::new(model(KINDS[6].1, 10));
     let hard = puzzles()[0];
     let searched = |seed| {
         let budget = Budget { steps: 1, restarts: 0, guesses: 3, seed };
-        let (_, trace) = model.solve_traced(&[hard], Givens::Preserved, &budget).pop().unwrap();
+        let (_, trace) = traces(&*model, &[hard], Givens::Preserved, &budget).pop().unwrap();
         trace.cycles().filter(|c| c.cycle > 1).map(|c| c.probabilities.clone()).collect::<Vec<_>>()
     };
     assert_eq!(searched(1), searched(1));
@@ -333,6 +319,6 @@ fn the_work_of_an_answer_is_that_of_its_cycles() {
     // A pass reads out once, a trajectory of this model after each of its two cycles.
     let (d, logits) = (model.config().hidden_dim as u64, 81 * 9);
     let budget = Budget { steps: 2, restarts: 0, guesses: 0, seed: 1 };
-    let predictions = Any::Trm(model).predict(&puzzles[..1], &budget, 1);
+    let predictions = predictions(&model, &puzzles[..1], &budget, 1);
     assert_eq!(predictions[0].flops, of_one_pass + 2 * d * logits);
 }

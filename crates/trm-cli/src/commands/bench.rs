@@ -2,7 +2,6 @@
 
 mod tables;
 
-use super::train::PRESETS;
 use crate::error::CliError;
 use crate::output::{print, print_json};
 use clap::ValueEnum;
@@ -10,10 +9,11 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use trm::atomic_file::write_atomically;
 use trm::bench::{
-    BenchError, Latency, Machine, PhaseShares, Scaling, Speed, inference, latency, phase_shares, sweeps,
-    training,
+    BenchError, Latency, Machine, Measured, PhaseShares, Scaling, Speed, inference, latency, phase_shares,
+    sweeps, training,
 };
-use trm::config::{ConfigLayers, TrainingConfig, TrmConfig};
+use trm::config::{ConfigLayers, ModelKind, PRESETS, Preset, TrmConfig};
+use trm::model::paper;
 use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
 use trm::plot::draw_scaling;
@@ -101,14 +101,17 @@ struct Report {
 
 /// Measures and prints.
 pub fn run(args: BenchArgs) -> Result<(), CliError> {
-    let config = args.config()?;
     let threads = Threads::new(args.threads);
-    let failed = |e: BenchError| CliError::Failed(e.to_string());
-    let report = if args.scaling {
-        scaling_report(&args, &config, &threads).map_err(failed)?
-    } else {
-        report(&args, &config, &threads).map_err(failed)?
+    let report = match (args.settings()?, args.scaling) {
+        (AnySettings::Documented(config), true) => scaling_report(&args, &config, &threads),
+        (AnySettings::Documented(config), false) => report(&args, &*config, &threads),
+        (AnySettings::Paper(settings), false) => report(&args, &*settings, &threads),
+        (AnySettings::Paper(_), true) => {
+            let reason = "--scaling: how speed scales is measured of the documented family alone";
+            return Err(CliError::Input(reason.into()));
+        }
     };
+    let report = report.map_err(|e: BenchError| CliError::Failed(e.to_string()))?;
     if let Some(path) = &args.output {
         write_scaling(&report, path)?;
     }
@@ -119,28 +122,26 @@ pub fn run(args: BenchArgs) -> Result<(), CliError> {
 }
 
 impl BenchArgs {
-    fn config(&self) -> Result<TrmConfig, CliError> {
+    fn settings(&self) -> Result<AnySettings, CliError> {
         let input = |e: &dyn std::fmt::Display| CliError::Input(e.to_string());
+        let preset = self.preset.as_deref().map(|name| {
+            let names = || PRESETS.map(|preset| preset.name).join(", ");
+            let unknown = || CliError::Input(format!("no preset is called {name}; there are: {}", names()));
+            Preset::named(name).ok_or_else(unknown)
+        });
+        let preset = preset.transpose()?;
+        if let Some(preset) = preset.filter(|preset| preset.kind == ModelKind::Paper) {
+            let settings = paper::Settings::from_toml(preset.toml, &self.set).map_err(|e| input(&e))?;
+            return Ok(AnySettings::Paper(Box::new(settings)));
+        }
         let mut layers = ConfigLayers::default();
-        if let Some(name) = &self.preset {
-            if name.starts_with("paper") {
-                return Err(CliError::Input(format!(
-                    "{name} is the paper's model, which trm bench does not measure; `trm train --preset {name}` shows its speed"
-                )));
-            }
-            let Some((_, text)) = PRESETS.iter().find(|(known, _)| known == name) else {
-                let names: Vec<&str> = PRESETS.iter().map(|(name, _)| *name).collect();
-                return Err(CliError::Input(format!(
-                    "no preset is called {name}; there are: {}",
-                    names.join(", ")
-                )));
-            };
-            layers = layers.toml(text, &format!("preset {name}")).map_err(|e| input(&e))?;
+        if let Some(preset) = preset {
+            layers = layers.toml(preset.toml, &format!("preset {}", preset.name)).map_err(|e| input(&e))?;
         }
         for set in &self.set {
             layers = layers.set(set).map_err(|e| input(&e))?;
         }
-        layers.build().map_err(|e| input(&e))
+        Ok(AnySettings::Documented(Box::new(layers.build().map_err(|e| input(&e))?)))
     }
 
     fn has(&self, part: Part) -> bool {
@@ -158,29 +159,31 @@ impl BenchArgs {
     }
 }
 
-fn report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Report, BenchError> {
+/// Settings of either kind of model.
+enum AnySettings {
+    Documented(Box<TrmConfig>),
+    Paper(Box<paper::Settings>),
+}
+
+fn report<S: Measured>(args: &BenchArgs, settings: &S, threads: &Threads) -> Result<Report, BenchError> {
     // Shares need the peak, whether or not it is asked for.
     let machine = Machine::measure(threads);
-    let format = config.network.precision.format();
+    let format = settings.format();
     let (ceiling, seconds) = (machine.ceiling(format), args.seconds);
     let mut report = Report { precision: name_of(format), ..Report::default() };
-    let of_batch = |batch_size: usize| TrmConfig {
-        training: TrainingConfig { batch_size, ..config.training.clone() },
-        ..config.clone()
-    };
     if args.has(Part::Latency) {
-        report.latency = Some(latency(config, threads, ceiling, seconds)?);
+        report.latency = Some(latency(settings, threads, ceiling, seconds)?);
     }
     if args.has(Part::Inference) {
-        let batch = of_batch(args.inference_batch as usize);
-        report.inference = Some(inference(&batch, threads, ceiling, seconds)?);
+        let batch = args.inference_batch as usize;
+        report.inference = Some(inference(settings, batch, threads, ceiling, seconds)?);
     }
     for batch_size in args.batch_sizes() {
         if args.has(Part::Training) {
-            report.training.push(training(&of_batch(batch_size), threads, ceiling, seconds)?);
+            report.training.push(training(settings, batch_size, threads, ceiling, seconds)?);
         }
         if args.has(Part::Phases) {
-            report.phases.push(phase_shares(&of_batch(batch_size), threads, seconds)?);
+            report.phases.push(phase_shares(settings, batch_size, threads, seconds)?);
         }
     }
     report.machine = args.has(Part::Machine).then_some(machine);
@@ -191,11 +194,7 @@ fn scaling_report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Re
     let say = |name: &str, value: &str| eprintln!("{name} {value}");
     let machine = Machine::measure(threads);
     let sweeps = sweeps(config, threads.count(), args.seconds, say)?;
-    let of_batch = |batch_size: usize| TrmConfig {
-        training: TrainingConfig { batch_size, ..config.training.clone() },
-        ..config.clone()
-    };
-    let shares = |batch_size: usize| phase_shares(&of_batch(batch_size), threads, args.seconds);
+    let shares = |batch_size: usize| phase_shares(config, batch_size, threads, args.seconds);
     let phases = vec![shares(64)?, shares(1024)?];
     Ok(Report {
         precision: name_of(config.network.precision.format()),

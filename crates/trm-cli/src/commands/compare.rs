@@ -12,7 +12,7 @@ use trm::train::compare::{Group, RunRecord, group_runs};
 #[derive(clap::Args)]
 #[command(after_help = "\
 Runs that differ in the seed alone are taken together. The first is the baseline; the others are named by the settings in
-which they differ from it. Accuracies are of the rows held out, where a run has them, else the best in validation.
+which they differ from it. Runs of the documented family and of the paper's model can stand side by side. Accuracies are of the rows held out, where a run has them, else the best in validation.
 
 Examples:
   trm train --data d.csv --set seed=1 --run runs/base-1
@@ -22,7 +22,7 @@ pub struct CompareArgs {
     /// Run folders, the baseline first
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// Draw blanks right and loss by epoch: a PNG, and an SVG beside it
+    /// Draw blanks right and loss by epoch, or by step if a run is of the paper's model: a PNG, and an SVG beside it
     #[arg(long, value_name = "FILE.png")]
     plot: Option<PathBuf>,
     /// Print JSON
@@ -52,7 +52,7 @@ impl Row {
             blank_accuracy: group.spread(RunRecord::blank_accuracy),
             cell_accuracy: group.spread(RunRecord::cell_accuracy),
             board_accuracy: group.spread(RunRecord::board_accuracy),
-            elapsed_s: group.spread(|run| Some(run.history.last()?.elapsed_s)),
+            elapsed_s: group.spread(|run| run.history.last()?.elapsed_s),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `trm eval`
 
-use super::{AnyModel, BudgetArgs, ModelArgs};
+use super::{BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::{percent, print, print_json};
 use serde::Serialize;
@@ -8,7 +8,6 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use trm::data::{ReadOptions, read_csv};
 use trm::evaluate::{Evaluation, evaluate};
-use trm::model::{Engine, Recording};
 use trm::plot::draw_thinking;
 use trm::sudoku::Puzzle;
 
@@ -57,16 +56,8 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     let puzzles = &puzzles[..];
     let (model, threads) = args.model.load()?;
     let started = std::time::Instant::now();
-    let evaluation = match &model {
-        AnyModel::Trm(model) => {
-            let budget = args.budget.budget(model.config(), 0);
-            evaluate(model, &mut Engine::new(Recording::Nothing), puzzles, &budget, &threads)
-        }
-        AnyModel::Paper(model) => {
-            let budget = args.budget.paper_budget(model.config())?;
-            trm::paper::evaluate(model, puzzles, &budget, &threads)
-        }
-    };
+    let budget = args.budget.budget(&*model, 0)?;
+    let evaluation = evaluate(&*model, puzzles, &budget, &threads);
     let ms_per_puzzle = 1e3 * started.elapsed().as_secs_f64() / puzzles.len() as f64;
     if let Some(png) = &args.plot {
         let title = format!("{} on {}", args.model.name(), args.data.display());

@@ -94,7 +94,7 @@ fn describe_paper(args: &InfoArgs, checkpoint: PaperCheckpoint) -> PaperInfo {
     PaperInfo {
         file: name_of(args),
         bytes: size_of_file(args),
-        kind: if checkpoint.config.mlp_t {
+        kind: if checkpoint.config.model.mlp_t {
             "the paper's model, tokens mixed by SwiGLU"
         } else {
             "the paper's model, with rotary attention"
@@ -102,7 +102,7 @@ fn describe_paper(args: &InfoArgs, checkpoint: PaperCheckpoint) -> PaperInfo {
         can_be_resumed: checkpoint.training.is_some(),
         parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
         tensors: tensors(&checkpoint.model),
-        config: checkpoint.config,
+        config: checkpoint.config.model,
     }
 }
 

@@ -15,8 +15,7 @@ pub mod train;
 use crate::error::CliError;
 use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, ModelFile};
-use trm::config::NetworkConfig;
-use trm::model::{Budget, Model, paper};
+use trm::model::{Budget, Thinker};
 use trm::parallel::Threads;
 
 /// The options of every command that runs a trained model.
@@ -48,29 +47,19 @@ pub struct BudgetArgs {
 
 impl BudgetArgs {
     /// The budget: as trained where nothing is said, with `guesses` unless another number is wished.
-    pub fn budget(&self, config: &NetworkConfig, guesses: usize) -> Budget {
-        let trained = Budget::trained(config);
-        let steps = self.max_steps.map_or(trained.steps, |steps| steps as usize);
-        Budget { steps, restarts: self.restarts, guesses: self.guesses.unwrap_or(guesses), ..trained }
-    }
-
-    /// The budget of the paper's model, in whole segments. Its first states are not random.
-    pub fn paper_budget(&self, config: &paper::Config) -> Result<Budget, CliError> {
-        if self.restarts > 0 {
-            return Err(CliError::Input("--restarts: the paper's model starts every time the same".into()));
+    pub fn budget(&self, model: &dyn Thinker, guesses: usize) -> Result<Budget, CliError> {
+        if self.restarts > 0 && !model.starts_at_random() {
+            return Err(CliError::Input(
+                "--restarts: this model starts every time the same, so that a restart would change nothing"
+                    .into(),
+            ));
         }
-        let official = config.budget();
-        let steps = self.max_steps.map_or(official.steps, |n| (n as usize).next_multiple_of(config.h_cycles));
-        Ok(Budget { steps, guesses: self.guesses.unwrap_or(0), ..official })
+        let trained = model.trained_budget();
+        let wished = self.max_steps.map_or(trained.steps, |steps| steps as usize);
+        let steps = wished.next_multiple_of(model.cycles_at_once());
+        let guesses = self.guesses.unwrap_or(guesses);
+        Ok(Budget { steps, restarts: self.restarts, guesses, ..trained })
     }
-}
-
-/// A model of either kind, ready to run.
-pub enum AnyModel {
-    /// One of this project or of the Python original.
-    Trm(Box<Model>),
-    /// One of the paper.
-    Paper(Box<paper::Model>),
 }
 
 impl ModelArgs {
@@ -80,14 +69,9 @@ impl ModelArgs {
     }
 
     /// Reads the model.
-    pub fn load(&self) -> Result<(AnyModel, Threads), CliError> {
+    pub fn load(&self) -> Result<(Box<dyn Thinker>, Threads), CliError> {
         let threads = Threads::new(self.threads);
-        let model = match read_model(self.model.as_deref())? {
-            ModelFile::Trm(checkpoint) => AnyModel::Trm(Box::new(checkpoint.into_model(&threads))),
-            ModelFile::Quantised(checkpoint) => AnyModel::Trm(Box::new(checkpoint.into_model(&threads))),
-            ModelFile::Paper(checkpoint) => AnyModel::Paper(Box::new(checkpoint.into_model(&threads))),
-        };
-        Ok((model, threads))
+        Ok((read_model(self.model.as_deref())?.into_thinker(&threads), threads))
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is shown while a run goes on: bars on a terminal, lines elsewhere, JSON for machines.
 
+use super::train::Picture;
+use crate::error::CliError;
 use crate::output::{duration, percent, print_json};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -7,8 +9,8 @@ use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use trm::train::history::EpochRecord;
-use trm::train::{Observer, StepReport, Trainer};
+use trm::train::history::Record;
+use trm::train::{Length, Observer, Standing, StepReport};
 
 /// Steps of this sitting after which the whole run's time is estimated.
 const ESTIMATE_AFTER: u64 = 5;
@@ -51,6 +53,7 @@ impl Display {
 pub struct Progress {
     display: Display,
     stop: Arc<AtomicBool>,
+    picture: Picture,
     bars: Option<Bars>,
     started: Instant,
     last_line: Instant,
@@ -63,28 +66,29 @@ pub struct Progress {
 
 struct Bars {
     all: MultiProgress,
-    epochs: ProgressBar,
+    rounds: ProgressBar,
     batches: ProgressBar,
 }
 
 impl Progress {
-    /// Nothing shown yet; `stop` is asked after every step.
-    pub fn new(display: Display, stop: Arc<AtomicBool>) -> Self {
+    /// Nothing shown yet; `stop` is asked after every step, `picture` drawn after epochs.
+    pub fn new(display: Display, stop: Arc<AtomicBool>, picture: Picture) -> Self {
         let bars = (display == Display::Bars).then(|| {
             let style = |template: &str| {
                 ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
             };
             let all = MultiProgress::new();
-            let epochs = all.add(ProgressBar::new(0));
-            epochs.set_style(style("epoch {pos:>4}/{len:<4} [{bar:30}] {msg}"));
+            let rounds = all.add(ProgressBar::new(0));
+            rounds.set_style(style("round {pos:>4}/{len:<4} [{bar:30}] {msg}"));
             let batches = all.add(ProgressBar::new(0));
             batches.set_style(style("step  {pos:>4}/{len:<4} [{bar:30}] {msg}"));
-            Bars { all, epochs, batches }
+            Bars { all, rounds, batches }
         });
         let now = Instant::now();
         Self {
             display,
             stop,
+            picture,
             bars,
             started: now,
             last_line: now,
@@ -95,18 +99,26 @@ impl Progress {
         }
     }
 
+    /// Draws the picture of a run that ended or was stopped.
+    ///
+    /// # Errors
+    /// The picture cannot be written.
+    pub fn draw(&self, records: &[Record]) -> Result<(), CliError> {
+        self.picture.finish(records)
+    }
+
     /// Leaves the last state of the bars on the screen.
     pub fn finish(&self) {
         if let Some(bars) = &self.bars {
             bars.batches.finish_and_clear();
-            bars.epochs.abandon();
+            bars.rounds.abandon();
         }
     }
 
     /// Seconds to the end at the speed of this sitting; steps yet to come count, early stopping does not.
-    fn seconds_left(&self, trainer: &Trainer, step: u64) -> f64 {
+    fn seconds_left(&self, run: Standing<'_>, step: u64) -> f64 {
         let per_step = self.started.elapsed().as_secs_f64() / self.steps.max(1) as f64;
-        per_step * trainer.total_steps().saturating_sub(step) as f64
+        per_step * run.total_steps.saturating_sub(step) as f64
     }
 
     fn line(&self, text: &str) {
@@ -118,18 +130,21 @@ impl Progress {
 }
 
 impl Observer for Progress {
-    fn step(&mut self, trainer: &Trainer, report: &StepReport) {
+    fn step(&mut self, run: Standing<'_>, report: &StepReport) {
         self.steps += 1;
         let weight = if self.steps == 1 { 1.0 } else { 0.1 };
         self.loss += weight * (report.loss - self.loss);
         self.accuracy += weight * (report.cell_accuracy - self.accuracy);
         self.samples_per_s += weight * (report.samples_per_s - self.samples_per_s);
-        let left = self.seconds_left(trainer, report.step);
+        let left = self.seconds_left(run, report.step);
         if self.steps == ESTIMATE_AFTER {
+            let all = match run.regime.length {
+                Length::Epochs(epochs) => format!("{epochs} epochs"),
+                Length::Steps { steps, .. } => format!("{steps} steps"),
+            };
             self.line(&format!(
-                "estimate {} for all {} epochs ({:.0} puzzles/s)",
+                "estimate {} for all {all} ({:.0} puzzles/s)",
                 duration(left),
-                trainer.config().run.epochs,
                 self.samples_per_s
             ));
         }
@@ -142,32 +157,32 @@ impl Observer for Progress {
             self.samples_per_s
         );
         if let Some(bars) = &self.bars {
-            bars.batches.set_length(report.steps_per_epoch as u64);
-            bars.batches.set_position(report.step_in_epoch as u64);
+            bars.batches.set_length(report.steps_per_round);
+            bars.batches.set_position(report.step_in_round);
             bars.batches.set_message(message);
-            bars.epochs.set_length(trainer.config().run.epochs as u64);
-            bars.epochs.set_position(report.epoch as u64 - 1);
-            let best = trainer
-                .progress()
-                .best
-                .map_or(String::new(), |(a, epoch)| format!("  best {} in epoch {epoch}", percent(a)));
-            bars.epochs.set_message(format!("{} left{best}", duration(left)));
+            bars.rounds.set_length(run.regime.rounds() as u64);
+            bars.rounds.set_position(report.round as u64 - 1);
+            let best = run.progress.history.iter().rev().find(|record| record.is_best);
+            let best = best.and_then(|record| Some((record.val_cell_accuracy?, place(run, record))));
+            let best = best.map_or(String::new(), |(a, place)| format!("  best {} in {place}", percent(a)));
+            bars.rounds.set_message(format!("{} left{best}", duration(left)));
         } else if self.display == Display::Lines && self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            self.line(&format!(
-                "epoch {} step {}/{}  {message}  {} left",
-                report.epoch,
-                report.step_in_epoch,
-                report.steps_per_epoch,
-                duration(left)
-            ));
+            let place = match run.regime.length {
+                Length::Epochs(_) => {
+                    format!("epoch {} step {}/{}", report.round, report.step_in_round, report.steps_per_round)
+                }
+                Length::Steps { steps, .. } => format!("step {}/{steps}", report.step),
+            };
+            self.line(&format!("{place}  {message}  {} left", duration(left)));
         }
     }
 
-    fn epoch(&mut self, trainer: &Trainer, record: &EpochRecord) {
+    fn round(&mut self, run: Standing<'_>, record: &Record) {
+        self.picture.update(&run.progress.history);
         self.last_line = Instant::now();
         if self.display == Display::Json {
-            let mut value = json!({"event": "epoch"});
+            let mut value = json!({"event": if record.epoch.is_some() { "epoch" } else { "validation" }});
             if let (Some(target), Ok(serde_json::Value::Object(fields))) =
                 (value.as_object_mut(), serde_json::to_value(record))
             {
@@ -178,25 +193,30 @@ impl Observer for Progress {
             return;
         }
         if let Some(bars) = &self.bars {
-            bars.epochs.set_position(record.epoch as u64);
+            bars.rounds.set_position(run.progress.epoch as u64);
         }
-        let [latent_gate, output_gate] = record.gates();
         let stage = record.stage.map_or(String::new(), |stage| {
             let accuracy =
                 record.stage_accuracy.map_or(String::new(), |share| format!(" {}", percent(share)));
-            format!("; stage {stage}/{}{accuracy}", trainer.config().data.curriculum_stages)
+            format!("; stage {stage}/{}{accuracy}", run.regime.data.curriculum_stages)
         });
-        let validation = validation_text(
-            record.val_loss,
-            [record.val_cell_accuracy, record.val_blank_accuracy, record.val_board_accuracy],
-            record.val_conflicts_per_board,
-        );
+        let left =
+            record.train_board_accuracy.zip(record.segments).map_or(String::new(), |(boards, segments)| {
+                format!(", boards {} after {segments:.1} segments", percent(boards))
+            });
+        let gates = record
+            .gates()
+            .map_or(String::new(), |[latent, output]| format!("; gates {latent:.2} {output:.2}"));
+        let of = match run.regime.length {
+            Length::Epochs(epochs) => epochs as u64,
+            Length::Steps { steps, .. } => steps,
+        };
         self.line(&format!(
-            "epoch {}/{}: training {:.4} {}; {validation}{}{stage}; gates {latent_gate:.2} {output_gate:.2}; {:.0}/s, {}",
-            record.epoch,
-            trainer.config().run.epochs,
+            "{}/{of}: training {:.4} {}{left}; {}{}{stage}{gates}; {:.0}/s, {}",
+            place(run, record),
             record.train_loss,
             percent(record.train_cell_accuracy),
+            validation_text(record),
             if record.is_best { " *" } else { "" },
             record.samples_per_s,
             duration(record.elapsed_s)
@@ -208,10 +228,22 @@ impl Observer for Progress {
     }
 }
 
+/// Where a record stands in its run: after an epoch, or after a step.
+fn place(run: Standing<'_>, record: &Record) -> String {
+    match (run.regime.length, record.epoch) {
+        (Length::Epochs(_), Some(epoch)) => format!("epoch {epoch}"),
+        _ => format!("step {}", record.step),
+    }
+}
+
 /// Validation as a line of progress tells it: loss, the shares of cells, blanks and boards that were right, and conflicts.
-pub fn validation_text(loss: Option<f64>, shares: [Option<f64>; 3], conflicts: Option<f64>) -> String {
-    let (Some(loss), [Some(cells), blanks, boards]) = (loss, shares) else { return "no validation".into() };
-    let [blanks, boards] = [blanks, boards].map(|share| percent(share.unwrap_or(0.0)));
-    let conflicts = conflicts.map_or(String::new(), |cells| format!(", conflicts {cells:.1}"));
+fn validation_text(record: &Record) -> String {
+    let (Some(loss), Some(cells)) = (record.val_loss, record.val_cell_accuracy) else {
+        return "no validation".into();
+    };
+    let [blanks, boards] =
+        [record.val_blank_accuracy, record.val_board_accuracy].map(|share| percent(share.unwrap_or(0.0)));
+    let conflicts =
+        record.val_conflicts_per_board.map_or(String::new(), |cells| format!(", conflicts {cells:.1}"));
     format!("validation {loss:.4} {}, blanks {blanks}, boards {boards}{conflicts}", percent(cells))
 }

@@ -2,7 +2,7 @@
 
 mod trace_text;
 
-use super::{AnyModel, BudgetArgs, ModelArgs};
+use super::{BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::print;
 use clap::ValueEnum;
@@ -11,8 +11,7 @@ use std::io::{IsTerminal, Read, Write as _};
 use std::path::PathBuf;
 use trace_text::trace_text;
 use trm::atomic_file::write_atomically;
-use trm::model::{Budget, Engine, Model, Recording};
-use trm::paper;
+use trm::model::Thinker;
 use trm::parallel::Threads;
 use trm::solve::{Answer, Givens, solve};
 use trm::sudoku::{Grid, parse_puzzles};
@@ -72,7 +71,7 @@ enum Format {
 pub fn run(args: SolveArgs) -> Result<(), CliError> {
     let puzzles = args.read_puzzles()?;
     let (model, threads) = args.model.load()?;
-    let answers = args.answers(&model, &puzzles, &threads)?;
+    let answers = args.answers(&*model, &puzzles, &threads)?;
     let mut text = String::new();
     for (number, (answer, trace)) in (1..).zip(&answers) {
         match args.format {
@@ -107,32 +106,19 @@ impl SolveArgs {
     /// The answers, and how they came about if that is to be shown.
     fn answers(
         &self,
-        model: &AnyModel,
+        model: &dyn Thinker,
         puzzles: &[Grid],
         threads: &Threads,
     ) -> Result<Vec<(Answer, Option<Trace>)>, CliError> {
         let givens = if self.raw { Givens::Predicted } else { Givens::Preserved };
-        let without_traces = |answers: Vec<Answer>| answers.into_iter().map(|a| (a, None)).collect();
-        let with_traces =
-            |answers: Vec<(Answer, Trace)>| answers.into_iter().map(|(a, trace)| (a, Some(trace))).collect();
-        Ok(match model {
-            AnyModel::Trm(model) => {
-                let guesses = if self.model.model.is_none() { GUESSES } else { 0 };
-                let budget = self.budget.budget(model.config(), guesses);
-                let mut engine = Engine::new(Recording::Nothing);
-                match self.trace {
-                    true => with_traces(solve_traced(model, &mut engine, puzzles, givens, &budget, threads)),
-                    false => without_traces(solve(model, &mut engine, puzzles, givens, &budget, threads)),
-                }
-            }
-            AnyModel::Paper(model) => {
-                let budget = self.budget.paper_budget(model.config())?;
-                match self.trace {
-                    true => with_traces(paper::solve_traced(model, puzzles, givens, &budget, threads)),
-                    false => without_traces(paper::solve(model, puzzles, givens, &budget, threads)),
-                }
-            }
-        })
+        let guesses = if self.model.model.is_none() { GUESSES } else { 0 };
+        let budget = self.budget.budget(model, guesses)?;
+        if self.trace {
+            let traced = solve_traced(model, puzzles, givens, &budget, threads);
+            return Ok(traced.into_iter().map(|(answer, trace)| (answer, Some(trace))).collect());
+        }
+        let answers = solve(model, puzzles, givens, &budget, threads);
+        Ok(answers.into_iter().map(|answer| (answer, None)).collect())
     }
 
     fn read_puzzles(&self) -> Result<Vec<Grid>, CliError> {
@@ -199,10 +185,4 @@ fn json_line(answer: &Answer, trace: Option<&Trace>) -> Result<String, CliError>
         value["trace"] = serde_json::to_value(trace).map_err(failed)?;
     }
     Ok(format!("{value}\n"))
-}
-
-/// Answers one set of puzzles with a model in memory.
-pub fn answers_of(model: &Model, puzzles: &[Grid], threads: &Threads) -> Vec<Answer> {
-    let budget = Budget::trained(model.config());
-    solve(model, &mut Engine::new(Recording::Nothing), puzzles, Givens::Preserved, &budget, threads)
 }

@@ -1,60 +1,74 @@
 //! `trm train`
 
-mod paper;
+mod documented;
+mod paper_model;
+mod picture;
 mod plan;
 
+use super::eval;
 use super::progress::{Display, Progress};
-use super::{eval, solve};
+use super::solve::answer_grid;
 use crate::error::CliError;
 use crate::output::{duration, percent, print, print_json};
-use plan::{announce, check_memory, load_data};
-use serde_json::json;
+pub use picture::Picture;
+use plan::{available_memory, load_data};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use trm::checkpoint::{Checkpoint, CheckpointError};
-use trm::config::{ConfigLayers, NetworkConfig, Pruning, TrmConfig};
+use trm::checkpoint::{Checkpoint, CheckpointError, ModelFile};
+use trm::config::{PRESETS, Preset, Pruning};
 use trm::evaluate::Evaluation;
-use trm::model::Network;
+use trm::model::{Model, paper};
 use trm::network::Weights;
 use trm::parallel::Threads;
+use trm::solve::{Givens, solve};
 use trm::sudoku::Grid;
-use trm::train::{Ending, RunFolder, TrainError, Trainer, run as run_training};
+use trm::train::{
+    Claim, Ending, Kind, RunFolder, RunKind, Settings, TrainError, Trainer, TrainingData, run as run_training,
+};
 
-/// Settings that come with the program, by name.
-pub const PRESETS: [(&str, &str); 6] = [
-    ("quick", include_str!("../../../../presets/quick.toml")),
-    ("documented", include_str!("../../../../presets/documented.toml")),
-    ("kaggle", include_str!("../../../../presets/kaggle.toml")),
-    ("cells", include_str!("../../../../presets/cells.toml")),
-    ("minute", include_str!("../../../../presets/minute.toml")),
-    ("solver", include_str!("../../../../presets/solver.toml")),
-];
-
-/// Options of `trm train`.
-#[derive(clap::Args)]
-#[command(after_help = "\
+/// What `trm train --help` ends with, around the list of presets.
+const HELP: [&str; 2] = [
+    "\
 Settings come from the documented defaults, then --preset, then --config, then --data and --set; the last one wins.
 Every setting of the specification is one: hidden_dim, L_layers, L_cycles, H_cycles, dropout, lr, weight_decay,
 batch_size, epochs, and those of this program: update, gate_init, augment, ema, patience, checkpoint_activations ...
+recursion=one_state or recursion=documented stands for six of them: update, output_layers, supervision, state_norm,
+output_norm and dropout, unless they are given too.
 The file config.toml of a run lists them all. The presets paper-mlp and paper-att train the paper's model, whose settings
 stand in the tables [model] and [training].
 
 --prune clears weights while the others learn to do without; the best epoch is chosen among those after the last were
 cleared. With structured, trm compress --prune structured at the same sparsity then takes the cleared units out.
 
-Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.
-
+Ctrl-C stops after the current step with everything saved; --resume goes on as if nothing had happened.",
+    "\
 Examples:
   trm train --preset quick
   trm train --data data/sudoku.csv
   trm train --preset cells --data data/sudoku.csv
   trm train --data data/sudoku.csv --set hidden_dim=256 L_cycles=4 augment=true --run runs/small
   trm train --init model.pt --prune 2:4 --data data/sudoku.csv --set epochs=5 --run runs/sparse
-  trm train --resume --run runs/small")]
+  trm train --resume --run runs/small",
+];
+
+fn after_help() -> String {
+    let line = |preset: &Preset| format!("  {:<12}{}\n", preset.name, preset.summary);
+    let presets: String = PRESETS.iter().map(line).collect();
+    format!("{}\n\nPresets:\n{presets}\n{}", HELP[0], HELP[1])
+}
+
+fn preset_help() -> String {
+    let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+    format!("Settings that come with the program ({}), or a TOML file", names.join(", "))
+}
+
+/// Options of `trm train`.
+#[derive(clap::Args)]
+#[command(after_help = after_help())]
 pub struct TrainArgs {
-    /// Settings that come with the program (quick, documented, kaggle, cells, minute, solver, paper-mlp, paper-att), or a TOML file
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = preset_help())]
     preset: Option<String>,
     /// TOML file of settings
     #[arg(long, value_name = "FILE")]
@@ -99,39 +113,63 @@ pub struct TrainArgs {
 
 /// Trains, evaluates, and solves one puzzle.
 pub fn run(args: TrainArgs) -> Result<(), CliError> {
-    if paper::is_meant(&args)? {
-        return paper::run(&args);
+    match args.kind()? {
+        RunKind::Documented => train::<Model>(&args),
+        RunKind::Paper => train::<paper::Model>(&args),
     }
-    let folder_file = args.run.join("trm_sudoku_last.pt");
-    let resumed = if args.resume { Some(read_last(&folder_file)?) } else { None };
-    if resumed.is_none() && folder_file.exists() && !args.overwrite {
-        return Err(holds_a_run(&args.run));
-    }
-    let start = args.init.as_deref().map(read_start).transpose()?;
-    let config = match &resumed {
+}
+
+/// What a run of one kind is made from, and what is said of it.
+trait Told: Settings {
+    /// The settings that the options ask for, on top of those of a model to start from.
+    fn of_args(args: &TrainArgs, start: Option<&Self>) -> Result<Self, CliError>;
+    /// What is about to happen and what it will take, for a person.
+    fn announcement(&self, run: &Plan) -> String;
+    /// The plan for machines.
+    fn plan(&self, run: &Plan) -> Value;
+}
+
+/// A run before it starts.
+struct Plan<'a> {
+    data: &'a TrainingData,
+    threads: usize,
+    folder: &'a Path,
+}
+
+fn train<K: Kind<Settings: Told>>(args: &TrainArgs) -> Result<(), CliError> {
+    let folder = RunFolder::claim(&args.run, K::FOLDER, args.claim()).map_err(train_error)?;
+    let resumed: Option<Checkpoint<K::Settings>> =
+        args.resume.then(|| read_checkpoint(&folder.last(), "")).transpose()?;
+    let start: Option<Checkpoint<K::Settings>> =
+        args.init.as_deref().map(|path| read_checkpoint(path, "--init ")).transpose()?;
+    let settings = match &resumed {
         Some(checkpoint) => checkpoint.config.clone(),
-        None => args.settings(start.as_ref())?,
+        None => K::Settings::of_args(args, start.as_ref().map(|start| &start.config))?,
     };
-    let start = start.map(|start| weights_for(&config.network, &start)).transpose()?;
+    let start = start.map(|start| weights_for(&settings, &start)).transpose()?;
     let display = Display::choose(args.quiet, args.json);
     let threads = Threads::new(args.threads);
-    let data = load_data(&config, args.skip_bad_rows, &threads, display)?;
-    announce(&config, &data, &threads, &args.run, display)?;
-    check_memory(&config, &threads)?;
-
-    let folder = RunFolder::create(&args.run).map_err(train_error)?;
-    let mut trainer = match (&resumed, start) {
+    let regime = settings.regime();
+    let data = load_data(&regime.data, regime.seed, args.skip_bad_rows, &threads, display)?;
+    let plan = Plan { data: &data, threads: threads.count(), folder: &args.run };
+    match display {
+        Display::Json => print_json(&settings.plan(&plan))?,
+        _ => display.say(&settings.announcement(&plan)),
+    }
+    settings.memory_need(threads.count()).check(available_memory()).map_err(train_error)?;
+    let mut trainer: Trainer<K> = match (&resumed, start) {
         (Some(checkpoint), _) => Trainer::resume(checkpoint, data, threads),
-        (None, Some(weights)) => Trainer::from_weights(config, weights, data, threads),
-        (None, None) => Trainer::new(config, data, threads),
+        (None, Some(weights)) => Trainer::from_weights(settings, weights, data, threads),
+        (None, None) => Trainer::new(settings, data, threads),
     }
     .map_err(train_error)?;
     drop(resumed);
-    display.say("each epoch: loss and cells right in training and validation; * is the best so far");
-    let mut progress = Progress::new(display, stop_on_ctrl_c());
+    let mut progress = Progress::new(display, stop_on_ctrl_c(), Picture::new(&folder));
     let ending = run_training(&mut trainer, &folder, &mut progress);
     progress.finish();
-    match ending.map_err(train_error)? {
+    let ending = ending.map_err(train_error)?;
+    progress.draw(&trainer.progress().history)?;
+    match ending {
         Ending::Stopped => {
             display.say(&format!(
                 "stopped; everything is saved. Go on with: trm train --resume --run {}",
@@ -144,74 +182,70 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
 }
 
 impl TrainArgs {
-    fn settings(&self, start: Option<&Checkpoint>) -> Result<TrmConfig, CliError> {
-        let input = |e: &dyn std::fmt::Display| CliError::Input(e.to_string());
-        let mut layers = ConfigLayers::default();
-        if let Some(start) = start {
-            layers = layers.toml(&start.config.to_toml(), "--init").map_err(|e| input(&e))?;
+    /// What is trained: what the run in the folder does, or what the settings are of.
+    fn kind(&self) -> Result<RunKind, CliError> {
+        if self.resume {
+            return RunFolder::kind_in(&self.run).map_err(|e| train_error(e.into()));
         }
+        if let Some(path) = &self.init {
+            let file = ModelFile::read(path).map_err(|e| CliError::Input(format!("--init {e}")))?;
+            return Ok(if matches!(file, ModelFile::Paper(_)) {
+                RunKind::Paper
+            } else {
+                RunKind::Documented
+            });
+        }
+        let tables = self.layers()?.into_iter().filter_map(|(_, text)| text.parse::<toml::Table>().ok());
+        let is_paper = tables.into_iter().any(|table| RunKind::of_settings(&table) == RunKind::Paper);
+        Ok(if is_paper { RunKind::Paper } else { RunKind::Documented })
+    }
+
+    fn claim(&self) -> Claim {
+        match (self.resume, self.overwrite) {
+            (true, _) => Claim::Resume,
+            (_, true) => Claim::Overwrite,
+            _ => Claim::New,
+        }
+    }
+
+    /// Preset and file of settings as text, with where they come from.
+    fn layers(&self) -> Result<Vec<(String, String)>, CliError> {
+        let mut texts = Vec::new();
         if let Some(name) = &self.preset {
-            let (text, origin) = match PRESETS.iter().find(|(known, _)| known == name) {
-                Some((_, text)) => ((*text).to_string(), format!("preset {name}")),
-                None => (read_settings(Path::new(name), "no preset and no file of this name")?, name.clone()),
-            };
-            layers = layers.toml(&text, &origin).map_err(|e| input(&e))?;
+            texts.push(match Preset::named(name) {
+                Some(preset) => (format!("preset {name}"), preset.toml.to_string()),
+                None => (name.clone(), read_settings(Path::new(name), "no preset and no file of this name")?),
+            });
         }
         if let Some(path) = &self.config {
-            let text = read_settings(path, "cannot read it")?;
-            layers = layers.toml(&text, &path.display().to_string()).map_err(|e| input(&e))?;
+            texts.push((path.display().to_string(), read_settings(path, "cannot read it")?));
         }
-        for set in &self.set {
-            layers = layers.set(set).map_err(|e| input(&e))?;
-        }
-        let pruning = self.prune.map(|kind| format!("prune={}", kind.name()));
+        Ok(texts)
+    }
+
+    /// Single settings: those of `--set`, then those of options of their own.
+    fn assignments(&self, text: fn(&str) -> String) -> Vec<String> {
+        let pruning = self.prune.map(|kind| format!("prune={}", text(kind.name())));
         let sparsity = self.sparsity.map(|sparsity| format!("sparsity={sparsity}"));
-        for set in pruning.into_iter().chain(sparsity) {
-            layers = layers.set(&set).map_err(|e| input(&e))?;
-        }
-        let mut config = layers.build().map_err(|e| input(&e))?;
-        if let Some(path) = &self.data {
-            config.data.data = path.display().to_string();
-            config.data.generate_samples = 0;
-        }
-        if config.data.data.is_empty() && config.data.generate_samples == 0 {
-            return Err(input(&TrainError::NoData));
-        }
-        Ok(config)
+        self.set.iter().cloned().chain(pruning).chain(sparsity).collect()
     }
 }
 
-fn holds_a_run(folder: &Path) -> CliError {
-    CliError::Input(format!(
-        "{} holds a run already; go on with it by --resume, replace it by --overwrite, or choose another folder with \
-         --run",
-        folder.display()
-    ))
-}
-
 fn read_settings(path: &Path, otherwise: &str) -> Result<String, CliError> {
-    let presets: Vec<&str> = PRESETS.iter().chain(&paper::PRESETS).map(|(name, _)| *name).collect();
+    let presets: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
     std::fs::read_to_string(path).map_err(|e| {
         CliError::Input(format!("{}: {otherwise} ({e}); presets are: {}", path.display(), presets.join(", ")))
     })
 }
 
-fn read_last(path: &Path) -> Result<Checkpoint, CliError> {
-    if !path.exists() {
-        return Err(CliError::Input(format!("there is no run to resume: {} does not exist", path.display())));
-    }
-    Checkpoint::read(path).map_err(|e| CliError::Input(e.to_string()))
+fn read_checkpoint<S: Settings>(path: &Path, option: &str) -> Result<Checkpoint<S>, CliError> {
+    Checkpoint::read_stored(path).map_err(|e| CliError::Input(format!("{option}{e}")))
 }
 
-/// The model that --init names.
-fn read_start(path: &Path) -> Result<Checkpoint, CliError> {
-    Checkpoint::read(path).map_err(|e| CliError::Input(format!("--init {e}")))
-}
-
-/// Its weights, if the settings ask for a model of its sizes.
-fn weights_for(config: &NetworkConfig, start: &Checkpoint) -> Result<Weights, CliError> {
-    let layout = Network::layout(config);
-    if layout.has_the_tensors_of(&Network::layout(&start.config.network)) {
+/// The weights of a model to start from, if the settings ask for a model of its sizes.
+fn weights_for<S: Settings>(settings: &S, start: &Checkpoint<S>) -> Result<Weights, CliError> {
+    let layout = settings.layout();
+    if layout.has_the_tensors_of(&start.config.layout()) {
         return Ok(Weights::from_state_dict(&layout, start.model.clone()));
     }
     Err(CliError::Input(
@@ -221,9 +255,10 @@ fn weights_for(config: &NetworkConfig, start: &Checkpoint) -> Result<Weights, Cl
 
 fn train_error(error: TrainError) -> CliError {
     match error {
-        TrainError::NoData | TrainError::NotResumable(_) | TrainError::OutOfMemory(_) => {
-            CliError::Input(error.to_string())
-        }
+        TrainError::NoData
+        | TrainError::NotResumable(_)
+        | TrainError::OutOfMemory(_)
+        | TrainError::Folder(_) => CliError::Input(error.to_string()),
         TrainError::Checkpoint(CheckpointError::Io { .. }) | TrainError::Io { .. } => {
             CliError::Failed(format!("{error}; checkpoints written before are untouched"))
         }
@@ -246,16 +281,20 @@ pub(super) fn stop_on_ctrl_c() -> Arc<AtomicBool> {
 }
 
 /// The result: accuracy on rows that nothing was decided by, and one puzzle solved before your eyes.
-fn conclude(
-    trainer: &Trainer,
+fn conclude<K: Kind>(
+    trainer: &Trainer<K>,
     folder: &RunFolder,
     early: bool,
     holdout: Option<&Evaluation>,
     display: Display,
 ) -> Result<(), CliError> {
     let progress = trainer.progress();
-    let best = progress.best.map(|(accuracy, epoch)| json!({"epoch": epoch, "val_cell_accuracy": accuracy}));
+    let best = progress.history.iter().rev().find(|record| record.is_best);
     if display == Display::Json {
+        let best = best.map(|record| match record.epoch {
+            Some(epoch) => json!({"epoch": epoch, "val_cell_accuracy": record.val_cell_accuracy}),
+            None => json!({"step": record.step, "val_cell_accuracy": record.val_cell_accuracy}),
+        });
         return print_json(&json!({
             "event": "end",
             "early": early,
@@ -267,11 +306,16 @@ fn conclude(
     if display == Display::Quiet {
         return Ok(());
     }
-    let reason =
-        if early { "no better validation accuracy for a while: stopped early" } else { "all epochs done" };
+    let rounds = if best.is_some_and(|best| best.epoch.is_none()) { "steps" } else { "epochs" };
+    let reason = match early {
+        true => "no better validation accuracy for a while: stopped early".to_string(),
+        false => format!("all {rounds} done"),
+    };
     print(&format!("\n{reason} after {}\n", duration(progress.elapsed_s)))?;
-    if let Some((accuracy, epoch)) = progress.best {
-        print(&format!("best epoch {epoch}: {} of validation cells\n", percent(accuracy)))?;
+    if let Some(best) = best {
+        let round = best.epoch.map_or(format!("step {}", best.step), |epoch| format!("epoch {epoch}"));
+        let cells = best.val_cell_accuracy.unwrap_or(best.train_cell_accuracy);
+        print(&format!("best {round}: {} of validation cells\n", percent(cells)))?;
     }
     if let Some(evaluation) = holdout {
         print(&format!("\nheld-out puzzles, never trained on nor chosen by:\n{}", eval::table(evaluation)))?;
@@ -285,16 +329,15 @@ fn conclude(
 }
 
 /// Solves a puzzle that was not trained on: the first that comes out solved, else the first.
-fn show_one(trainer: &Trainer, folder: &RunFolder) -> Result<(), CliError> {
+fn show_one<K: Kind>(trainer: &Trainer<K>, folder: &RunFolder) -> Result<(), CliError> {
     let data = trainer.data();
     let unseen = if data.holdout.is_empty() { &data.validation } else { &data.holdout };
     let puzzles: Vec<Grid> = unseen.iter().take(1000).map(|p| p.quiz).collect();
     if puzzles.is_empty() {
         return Ok(());
     }
-    let best = Checkpoint::read(&folder.production()).map_err(|e| CliError::Failed(e.to_string()))?;
-    let model = best.into_model(trainer.threads());
-    let answers = solve::answers_of(&model, &puzzles, trainer.threads());
+    let model = K::of_checkpoint(read_checkpoint(&folder.production(), "")?, trainer.threads());
+    let answers = solve(&model, &puzzles, Givens::Preserved, &model.trained_budget(), trainer.threads());
     let solved = answers.iter().filter(|a| a.solved).count();
     let shown = answers.iter().position(|a| a.solved).unwrap_or(0);
     print(&format!(
@@ -302,6 +345,6 @@ fn show_one(trainer: &Trainer, folder: &RunFolder) -> Result<(), CliError> {
         puzzles.len(),
         shown + 1,
         puzzles[shown],
-        solve::answer_grid(&answers[shown])
+        answer_grid(&answers[shown])
     ))
 }

@@ -4,21 +4,22 @@
 //! registers, on as many threads.
 
 mod machine;
+mod measured;
 mod memory;
 mod phases;
 mod scaling;
 mod speed;
 
 pub use machine::{Bandwidth, Machine, Peak};
+pub use measured::Measured;
 pub use memory::peak_memory_mb;
 pub use phases::{PhaseShares, phase_shares};
 pub use scaling::{Point, Scaling, Sweep, sweeps};
 pub use speed::{Latency, Speed, inference, latency, training};
 
-use crate::config::{DataConfig, RunConfig, TrmConfig};
 use crate::parallel::Threads;
 use crate::sudoku::{GenerateError, Generator, Puzzle};
-use crate::train::{TrainError, Trainer, TrainingData};
+use crate::train::{Kind, TrainError, Trainer, TrainingData};
 use std::time::Instant;
 
 /// Why nothing was measured.
@@ -36,26 +37,24 @@ fn puzzles(count: usize, threads: &Threads) -> Result<Vec<Puzzle>, BenchError> {
     Ok(Generator::new(1, 30..=40).generate_many(count, threads)?)
 }
 
-/// A run on puzzles of one batch, which never comes to its end; its first step, which takes the memory, is made.
-fn trainer(config: &TrmConfig, threads: usize) -> Result<Trainer, BenchError> {
+/// A run in batches of so many puzzles, which never comes to its end; its first step, which takes the memory, is made.
+fn trainer<S: Measured>(
+    settings: &S,
+    batch_size: usize,
+    threads: usize,
+) -> Result<Trainer<S::Model>, BenchError> {
     let threads = Threads::new(threads);
-    let data =
-        TrainingData { train: puzzles(config.training.batch_size, &threads)?, ..TrainingData::default() };
-    let config = TrmConfig {
-        run: RunConfig { epochs: 1_000_000, patience: 0, ..config.run.clone() },
-        data: DataConfig { augment_copies: 1, ..config.data.clone() },
-        ..config.clone()
-    };
-    let mut trainer = Trainer::new(config, data, threads)?;
+    let data = TrainingData { train: puzzles(batch_size, &threads)?, ..TrainingData::default() };
+    let mut trainer = Trainer::new(settings.endless(batch_size), data, threads)?;
     step(&mut trainer)?;
     Ok(trainer)
 }
 
-/// A step, and the end of the epoch that it is if no puzzle stays in the batch.
-fn step(trainer: &mut Trainer) -> Result<(), BenchError> {
+/// A step, and the end of the round that it is if no puzzle stays in the batch.
+fn step<K: Kind>(trainer: &mut Trainer<K>) -> Result<(), BenchError> {
     trainer.step()?;
-    if trainer.epoch_is_complete() {
-        trainer.finish_epoch();
+    if trainer.round_is_complete() {
+        trainer.finish_round();
     }
     Ok(())
 }

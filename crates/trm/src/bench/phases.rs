@@ -1,7 +1,6 @@
 //! Where the time of a training step goes.
 
-use super::{BenchError, step, trainer};
-use crate::config::TrmConfig;
+use super::{BenchError, Measured, step, trainer};
 use crate::parallel::Threads;
 use crate::timing::{Phase, profile};
 use serde::Serialize;
@@ -16,9 +15,14 @@ pub struct PhaseShares {
     pub shares: Vec<(&'static str, f64)>,
 }
 
-/// Times the phases of some training steps.
-pub fn phase_shares(config: &TrmConfig, threads: &Threads, seconds: f64) -> Result<PhaseShares, BenchError> {
-    let mut trainer = trainer(config, threads.count())?;
+/// Times the phases of some training steps in batches of so many.
+pub fn phase_shares<S: Measured>(
+    settings: &S,
+    batch_size: usize,
+    threads: &Threads,
+    seconds: f64,
+) -> Result<PhaseShares, BenchError> {
+    let mut trainer = trainer(settings, batch_size, threads.count())?;
     let (result, phases) = profile(|| {
         let (begin, mut steps) = (Instant::now(), 0);
         while steps < 2 || begin.elapsed().as_secs_f64() < seconds {
@@ -32,22 +36,21 @@ pub fn phase_shares(config: &TrmConfig, threads: &Threads, seconds: f64) -> Resu
     let shares = Phase::ALL.iter().zip(phases).map(|(phase, seconds)| (phase.name(), seconds / all));
     let rest = ("waiting, and the rest", (1.0 - counted / all).max(0.0));
     let shares = shares.filter(|(_, share)| *share > 0.0).chain([rest]).collect();
-    Ok(PhaseShares { batch_size: config.training.batch_size, shares })
+    Ok(PhaseShares { batch_size, shares })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{NetworkConfig, TrainingConfig};
+    use crate::config::{NetworkConfig, TrmConfig};
 
     #[test]
     fn shares_are_of_all_the_time() {
         let config = TrmConfig {
             network: NetworkConfig { hidden_dim: 32, l_cycles: 2, ..NetworkConfig::default() },
-            training: TrainingConfig { batch_size: 40, ..TrainingConfig::default() },
             ..TrmConfig::default()
         };
-        let shares = phase_shares(&config, &Threads::new(2), 0.0).unwrap().shares;
+        let shares = phase_shares(&config, 40, &Threads::new(2), 0.0).unwrap().shares;
         let of = |name: &str| shares.iter().find(|(n, _)| *n == name).unwrap().1;
         assert!(of("forward products") > 0.0 && of("weight gradients") > 0.0 && of("optimiser") > 0.0);
         assert!(shares.iter().all(|(name, _)| *name != "attention"), "{shares:?}");

@@ -63,7 +63,11 @@ pub fn sweeps(
             let ceiling = ceiling_of(config.network.precision.format(), &workers);
             let largest = ceilings.entry(threads).or_default();
             *largest = largest.max(ceiling);
-            points.push(Point { label, threads, speed: training(&config, &workers, ceiling, seconds)? });
+            points.push(Point {
+                label,
+                threads,
+                speed: training(&config, config.training.batch_size, &workers, ceiling, seconds)?,
+            });
         }
         measured.push(Sweep { name, points });
     }

@@ -1,10 +1,11 @@
 //! Puzzles a second in training and inference, and how long one puzzle takes.
 
 use super::memory::{forget_peak, peak_memory_mb};
-use super::{BenchError, median, puzzles, times, trainer};
-use crate::config::TrmConfig;
-use crate::model::{Budget, Engine, Model, Recording, flops_per_sample};
+use super::{BenchError, Measured, median, puzzles, times, trainer};
+use crate::model::Thinker;
+use crate::network::Weights;
 use crate::parallel::Threads;
+use crate::train::Kind;
 use serde::Serialize;
 
 /// What was measured at one batch size.
@@ -16,7 +17,7 @@ pub struct Speed {
     pub samples_per_s: f64,
     /// Of the slowest step and of the fastest.
     pub range: [f64; 2],
-    /// Floating-point operations a second, by [`flops_per_sample`].
+    /// Floating-point operations a second, as [`Measured::flops`] counts them.
     pub flop_per_s: f64,
     /// Share of the ceiling.
     pub share_of_peak: f64,
@@ -51,59 +52,61 @@ pub struct Latency {
     pub share_of_peak: f64,
 }
 
-/// Training steps: forward, loss, backward, clipping and AdamW.
-pub fn training(
-    config: &TrmConfig,
+/// Training steps in batches of so many: forward, loss, backward, clipping and AdamW.
+pub fn training<S: Measured>(
+    settings: &S,
+    batch_size: usize,
     threads: &Threads,
     ceiling: f64,
     seconds: f64,
 ) -> Result<Speed, BenchError> {
     forget_peak();
-    let mut trainer = trainer(config, threads.count())?;
+    let mut trainer = trainer(settings, batch_size, threads.count())?;
     let times = times(seconds, || super::step(&mut trainer))?;
-    Ok(Speed::new(config.training.batch_size, &times, flops_per_sample(&config.network).1, ceiling))
+    Ok(Speed::new(batch_size, &times, settings.flops()[1], ceiling))
 }
 
-/// The forward pass of a batch.
-pub fn inference(
-    config: &TrmConfig,
+/// The forward pass of a batch of so many.
+pub fn inference<S: Measured>(
+    settings: &S,
+    batch_size: usize,
     threads: &Threads,
     ceiling: f64,
     seconds: f64,
 ) -> Result<Speed, BenchError> {
     forget_peak();
-    let times = predictions(config, config.training.batch_size, threads, seconds)?;
-    Ok(Speed::new(config.training.batch_size, &times, flops_per_sample(&config.network).0, ceiling))
+    let times = predictions(settings, batch_size, threads, seconds)?;
+    Ok(Speed::new(batch_size, &times, settings.flops()[0], ceiling))
 }
 
 /// One puzzle after the other.
-pub fn latency(
-    config: &TrmConfig,
+pub fn latency<S: Measured>(
+    settings: &S,
     threads: &Threads,
     ceiling: f64,
     seconds: f64,
 ) -> Result<Latency, BenchError> {
-    let time = |threads| Ok::<f64, BenchError>(median(&predictions(config, 1, threads, seconds / 2.0)?));
+    let time = |threads| Ok::<f64, BenchError>(median(&predictions(settings, 1, threads, seconds / 2.0)?));
     let (one_thread, all) = (time(&Threads::new(1))?, time(threads)?);
-    let share_of_peak = flops_per_sample(&config.network).0 as f64 / all / ceiling;
+    let share_of_peak = settings.flops()[0] as f64 / all / ceiling;
     Ok(Latency { ms: 1e3 * all, one_thread_ms: 1e3 * one_thread, share_of_peak })
 }
 
-fn predictions(
-    config: &TrmConfig,
+fn predictions<S: Measured>(
+    settings: &S,
     batch_size: usize,
     threads: &Threads,
     seconds: f64,
 ) -> Result<Vec<f64>, BenchError> {
-    let model = Model::first(config.network.clone(), threads);
+    let weights = Weights::first(&settings.layout(), settings.regime().seed);
+    let model = S::Model::build(settings, weights, threads);
     let cells: Vec<u8> = puzzles(batch_size, threads)?.iter().flat_map(|p| *p.quiz.cells()).collect();
-    // As in training: a model that carries its states would go on for all its segments.
-    let budget = Budget { steps: config.network.h_cycles, ..Budget::trained(&config.network) };
-    let mut engine = Engine::new(Recording::Nothing);
+    let budget = settings.budget();
+    let mut predict = model.predictor();
     // The first pass takes the memory.
-    engine.predict(&model, &cells, &budget, threads);
+    predict(&cells, &budget, threads);
     times(seconds, || {
-        engine.predict(&model, &cells, &budget, threads);
+        predict(&cells, &budget, threads);
         Ok(())
     })
 }

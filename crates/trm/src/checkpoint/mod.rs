@@ -11,7 +11,7 @@ mod torch;
 mod torch_zip;
 
 pub use model_file::ModelFile;
-pub use paper::{PaperCheckpoint, PaperTraining};
+pub use paper::PaperCheckpoint;
 pub use quantised::QuantisedCheckpoint;
 
 use crate::config::TrmConfig;
@@ -20,6 +20,7 @@ use crate::network::{Entry, Layout, Weights};
 use crate::parallel::Threads;
 use crate::tensor::StateDict;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Version of what we store under a key of our own.
 const FORMAT_VERSION: i64 = 1;
@@ -29,11 +30,11 @@ pub const SHIPPED: &[u8] = include_bytes!("../../weights/sudoku.safetensors");
 
 /// What a model file holds. A production file holds the model and its configuration only.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Checkpoint {
-    /// Weights by name, as [`Network::layout`] has them.
+pub struct Checkpoint<S = TrmConfig> {
+    /// Weights by name, as [`Stored::layout`] has them.
     pub model: StateDict,
-    /// The configuration they were trained with.
-    pub config: TrmConfig,
+    /// The settings they were trained with.
+    pub config: S,
     /// AdamW's state.
     pub optimizer: Option<OptimizerState>,
     /// Losses and accuracies, one for each epoch.
@@ -41,6 +42,9 @@ pub struct Checkpoint {
     /// What resuming needs beyond weights and moments.
     pub training: Option<Training>,
 }
+
+/// What AdamW adds to the root of the second moment; PyTorch's default.
+pub const ADAM_EPS: f64 = 1e-8;
 
 /// AdamW's moments and settings.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,6 +150,83 @@ fn is_safetensors(path: &Path) -> bool {
     path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"))
 }
 
+/// Settings whose checkpoints have a layout in files.
+pub trait Stored: Sized {
+    /// Names, shapes, roles and first values of the model's tensors.
+    fn layout(&self) -> Arc<Layout>;
+    /// All settings, as a file.
+    fn to_toml(&self) -> String;
+    /// Reads a checkpoint of this kind.
+    ///
+    /// # Errors
+    /// An unreadable, broken or hostile file; one of another kind; tensors that do not fit the settings.
+    fn read(path: &Path) -> Result<Checkpoint<Self>, CheckpointError>;
+    /// Writes a checkpoint. The old file stays until the new one is complete.
+    ///
+    /// # Errors
+    /// What the system says; content that the format has no place for.
+    fn write(checkpoint: &Checkpoint<Self>, path: &Path) -> Result<(), CheckpointError>;
+}
+
+impl Stored for TrmConfig {
+    fn layout(&self) -> Arc<Layout> {
+        Network::layout(&self.network)
+    }
+
+    fn to_toml(&self) -> String {
+        Self::to_toml(self)
+    }
+
+    fn read(path: &Path) -> Result<Checkpoint, CheckpointError> {
+        Checkpoint::read(path)
+    }
+
+    fn write(checkpoint: &Checkpoint, path: &Path) -> Result<(), CheckpointError> {
+        let write = if is_safetensors(path) { safetensors::write } else { torch::write };
+        write(checkpoint, path).map_err(|e| ReadError::Io(e).at(path))
+    }
+}
+
+impl<S: Stored> Checkpoint<S> {
+    /// Reads a file of this kind of settings.
+    ///
+    /// # Errors
+    /// As [`Stored::read`].
+    pub fn read_stored(path: &Path) -> Result<Self, CheckpointError> {
+        S::read(path)
+    }
+
+    /// Writes a file; `.safetensors` by its ending, anything else as PyTorch's format. The old file stays until the new one is
+    /// complete.
+    ///
+    /// # Errors
+    /// What the system says; settings that PyTorch's format of the paper's model has no place for.
+    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        S::write(self, path)
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> Weights {
+        Weights::from_state_dict(&self.config.layout(), self.model.clone())
+    }
+
+    /// Checks every set of tensors against the settings.
+    fn check(&self) -> Result<(), Vec<String>> {
+        let mut sets = vec![("", &self.model)];
+        if let Some(optimizer) = &self.optimizer {
+            sets.push(("optimizer exp_avg ", &optimizer.exp_avg));
+            sets.push(("optimizer exp_avg_sq ", &optimizer.exp_avg_sq));
+        }
+        if let Some(ema) = self.training.as_ref().and_then(|t| t.ema.as_ref()) {
+            sets.push(("weight average ", ema));
+        }
+        let layout = self.config.layout();
+        let problems: Vec<String> =
+            sets.into_iter().flat_map(|(set, state)| problems(set, state, &layout)).collect();
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
 impl Checkpoint {
     /// Reads a file; `.safetensors` by its ending, anything else as PyTorch's format.
     ///
@@ -164,38 +245,12 @@ impl Checkpoint {
         checkpoint.expect("a test reads the file that is compiled in")
     }
 
-    /// Writes a file; `.safetensors` by its ending, anything else as PyTorch's format. The old file stays until the new
-    /// one is complete.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        let write = if is_safetensors(path) { safetensors::write } else { torch::write };
-        write(self, path).map_err(|e| ReadError::Io(e).at(path))
-    }
-
     /// The model, ready to solve.
     pub fn into_model(self, threads: &Threads) -> Model {
         let Self { mut config, model, .. } = self;
         config.network.precision = config.network.precision.of_inference();
         let weights = Weights::from_state_dict(&Network::layout(&config.network), model);
         Model::new(config.network, weights, threads)
-    }
-
-    /// Checks every set of tensors against the configuration.
-    fn check(&self) -> Result<(), Vec<String>> {
-        let mut sets = vec![("", &self.model)];
-        if let Some(optimizer) = &self.optimizer {
-            sets.push(("optimizer exp_avg ", &optimizer.exp_avg));
-            sets.push(("optimizer exp_avg_sq ", &optimizer.exp_avg_sq));
-        }
-        if let Some(ema) = self.training.as_ref().and_then(|t| t.ema.as_ref()) {
-            sets.push(("weight average ", ema));
-        }
-        let layout = Network::layout(&self.config.network);
-        let problems: Vec<String> =
-            sets.into_iter().flat_map(|(set, state)| problems(set, state, &layout)).collect();
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }
 

@@ -1,6 +1,8 @@
 //! A model file of whichever kind.
 
 use super::{Checkpoint, CheckpointError, PaperCheckpoint, QuantisedCheckpoint, is_safetensors, safetensors};
+use crate::model::Thinker;
+use crate::parallel::Threads;
 use std::path::Path;
 
 /// What a model file turned out to be.
@@ -29,7 +31,7 @@ impl ModelFile {
     /// # Errors
     /// As for [`Self::read`]; settings for a file of another kind, which tells everything.
     pub fn read_with(path: &Path, settings: &[String]) -> Result<Self, CheckpointError> {
-        match PaperCheckpoint::read(path, settings)? {
+        match PaperCheckpoint::of_file(path, settings)? {
             Some(paper) => Ok(Self::Paper(Box::new(paper))),
             None if !settings.is_empty() => {
                 let reason =
@@ -48,6 +50,15 @@ impl ModelFile {
             return Ok(None);
         }
         safetensors::read_quantised(path).map_err(|e| e.at(path))
+    }
+
+    /// The model, ready to answer puzzles.
+    pub fn into_thinker(self, threads: &Threads) -> Box<dyn Thinker> {
+        match self {
+            Self::Trm(checkpoint) => Box::new(checkpoint.into_model(threads)),
+            Self::Quantised(checkpoint) => Box::new(checkpoint.into_model(threads)),
+            Self::Paper(checkpoint) => Box::new(checkpoint.into_model(threads)),
+        }
     }
 
     /// Writes a file; `.safetensors` by its ending, anything else as PyTorch's format.

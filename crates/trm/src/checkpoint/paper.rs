@@ -1,51 +1,46 @@
 //! Models of the paper: state dicts as its official program saves them, and the same tensors as `.safetensors` with the
 //! settings beside them.
 
-use super::compact::Stored;
-use super::safetensors::Metadata;
-use super::{CheckpointError, FORMAT_VERSION, ReadError, is_safetensors, problems, safetensors, torch};
+use super::compact::Stored as StoredTensor;
+use super::safetensors::{Metadata, OptimizerSettings};
+use super::{
+    Checkpoint, CheckpointError, FORMAT_VERSION, OptimizerState, ReadError, Stored, Training, is_safetensors,
+    safetensors, torch,
+};
 use crate::config::Precision;
-use crate::model::paper::{Config, Model, Network};
-use crate::network::Weights;
+use crate::model::paper::{Config, Model, Network, Settings};
+use crate::network::Layout;
 use crate::parallel::Threads;
-use crate::tensor::{StateDict, Tensor};
+use crate::tensor::StateDict;
 use serde_json::{Map, Value};
 use std::path::Path;
+use std::sync::Arc;
 
-/// The settings in the metadata of a `.safetensors` file.
+/// The settings of the model in the metadata of a `.safetensors` file.
 const CONFIG_TOML: &str = "trm.paper_config_toml";
-/// The trainer's record in the metadata.
-const TRAINING_JSON: &str = "trm.paper_training_json";
+/// The settings of a run, the model's included.
+const SETTINGS_TOML: &str = "trm.paper_settings_toml";
+/// The trainer's record.
+const TRAINING_JSON: &str = "trm.training_json";
+/// The trainer's record as versions up to 0.1.0 wrote it, settings included.
+const OLD_TRAINING_JSON: &str = "trm.paper_training_json";
+/// AdamW's step and settings.
+const OPTIMIZER_JSON: &str = "trm.optimizer_json";
+/// Losses and accuracies of a run.
+const HISTORY_JSON: &str = "trm.history_json";
 /// What the names of the moments and of the averaged weights begin with.
 const SETS: [&str; 3] = ["optimizer.exp_avg.", "optimizer.exp_avg_sq.", "ema."];
-/// The states of the puzzles in the batch.
-const CARRY: [&str; 2] = ["carry.z_H", "carry.z_L"];
+/// What the names of the states of the puzzles in the batch begin with.
+const CARRY: &str = "carry.";
 /// A tensor that every model of the paper has and no other.
 const TELLING_NAME: &str = "inner.H_init";
 /// What the official program's names begin with: it saves a compiled module that holds the model beside its loss.
 const OFFICIAL_PREFIX: &str = "_orig_mod.model.";
 
-/// Tensors and settings of a model of the paper.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PaperCheckpoint {
-    /// Tensors by name without the prefixes of modules around the model, as [`Network::layout`] has them.
-    pub model: StateDict,
-    /// Read off the tensors where they show them, from the metadata or by default elsewhere.
-    pub config: Config,
-    /// What resuming needs beyond the weights; in `.safetensors` only.
-    pub training: Option<PaperTraining>,
-}
-
-/// State of a training run.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PaperTraining {
-    /// The trainer's own record.
-    pub state_json: String,
-    /// AdamW's first and second moments, and the averaged weights, each as [`Network::layout`] has them.
-    pub sets: [StateDict; 3],
-    /// The states z_H and z_L of the puzzles in the batch, `[puzzles, tokens, d]`.
-    pub carry: [Tensor; 2],
-}
+/// Tensors and settings of a model of the paper. Tensors have their names without the prefixes of modules around the model. The
+/// model's settings are read off the tensors where they show them, from the metadata or by default elsewhere; those of a run stand in
+/// checkpoints of runs alone.
+pub type PaperCheckpoint = Checkpoint<Settings>;
 
 /// The name of a tensor without the prefixes of modules around the model: `_orig_mod.` by compilation, `model.` by the loss.
 fn own_name(name: &str) -> &str {
@@ -61,121 +56,166 @@ impl PaperCheckpoint {
     ///
     /// # Errors
     /// An unreadable, broken or hostile file; tensors that are missing, extra, misshapen or not finite; wrong settings.
-    pub fn read(path: &Path, settings: &[String]) -> Result<Option<Self>, CheckpointError> {
-        let found = Self::read_unchecked(path).map_err(|e| e.at(path))?;
-        let checkpoint = found.map(|(state, metadata)| Self::new(state, &metadata, settings));
+    pub fn of_file(path: &Path, settings: &[String]) -> Result<Option<Self>, CheckpointError> {
+        let found = read_unchecked(path).map_err(|e| e.at(path))?;
+        let checkpoint = found.map(|(state, metadata)| Self::of_tensors(state, &metadata, settings));
         checkpoint.transpose().map_err(|e| e.at(path))
     }
 
-    /// All tensors, and what stands beside them.
-    fn read_unchecked(path: &Path) -> Result<Option<(StateDict, Metadata)>, ReadError> {
-        if !is_safetensors(path) {
-            let state = torch::read_state_dict(path, |name| own_name(name) == TELLING_NAME)?;
-            return Ok(state.map(|state| (state, Metadata::new())));
-        }
-        let found = safetensors::read_tensors(path, |name| own_name(name) == TELLING_NAME)?;
-        Ok(found.map(|(metadata, state)| (state, metadata)))
-    }
-
     /// A checkpoint in the order of the layout, if the tensors fit the settings.
-    fn new(state: StateDict, metadata: &Metadata, settings: &[String]) -> Result<Self, ReadError> {
+    fn of_tensors(state: StateDict, metadata: &Metadata, settings: &[String]) -> Result<Self, ReadError> {
         let own = |(name, tensor): (String, _)| (own_name(&name).to_string(), tensor);
         let mut model: StateDict = state.into_iter().map(own).collect();
-        let training = metadata.get(TRAINING_JSON).map(|json| take_training(&mut model, json)).transpose()?;
-        let config = match metadata.get(CONFIG_TOML) {
-            Some(toml) => Config::from_toml(toml),
-            None => Ok(Config::of_tensors(&model)),
-        };
-        let config =
-            config.and_then(|config| config.with(settings)).map_err(|e| format!("its settings: {e}"))?;
-        let layout = Network::layout(&config);
-        let sets = training.iter().flat_map(|training| SETS.iter().zip(&training.sets));
-        let all = std::iter::once((&"", &model)).chain(sets);
-        let problems: Vec<String> = all.flat_map(|(set, state)| problems(set, state, &layout)).collect();
-        if !problems.is_empty() {
-            return Err(ReadError::Tensors(problems));
-        }
-        let mut checkpoint = Self { model, config, training };
-        let sets = checkpoint.training.iter_mut().flat_map(|training| &mut training.sets);
-        for state in std::iter::once(&mut checkpoint.model).chain(sets) {
+        let mut config = settings_of(metadata, &model)?;
+        config.model = config.model.with(settings).map_err(|e| format!("its settings: {e}"))?;
+        let (optimizer, training) = take_training(&mut model, metadata, &config)?.unzip();
+        let history = metadata.get(HISTORY_JSON).map(|text| serde_json::from_str(text)).transpose();
+        let history = history.map_err(|e| format!("its history: {e}"))?;
+        let mut checkpoint = Self { model, config, optimizer, history, training };
+        checkpoint.check().map_err(ReadError::Tensors)?;
+        let layout = checkpoint.config.layout();
+        let optimizer = checkpoint.optimizer.iter_mut();
+        let sets = optimizer.flat_map(|optimizer| [&mut optimizer.exp_avg, &mut optimizer.exp_avg_sq]);
+        let average = checkpoint.training.iter_mut().flat_map(|training| &mut training.ema);
+        for state in sets.chain(average).chain([&mut checkpoint.model]) {
             state.sort_by_key(|(name, _)| layout.find(name));
         }
         Ok(checkpoint)
     }
 
-    /// The weights.
-    pub fn weights(&self) -> Weights {
-        Weights::from_state_dict(&Network::layout(&self.config), self.model.clone())
-    }
-
     /// The model, ready to solve.
     pub fn into_model(self, threads: &Threads) -> Model {
-        let (weights, mut config) = (self.weights(), self.config);
+        let (weights, mut config) = (self.weights(), self.config.model);
         config.precision = config.precision.of_inference();
         Model::new(config, weights, threads)
     }
+}
 
-    /// Writes a file; `.safetensors` by its ending, anything else as the official program's state dict.
-    ///
-    /// # Errors
-    /// What the system says; a `.pt` file of a model with settings that weights do not show and that are not the defaults.
-    pub fn write(&self, path: &Path) -> Result<(), CheckpointError> {
-        let written =
-            if is_safetensors(path) { self.write_safetensors(path) } else { self.write_torch(path) };
-        written.map_err(|e| e.at(path))
+impl Stored for Settings {
+    fn layout(&self) -> Arc<Layout> {
+        Network::layout(&self.model)
     }
 
-    fn write_safetensors(&self, path: &Path) -> Result<(), ReadError> {
-        let mut metadata = vec![
-            ("format", "pt".to_string()),
-            ("trm.format_version", FORMAT_VERSION.to_string()),
-            (CONFIG_TOML, self.config.to_toml()),
-        ];
-        let mut tensors: Vec<_> = self.model.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
-        if let Some(training) = &self.training {
-            metadata.push((TRAINING_JSON, training.state_json.clone()));
-            for (prefix, set) in SETS.iter().zip(&training.sets) {
-                tensors.extend(set.iter().map(|(name, tensor)| (format!("{prefix}{name}"), tensor)));
-            }
-            tensors.extend(CARRY.iter().zip(&training.carry).map(|(name, t)| ((*name).to_string(), t)));
-        }
-        let metadata = metadata.into_iter().map(|(key, text)| (key.to_string(), Value::String(text)));
-        let entries = tensors.into_iter().map(|(name, tensor)| (name, Stored::F32(tensor))).collect();
-        Ok(safetensors::write_entries(path, Map::from_iter(metadata), &entries)?)
+    fn to_toml(&self) -> String {
+        Self::to_toml(self)
     }
 
-    fn write_torch(&self, path: &Path) -> Result<(), ReadError> {
-        let shown = Config::of_tensors(&self.model);
-        let precision = Precision::Auto;
-        let is_shown = (Config { precision, ..self.config.clone() }) == (Config { precision, ..shown });
-        if !is_shown || self.training.is_some() {
-            return Err(ReadError::Format(
-                "a state dict of the official program has no place for settings that are not the defaults, nor for the \
-                 state of a training run; write a .safetensors file, or leave the latter out by --production"
-                    .into(),
-            ));
-        }
-        let named = |(name, tensor): &(String, _)| (format!("{OFFICIAL_PREFIX}{name}"), Clone::clone(tensor));
-        Ok(torch::write_state_dict(&self.model.iter().map(named).collect(), path)?)
+    fn read(path: &Path) -> Result<PaperCheckpoint, CheckpointError> {
+        let reason = || "it is no model of the paper".into();
+        let other = || CheckpointError::Format { path: path.to_path_buf(), reason: reason() };
+        PaperCheckpoint::of_file(path, &[])?.ok_or_else(other)
+    }
+
+    fn write(checkpoint: &PaperCheckpoint, path: &Path) -> Result<(), CheckpointError> {
+        let write = if is_safetensors(path) { write_safetensors } else { write_torch };
+        write(checkpoint, path).map_err(|e| e.at(path))
     }
 }
 
-/// Takes the state of a training run out of a file's tensors.
-fn take_training(state: &mut StateDict, json: &str) -> Result<PaperTraining, ReadError> {
-    let mut take = |wanted: &str| -> StateDict {
-        let (found, rest) = std::mem::take(state).into_iter().partition(|(name, _)| name.starts_with(wanted));
+/// All tensors, and what stands beside them.
+fn read_unchecked(path: &Path) -> Result<Option<(StateDict, Metadata)>, ReadError> {
+    if !is_safetensors(path) {
+        let state = torch::read_state_dict(path, |name| own_name(name) == TELLING_NAME)?;
+        return Ok(state.map(|state| (state, Metadata::new())));
+    }
+    let found = safetensors::read_tensors(path, |name| own_name(name) == TELLING_NAME)?;
+    Ok(found.map(|(metadata, state)| (state, metadata)))
+}
+
+/// The settings that the metadata tell, or else the tensors.
+fn settings_of(metadata: &Metadata, model: &StateDict) -> Result<Settings, ReadError> {
+    let wrong = |e: &dyn std::fmt::Display| ReadError::Format(format!("its settings: {e}"));
+    if let Some(toml) = metadata.get(SETTINGS_TOML) {
+        return Settings::from_toml(toml, &[]).map_err(|e| wrong(&e));
+    }
+    if let Some(json) = metadata.get(OLD_TRAINING_JSON) {
+        let record: Value = serde_json::from_str(json).map_err(|e| wrong(&e))?;
+        let settings = serde_json::from_value(record.get("settings").cloned().unwrap_or_default());
+        return settings.map_err(|e| wrong(&e));
+    }
+    let model = match metadata.get(CONFIG_TOML) {
+        Some(toml) => Config::from_toml(toml).map_err(|e| wrong(&e))?,
+        None => Config::of_tensors(model),
+    };
+    Ok(Settings { model, ..Settings::default() })
+}
+
+/// Takes the state of a training run out of a file's tensors, if the metadata have the record of one.
+fn take_training(
+    state: &mut StateDict,
+    metadata: &Metadata,
+    settings: &Settings,
+) -> Result<Option<(OptimizerState, Training)>, ReadError> {
+    let Some(json) = metadata.get(TRAINING_JSON).or(metadata.get(OLD_TRAINING_JSON)) else {
+        return Ok(None);
+    };
+    let mut take = |prefix: &str| -> StateDict {
+        let (found, rest) = std::mem::take(state).into_iter().partition(|(name, _)| name.starts_with(prefix));
         *state = rest;
-        found
+        let found: StateDict = found;
+        found.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_string(), tensor)).collect()
     };
-    let unprefixed = |prefix: &str, set: StateDict| {
-        set.into_iter().map(|(name, tensor)| (name[prefix.len()..].to_string(), tensor)).collect()
-    };
-    let sets = SETS.map(|prefix| unprefixed(prefix, take(prefix)));
-    let carry = CARRY.map(|name| take(name).pop().map(|(_, tensor)| tensor));
-    let [Some(z_h), Some(z_l)] = carry else {
+    let ([exp_avg, exp_avg_sq, ema], carry) = (SETS.map(&mut take), take(CARRY));
+    if carry.len() != 2 {
         return Err(ReadError::Format("it has the record of a training run, but not its states".into()));
+    }
+    let rules = &settings.training;
+    let optimizer = match metadata.get(OPTIMIZER_JSON) {
+        Some(text) => serde_json::from_str(text),
+        // Versions up to 0.1.0 had the step in the trainer's record.
+        None => serde_json::from_str::<Value>(json).map(|record| OptimizerSettings {
+            step: record.get("step").and_then(Value::as_u64).unwrap_or(0),
+            lr: rules.lr,
+            betas: (rules.beta1, rules.beta2),
+            eps: super::ADAM_EPS,
+            weight_decay: rules.weight_decay,
+        }),
     };
-    Ok(PaperTraining { state_json: json.to_string(), sets, carry: [z_h, z_l] })
+    let optimizer = optimizer.map_err(|e| format!("its optimizer: {e}"))?;
+    let training = Training { state_json: json.clone(), ema: Some(ema), carry: Some(carry) };
+    Ok(Some((optimizer.with_moments(exp_avg, exp_avg_sq), training)))
+}
+
+fn write_safetensors(checkpoint: &PaperCheckpoint, path: &Path) -> Result<(), ReadError> {
+    let Checkpoint { model, config, optimizer, history, training } = checkpoint;
+    let mut metadata = vec![
+        ("format", "pt".to_string()),
+        ("trm.format_version", FORMAT_VERSION.to_string()),
+        (CONFIG_TOML, config.model.to_toml()),
+    ];
+    let mut sets = vec![("", model)];
+    if let Some(history) = history {
+        metadata.push((HISTORY_JSON, serde_json::to_string(history).map_err(|e| e.to_string())?));
+    }
+    if let (Some(optimizer), Some(training)) = (optimizer, training) {
+        let settings = OptimizerSettings::of(optimizer);
+        metadata.push((SETTINGS_TOML, config.to_toml()));
+        metadata.push((OPTIMIZER_JSON, serde_json::to_string(&settings).map_err(|e| e.to_string())?));
+        metadata.push((TRAINING_JSON, training.state_json.clone()));
+        sets.extend([(SETS[0], &optimizer.exp_avg), (SETS[1], &optimizer.exp_avg_sq)]);
+        sets.extend(training.ema.iter().map(|ema| (SETS[2], ema)));
+        sets.extend(training.carry.iter().map(|carry| (CARRY, carry)));
+    }
+    let metadata = metadata.into_iter().map(|(key, text)| (key.to_string(), Value::String(text)));
+    let named = sets.into_iter().flat_map(|(prefix, set)| {
+        set.iter().map(move |(name, tensor)| (format!("{prefix}{name}"), StoredTensor::F32(tensor)))
+    });
+    Ok(safetensors::write_entries(path, Map::from_iter(metadata), &named.collect())?)
+}
+
+fn write_torch(checkpoint: &PaperCheckpoint, path: &Path) -> Result<(), ReadError> {
+    let shown = Config::of_tensors(&checkpoint.model);
+    let precision = Precision::Auto;
+    let told = Config { precision, ..checkpoint.config.model.clone() };
+    if told != (Config { precision, ..shown }) || checkpoint.training.is_some() {
+        return Err(ReadError::Format(
+            "a state dict of the official program has no place for settings that are not the defaults, nor for the state of a \
+             training run; write a .safetensors file, or leave the latter out by --production"
+                .into(),
+        ));
+    }
+    let named = |(name, tensor): &(String, _)| (format!("{OFFICIAL_PREFIX}{name}"), Clone::clone(tensor));
+    Ok(torch::write_state_dict(&checkpoint.model.iter().map(named).collect(), path)?)
 }
 
 #[cfg(test)]

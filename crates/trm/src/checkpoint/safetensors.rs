@@ -46,13 +46,27 @@ impl Write for Crc {
     }
 }
 
+/// AdamW's step and settings, as the metadata have them.
 #[derive(Serialize, Deserialize)]
-struct OptimizerSettings {
-    step: u64,
-    lr: f64,
-    betas: (f64, f64),
-    eps: f64,
-    weight_decay: f64,
+pub struct OptimizerSettings {
+    pub step: u64,
+    pub lr: f64,
+    pub betas: (f64, f64),
+    pub eps: f64,
+    pub weight_decay: f64,
+}
+
+impl OptimizerSettings {
+    /// Those of an optimiser.
+    pub fn of(o: &OptimizerState) -> Self {
+        Self { step: o.step, lr: o.lr, betas: o.betas, eps: o.eps, weight_decay: o.weight_decay }
+    }
+
+    /// An optimiser with these moments.
+    pub fn with_moments(self, exp_avg: StateDict, exp_avg_sq: StateDict) -> OptimizerState {
+        let Self { step, lr, betas, eps, weight_decay } = self;
+        OptimizerState { step, exp_avg, exp_avg_sq, lr, betas, eps, weight_decay }
+    }
 }
 
 /// Writes header and tensors.
@@ -64,14 +78,7 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
     put("trm.config_toml", checkpoint.config.to_toml());
     let mut sets = Vec::new();
     if let Some(o) = &checkpoint.optimizer {
-        let settings = OptimizerSettings {
-            step: o.step,
-            lr: o.lr,
-            betas: o.betas,
-            eps: o.eps,
-            weight_decay: o.weight_decay,
-        };
-        put("trm.optimizer_json", serde_json::to_string(&settings)?);
+        put("trm.optimizer_json", serde_json::to_string(&OptimizerSettings::of(o))?);
         sets.extend([(EXP_AVG, &o.exp_avg), (EXP_AVG_SQ, &o.exp_avg_sq)]);
     }
     if let Some(history) = &checkpoint.history {
@@ -221,15 +228,7 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
         parsed.map_err(|e| ReadError::Format(format!("its {what}: {e}")))
     }
     let optimizer = match parse::<OptimizerSettings>(text("trm.optimizer_json"), "optimizer")? {
-        Some(o) => Some(OptimizerState {
-            step: o.step,
-            exp_avg: state(EXP_AVG)?,
-            exp_avg_sq: state(EXP_AVG_SQ)?,
-            lr: o.lr,
-            betas: o.betas,
-            eps: o.eps,
-            weight_decay: o.weight_decay,
-        }),
+        Some(o) => Some(o.with_moments(state(EXP_AVG)?, state(EXP_AVG_SQ)?)),
         None => None,
     };
     let training = match text("trm.training_json") {

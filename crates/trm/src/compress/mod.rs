@@ -3,7 +3,7 @@
 mod prune;
 mod sweep;
 
-pub use prune::{prune, remove_units};
+pub use prune::{prune, prune_paper, remove_units};
 pub use sweep::{SweepPoint, sweep};
 
 use crate::checkpoint::{Checkpoint, QuantisedCheckpoint};

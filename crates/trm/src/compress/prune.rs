@@ -1,8 +1,8 @@
 //! Pruning: the weights of the blocks that matter least become zero, or go.
 
 use crate::config::{NetworkConfig, Pruning};
-use crate::layers::Block;
-use crate::model::Network;
+use crate::layers::{Block, HalfLayer};
+use crate::model::{Network, paper};
 use crate::network::Weights;
 use crate::tensor::Tensor;
 
@@ -12,6 +12,32 @@ pub fn prune(network: &Network, weights: &mut Weights, kind: Pruning, sparsity: 
     if kind == Pruning::Structured {
         return network.blocks().for_each(|block| clear_channels(block, weights, sparsity));
     }
+    clear_weights(weights, kind, sparsity);
+}
+
+/// Sets the share `sparsity` of the weights of the paper's network to zero, as [`prune`] does; for [`Pruning::Structured`] those of
+/// the channels of each SwiGLU with the least `sqrt(|gate row|^2 + |up row|^2) |W_out column|`.
+pub fn prune_paper(network: &paper::Network, weights: &mut Weights, kind: Pruning, sparsity: f64) {
+    if kind != Pruning::Structured {
+        return clear_weights(weights, kind, sparsity);
+    }
+    for ([input, output], channels) in network.half_layers.iter().filter_map(HalfLayer::swiglu) {
+        let width = weights[input].shape[1];
+        let norm = |values: &mut dyn Iterator<Item = &f32>| values.map(|w| w * w).sum::<f32>().sqrt();
+        let rows = |channel: usize| [channel, channels + channel].map(|row| row * width..(row + 1) * width);
+        let cost = |channel: usize| {
+            let [gate, up] = rows(channel).map(|row| weights[input].data[row].iter());
+            let column = weights[output].data.iter().skip(channel).step_by(channels);
+            norm(&mut gate.chain(up)) * norm(&mut column.into_iter())
+        };
+        for channel in cheapest((0..channels).map(cost), share(channels, sparsity)) {
+            rows(channel).into_iter().for_each(|row| weights[input].data[row].fill(0.0));
+            weights[output].data.iter_mut().skip(channel).step_by(channels).for_each(|w| *w = 0.0);
+        }
+    }
+}
+
+fn clear_weights(weights: &mut Weights, kind: Pruning, sparsity: f64) {
     for (_, matrix) in weights.iter_mut().filter(|(entry, _)| entry.role.is_pruned()) {
         match kind {
             Pruning::Unstructured => clear_smallest(matrix, sparsity),

@@ -4,7 +4,7 @@ use super::pruned;
 use crate::checkpoint::Checkpoint;
 use crate::config::Pruning;
 use crate::evaluate::evaluate;
-use crate::model::{Budget, Engine, Recording};
+use crate::model::Budget;
 use crate::parallel::Threads;
 use crate::sudoku::Puzzle;
 use serde::Serialize;
@@ -36,7 +36,7 @@ pub fn sweep(
         for sparsity in (0..10).map(|tenths| f64::from(tenths) / 10.0).filter(|s| kind.has(*s)) {
             let model = pruned(checkpoint, kind, sparsity).into_model(threads);
             let budget = Budget::trained(model.config());
-            let e = evaluate(&model, &mut Engine::new(Recording::Nothing), puzzles, &budget, threads);
+            let e = evaluate(&model, puzzles, &budget, threads);
             let (cell_accuracy, blank_accuracy) = (e.cell_accuracy, e.blank_accuracy);
             let board_accuracy = e.board_accuracy;
             points.push(SweepPoint { kind, sparsity, cell_accuracy, blank_accuracy, board_accuracy });

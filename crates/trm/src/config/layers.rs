@@ -1,8 +1,12 @@
 //! Layers of settings: defaults, then preset, then file, then overrides, merged as tables and read once, so that the last
 //! one wins and an unknown key is refused whichever layer it came from.
 
-use super::TrmConfig;
+use super::{Recursion, TrmConfig};
+use std::collections::BTreeSet;
 use toml::{Table, Value};
+
+/// The key that stands for several settings.
+const RECURSION: &str = "recursion";
 
 /// Why a configuration was refused.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +47,15 @@ pub enum ConfigError {
     },
 }
 
-/// Merges layers of settings; later layers win.
+/// Merges layers of settings; later layers win. A TOML text is a layer, and so are the single overrides after it
+/// together.
+///
+/// The key `recursion` stands for several settings: see [`Recursion`].
 #[derive(Clone, Debug, Default)]
 pub struct ConfigLayers {
     table: Table,
+    /// Keys that single overrides gave since the last text.
+    overridden: BTreeSet<String>,
 }
 
 impl ConfigLayers {
@@ -59,9 +68,16 @@ impl ConfigLayers {
             origin: origin.into(),
             message: e.to_string(),
         })?;
-        for (key, value) in layer {
-            self.insert(&key, value, origin)?;
+        let layer: Vec<(String, Value)> = layer
+            .into_iter()
+            .map(|(key, value)| known_setting(&key, value, origin))
+            .collect::<Result<_, _>>()?;
+        let (shorthand, own): (Vec<_>, Vec<_>) = layer.into_iter().partition(|(key, _)| key == RECURSION);
+        for (_, value) in shorthand {
+            self.table.extend(recursion(&value)?);
         }
+        self.table.extend(own);
+        self.overridden.clear();
         Ok(self)
     }
 
@@ -75,7 +91,14 @@ impl ConfigLayers {
         let value = value.trim();
         let parsed = format!("v = {value}").parse::<Table>().ok().and_then(|mut t| t.remove("v"));
         let value = parsed.unwrap_or_else(|| Value::String(value.to_string()));
-        self.insert(key.trim(), value, "--set")?;
+        let (key, value) = known_setting(key.trim(), value, "--set")?;
+        if key == RECURSION {
+            let implied = recursion(&value)?.into_iter().filter(|(key, _)| !self.overridden.contains(key));
+            self.table.extend(implied);
+        } else {
+            self.overridden.insert(key.clone());
+            self.table.insert(key, value);
+        }
         Ok(self)
     }
 
@@ -91,28 +114,38 @@ impl ConfigLayers {
         config.validate()?;
         Ok(config)
     }
+}
 
-    fn insert(&mut self, key: &str, value: Value, origin: &str) -> Result<(), ConfigError> {
-        let known = known_keys();
-        let Some(name) = known.iter().find(|name| same_key(name, key)) else {
-            let nearest = known
-                .iter()
-                .max_by(|a, b| {
-                    let score = |name: &str| strsim::jaro_winkler(&fold(name), &fold(key));
-                    score(a).total_cmp(&score(b))
-                })
-                .cloned()
-                .unwrap_or_default();
-            return Err(ConfigError::UnknownKey { origin: origin.into(), key: key.into(), nearest });
-        };
-        // A whole number is a fine value for a setting that takes fractions.
-        let value = match (value, known_value(name)) {
-            (Value::Integer(i), Some(Value::Float(_))) => Value::Float(i as f64),
-            (value, _) => value,
-        };
-        self.table.insert(name.clone(), value);
-        Ok(())
-    }
+/// A setting under the key that files have; `origin` names the text it came from in errors.
+fn known_setting(key: &str, value: Value, origin: &str) -> Result<(String, Value), ConfigError> {
+    let known = known_keys();
+    let Some(name) = known.iter().find(|name| same_key(name, key)) else {
+        let nearest = known
+            .iter()
+            .max_by(|a, b| {
+                let score = |name: &str| strsim::jaro_winkler(&fold(name), &fold(key));
+                score(a).total_cmp(&score(b))
+            })
+            .cloned()
+            .unwrap_or_default();
+        return Err(ConfigError::UnknownKey { origin: origin.into(), key: key.into(), nearest });
+    };
+    // A whole number is a fine value for a setting that takes fractions.
+    let value = match (value, known_value(name)) {
+        (Value::Integer(i), Some(Value::Float(_))) => Value::Float(i as f64),
+        (value, _) => value,
+    };
+    Ok((name.clone(), value))
+}
+
+/// The settings that a value of the key `recursion` stands for.
+fn recursion(value: &Value) -> Result<Table, ConfigError> {
+    let named = Recursion::named(value).ok_or_else(|| ConfigError::Range {
+        key: RECURSION,
+        value: value.to_string(),
+        expected: "\"documented\" or \"one_state\"",
+    })?;
+    Ok(named.settings())
 }
 
 fn defaults() -> Table {
@@ -120,7 +153,7 @@ fn defaults() -> Table {
 }
 
 fn known_keys() -> Vec<String> {
-    defaults().keys().cloned().collect()
+    defaults().keys().cloned().chain([RECURSION.to_string()]).collect()
 }
 
 fn known_value(key: &str) -> Option<Value> {
@@ -139,7 +172,7 @@ fn same_key(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DataConfig, NetworkConfig, Update};
+    use super::super::{DataConfig, NetworkConfig, Supervision, Update};
     use super::*;
 
     #[test]
@@ -151,6 +184,43 @@ mod tests {
         };
         let back = ConfigLayers::default().toml(&config.to_toml(), "t").unwrap().build().unwrap();
         assert_eq!(back, config);
+    }
+
+    #[test]
+    fn the_shorthand_gives_what_its_own_layer_does_not() {
+        let layers = |text: &str| ConfigLayers::default().toml(text, "t").unwrap();
+        let with = |layers: ConfigLayers, sets: &[&str]| {
+            let layers = sets.iter().try_fold(layers, |layers, set| layers.set(set)).unwrap();
+            layers.build().unwrap().network
+        };
+        let one_state = with(layers("recursion = \"one_state\"\nhidden_dim = 8"), &[]);
+        assert_eq!((one_state.update, one_state.output_layers, one_state.hidden_dim), (Update::Single, 0, 8));
+        assert_eq!((one_state.supervision, one_state.dropout), (Supervision::Every, 0.0));
+        assert!(one_state.state_norm && one_state.output_norm);
+        // What the same layer gives wins, before or behind it; what an earlier one gave does not.
+        for text in ["dropout = 0.3\nrecursion = \"one_state\"", "recursion = \"one_state\"\ndropout = 0.3"] {
+            assert_eq!(with(layers(text), &[]).dropout, 0.3);
+            assert_eq!(with(layers(text), &["dropout=0.2"]).dropout, 0.2);
+            let again = with(layers(text), &["recursion=one_state"]);
+            assert_eq!((again.dropout, again.update), (0.0, Update::Single));
+        }
+        for sets in [["dropout=0.4", "recursion=one_state"], ["recursion=one_state", "dropout=0.4"]] {
+            let network = with(layers("dropout = 0.3"), &sets);
+            assert_eq!((network.dropout, network.update), (0.4, Update::Single));
+        }
+        // Back to the documented one, and what it says of the same keys.
+        let back = with(layers("recursion = \"one_state\""), &["recursion=documented"]);
+        assert_eq!(back, NetworkConfig::default());
+    }
+
+    #[test]
+    fn a_wrong_shorthand_is_refused_with_those_there_are() {
+        for set in ["recursion=two", "recursion=2"] {
+            let error = ConfigLayers::default().set(set).unwrap_err().to_string();
+            assert!(error.contains("one_state") && error.contains("documented"), "{error}");
+        }
+        let error = ConfigLayers::default().set("recurson=one_state").unwrap_err().to_string();
+        assert!(error.contains("did you mean `recursion`?"), "{error}");
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod data;
 mod flat;
 mod layers;
 mod network;
+mod presets;
+mod recursion;
 mod run;
 mod training;
 mod validate;
@@ -16,6 +18,8 @@ pub use choices::{
 pub use data::DataConfig;
 pub use layers::{ConfigError, ConfigLayers};
 pub use network::NetworkConfig;
+pub use presets::{ModelKind, PRESETS, Preset};
+pub use recursion::Recursion;
 pub use run::RunConfig;
 pub use training::TrainingConfig;
 
@@ -29,7 +33,8 @@ pub const OUTPUT_DIM: usize = CELLS * DIGITS;
 /// Configuration of network, training, data and run: the table of SPEC.md and what this program adds to it.
 ///
 /// In files and on the command line the settings have no groups: they are one flat table with the documented spellings
-/// (`L_layers`, not `l_layers`; both are read).
+/// (`L_layers`, not `l_layers`; both are read). There one more key can be given, [`recursion`](Recursion), which stands for
+/// several of them and is never written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrmConfig {
     /// What the model is: all that inference needs.

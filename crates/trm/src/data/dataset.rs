@@ -37,7 +37,8 @@ impl EpochOrder {
     }
 }
 
-fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
+/// Random numbers: stream number `stream` under `seed`.
+pub(crate) fn stream(seed: u64, stream: u64) -> ChaCha8Rng {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(stream);
     rng

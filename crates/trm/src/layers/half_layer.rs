@@ -132,6 +132,11 @@ impl HalfLayer {
         Self { input, output, mixing, rows, inner, mixed, tokens, d }
     }
 
+    /// The two matrices and the number of channels between them, if g is SwiGLU.
+    pub fn swiglu(&self) -> Option<([Id; 2], usize)> {
+        (!self.attends()).then_some(([self.input, self.output], self.mixed))
+    }
+
     fn attends(&self) -> bool {
         matches!(self.mixing, TokenMixing::Attention(..))
     }

@@ -28,6 +28,8 @@ impl MemoryPlan {
         const F32: u64 = 4;
         let TrmConfig { network, training, run, .. } = config;
         let parameters = F32 * Network::layout(network).count();
+        // A lane sums the gradient of W_in apart, transposed.
+        let input_weight = network.state.widths()[0] * network.hidden_dim;
         let ema = u64::from(training.ema > 0.0);
         let packed = match network.precision.format() {
             Format::F32 => 2,
@@ -44,7 +46,7 @@ impl MemoryPlan {
         let in_training = shards.iter().map(|puzzles| shard(*puzzles, Recording::for_training(run)));
         Self {
             weights: (1 + packed + ema) * parameters,
-            gradients: Self::lanes(network) as u64 * parameters,
+            gradients: Self::lanes(network) as u64 * (parameters + F32 * input_weight as u64),
             optimizer: 2 * parameters,
             training_activations: in_training.sum::<u64>() + F32 * penalties as u64,
             other_activations: threads as u64 * shard(predicted, Recording::Nothing) + F32 * states as u64,

@@ -19,6 +19,7 @@ mod shard_recursion;
 mod sizes;
 mod states;
 mod streams;
+mod thinker;
 mod trajectory;
 
 pub use batch::{Batch, Tally, argmax};
@@ -37,3 +38,4 @@ pub use recursion::Model;
 pub use shard::Shard;
 pub use states::{States, StatesMut};
 pub use streams::stream;
+pub use thinker::Thinker;

@@ -9,6 +9,12 @@ pub trait Observer: Send {
     fn see(&mut self, moment: &Moment<'_>);
 }
 
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn see(&mut self, moment: &Moment<'_>) {
+        (**self).see(moment);
+    }
+}
+
 /// A moment of thinking about one puzzle.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment<'a> {

@@ -1,9 +1,9 @@
-//! The picture of runs side by side: accuracy on blanks and loss in validation, epoch by epoch.
+//! The picture of runs side by side: accuracy on blanks and loss in validation, by epochs or steps.
 
 use super::canvas::Canvas;
 use super::panel::{Axis, Curve, Panel, loss_range};
 use super::{COLORS, Figure, PlotError, heading, save};
-use crate::train::compare::Group;
+use crate::train::compare::{Group, Progress};
 use plotters::prelude::*;
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use std::path::Path;
 /// # Errors
 /// No group with a validated epoch, or a file that cannot be written.
 pub fn draw_comparison(groups: &[Group], title: &str, png: &Path, svg: &Path) -> Result<(), PlotError> {
-    if groups.iter().all(|group| group.curve(|r| r.val_blank_accuracy).is_empty()) {
+    if groups.iter().all(|group| group.curve(Progress::Steps, |r| r.val_blank_accuracy).is_empty()) {
         return Err(PlotError::Empty);
     }
     save(&Comparison { groups, title }, png, svg)
@@ -25,6 +25,7 @@ struct Comparison<'a> {
 
 impl Figure for Comparison<'_> {
     fn draw<B: DrawingBackend>(&self, canvas: &Canvas<B>) -> Result<(), PlotError> {
+        let against = Progress::of(self.groups);
         let runs: usize = self.groups.iter().map(|group| group.runs.len()).sum();
         heading(canvas, self.title, &format!("{runs} runs; means over those that differ in the seed alone"))?;
         let curves = |points: &dyn Fn(&Group) -> Vec<(f64, f64)>| {
@@ -34,20 +35,27 @@ impl Figure for Comparison<'_> {
                 .collect::<Vec<_>>()
         };
         // The names stand in the right panel: there is more room.
-        let losses =
-            curves(&|g| g.curve(|r| r.val_loss)).into_iter().map(Curve::unlabelled).collect::<Vec<_>>();
+        let losses = curves(&|g| g.curve(against, |r| r.val_loss))
+            .into_iter()
+            .map(Curve::unlabelled)
+            .collect::<Vec<_>>();
         let percent = |(epoch, share): (f64, f64)| (epoch, 100.0 * share);
-        let blanks = curves(&|g| g.curve(|r| r.val_blank_accuracy).into_iter().map(percent).collect());
-        let last = self.groups.iter().flat_map(|g| g.curve(|r| r.val_blank_accuracy)).map(|(epoch, _)| epoch);
+        let blanks =
+            curves(&|g| g.curve(against, |r| r.val_blank_accuracy).into_iter().map(percent).collect());
+        let last = self
+            .groups
+            .iter()
+            .flat_map(|g| g.curve(against, |r| r.val_blank_accuracy))
+            .map(|(epoch, _)| epoch);
         let epochs = (1.0, last.fold(1.0, f64::max));
         let top = blanks.iter().filter_map(Curve::largest).fold(1.0, f64::max);
-        Panel::new(70.0, 400.0, Axis::counted("epoch", epochs), loss_range(&losses), None).draw(
+        Panel::new(70.0, 400.0, Axis::counted(against.name(), epochs), loss_range(&losses), None).draw(
             canvas,
             "Cross-entropy loss in validation",
             &losses,
             "",
         )?;
-        Panel::new(560.0, 890.0, Axis::counted("epoch", epochs), (0.0, top), None).draw(
+        Panel::new(560.0, 890.0, Axis::counted(against.name(), epochs), (0.0, top), None).draw(
             canvas,
             "Blanks right in validation",
             &blanks,

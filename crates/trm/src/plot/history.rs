@@ -3,7 +3,7 @@
 use super::canvas::{Canvas, Font};
 use super::panel::{Axis, Curve, Panel, TRAINING, loss_range};
 use super::{BLUE, FAINT_INK, Figure, GREEN, PlotError, VERMILION, heading, save};
-use crate::train::history::EpochRecord;
+use crate::train::history::Record;
 use plotters::prelude::*;
 use plotters::style::text_anchor::HPos;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// No records, or a file that cannot be written.
-pub fn draw_history(records: &[EpochRecord], title: &str, png: &Path, svg: &Path) -> Result<(), PlotError> {
+pub fn draw_history(records: &[Record], title: &str, png: &Path, svg: &Path) -> Result<(), PlotError> {
     if records.is_empty() {
         return Err(PlotError::Empty);
     }
@@ -20,7 +20,7 @@ pub fn draw_history(records: &[EpochRecord], title: &str, png: &Path, svg: &Path
 }
 
 struct History<'a> {
-    records: &'a [EpochRecord],
+    records: &'a [Record],
     title: &'a str,
 }
 
@@ -29,12 +29,15 @@ impl Figure for History<'_> {
         let records = self.records;
         let best = records.iter().rev().find(|r| r.is_best);
         heading(canvas, self.title, &summary(records, best))?;
-        let [latent, output] = records[records.len() - 1].gates();
-        let gates = format!("gates at the end: latent {latent:.3}, output {output:.3}");
-        canvas.text((30.0, 525.0), HPos::Left, &gates, Font { size: 13.0, bold: false, color: FAINT_INK })?;
+        if let Some([latent, output]) = records[records.len() - 1].gates() {
+            let gates = format!("gates at the end: latent {latent:.3}, output {output:.3}");
+            let font = Font { size: 13.0, bold: false, color: FAINT_INK };
+            canvas.text((30.0, 525.0), HPos::Left, &gates, font)?;
+        }
+        let unit = unit(records);
         let share = |value: Option<f64>| value.map(|v| 100.0 * v);
-        let curve = |name, color, value: &dyn Fn(&EpochRecord) -> Option<f64>| {
-            Curve::new(name, color, records.iter().filter_map(|r| Some((r.epoch as f64, value(r)?))))
+        let curve = |name, color, value: &dyn Fn(&Record) -> Option<f64>| {
+            Curve::new(name, color, records.iter().filter_map(|r| Some((place(r), value(r)?))))
         };
         let losses = [
             curve("training", TRAINING, &|r| Some(r.train_loss)),
@@ -47,12 +50,15 @@ impl Figure for History<'_> {
             curve("boards", GREEN, &|r| share(r.val_board_accuracy)),
         ];
         let stages = stage_marks(records);
-        let epochs = (records[0].epoch as f64, records[records.len() - 1].epoch as f64);
-        let best = best.map(|r| r.epoch as f64);
-        Panel::new(70.0, 450.0, Axis::counted("epoch", epochs), loss_range(&losses), best)
-            .marked(&stages)
-            .draw(canvas, "Cross-entropy loss", &losses, "")?;
-        Panel::new(650.0, 1030.0, Axis::counted("epoch", epochs), (0.0, 100.0), best).marked(&stages).draw(
+        let span = (place(&records[0]), place(&records[records.len() - 1]));
+        let best = best.map(place);
+        Panel::new(70.0, 450.0, Axis::counted(unit, span), loss_range(&losses), best).marked(&stages).draw(
+            canvas,
+            "Cross-entropy loss",
+            &losses,
+            "",
+        )?;
+        Panel::new(650.0, 1030.0, Axis::counted(unit, span), (0.0, 100.0), best).marked(&stages).draw(
             canvas,
             "Accuracy",
             &accuracies,
@@ -62,18 +68,28 @@ impl Figure for History<'_> {
 }
 
 /// Where stages of a curriculum begin: the first epochs that ended in them, and the numbers of the stages.
-fn stage_marks(records: &[EpochRecord]) -> Vec<(f64, String)> {
-    let begins = |pair: &&[EpochRecord]| pair[0].stage < pair[1].stage && pair[0].stage.is_some();
-    let mark = |pair: &[EpochRecord]| Some((pair[1].epoch as f64, format!("stage {}", pair[1].stage?)));
+fn stage_marks(records: &[Record]) -> Vec<(f64, String)> {
+    let begins = |pair: &&[Record]| pair[0].stage < pair[1].stage && pair[0].stage.is_some();
+    let mark = |pair: &[Record]| Some((place(&pair[1]), format!("stage {}", pair[1].stage?)));
     let mut marks: Vec<_> = records.windows(2).filter(begins).filter_map(mark).collect();
     // The word stands once: there is little room.
     marks.iter_mut().skip(1).for_each(|(_, label)| *label = label.replace("stage ", ""));
     marks
 }
 
-fn summary(records: &[EpochRecord], best: Option<&EpochRecord>) -> String {
-    let count = records.len();
-    let mut text = format!("{count} epoch{}", if count == 1 { "" } else { "s" });
+/// What a run counts: epochs, or steps alone.
+fn unit(records: &[Record]) -> &'static str {
+    if records.iter().all(|record| record.epoch.is_some()) { "epoch" } else { "step" }
+}
+
+/// Where a record stands on the axis.
+fn place(record: &Record) -> f64 {
+    record.epoch.map_or(record.step as f64, |epoch| epoch as f64)
+}
+
+fn summary(records: &[Record], best: Option<&Record>) -> String {
+    let (unit, count) = (unit(records), records.last().map_or(0.0, place));
+    let mut text = format!("{count} {unit}{}", if count == 1.0 { "" } else { "s" });
     if let Some(best) = best {
         let shares = [
             ("cells", best.val_cell_accuracy),
@@ -84,7 +100,7 @@ fn summary(records: &[EpochRecord], best: Option<&EpochRecord>) -> String {
             .iter()
             .filter_map(|(name, share)| Some(format!("{:.1} % of {name}", 100.0 * (*share)?)))
             .collect();
-        text += &format!(", best after epoch {}", best.epoch);
+        text += &format!(", best after {unit} {}", place(best));
         if !shares.is_empty() {
             text += &format!(": {} right in validation", shares.join(", "));
         }
@@ -98,11 +114,11 @@ mod tests {
     use super::super::{SHRINK, SIZE};
     use super::*;
 
-    fn record(epoch: usize, time: f64) -> EpochRecord {
+    fn record(epoch: usize, time: f64) -> Record {
         let decay = (-(epoch as f64) / time).exp();
         let noise = 0.04 * (epoch as f64 * 12.9898).sin() * decay.max(0.15);
-        EpochRecord {
-            epoch,
+        Record {
+            epoch: Some(epoch),
             step: 10 * epoch as u64,
             train_loss: 0.55 + 1.5 * decay + noise,
             train_cell_accuracy: 0.82 - 0.62 * decay - noise / 3.0,
@@ -110,6 +126,8 @@ mod tests {
             val_cell_accuracy: Some(0.81 - 0.5 * decay + noise / 5.0),
             val_blank_accuracy: Some(0.72 - 0.6 * decay + noise / 4.0),
             val_board_accuracy: Some(0.31 * (1.0 - decay) * (1.0 - decay)),
+            train_board_accuracy: None,
+            segments: None,
             train_constraint_loss: None,
             val_constraint_loss: None,
             val_conflicts_per_board: None,
@@ -118,8 +136,8 @@ mod tests {
             lr: 1e-4,
             grad_norm_mean: 1.0,
             grad_norm_max: 2.0,
-            latent_gate: 0.1,
-            output_gate: 0.1,
+            latent_gate: Some(0.1),
+            output_gate: Some(0.1),
             latent_gate_range: None,
             output_gate_range: None,
             samples_per_s: 100.0,
@@ -128,14 +146,14 @@ mod tests {
         }
     }
 
-    fn history(epochs: usize) -> Vec<EpochRecord> {
+    fn history(epochs: usize) -> Vec<Record> {
         let mut records: Vec<_> = (1..=epochs).map(|e| record(e, epochs as f64 / 5.0)).collect();
         records[(epochs - 1) * 5 / 6].is_best = true;
         records
     }
 
     /// Draws and returns the SVG; keeps the files where TRM_PLOT_FOLDER says, to be looked at.
-    fn drawn(name: &str, records: &[EpochRecord]) -> String {
+    fn drawn(name: &str, records: &[Record]) -> String {
         let temporary = tempfile::tempdir().unwrap();
         let kept = std::env::var_os("TRM_PLOT_FOLDER").map(std::path::PathBuf::from);
         let folder = kept.as_deref().unwrap_or(temporary.path());
@@ -175,7 +193,7 @@ mod tests {
     #[test]
     fn stages_of_a_curriculum_are_marked_where_they_begin() {
         let mut records = history(30);
-        records.iter_mut().for_each(|r| r.stage = Some(1 + (r.epoch / 4).min(4)));
+        records.iter_mut().for_each(|r| r.stage = r.epoch.map(|epoch| 1 + (epoch / 4).min(4)));
         let svg = drawn("stages", &records);
         assert!(svg.contains("\nstage 2\n") && svg.contains("\n5\n"), "{svg}");
         assert!(!drawn("some", &history(30)).contains("stage"));

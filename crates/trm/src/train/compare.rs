@@ -1,18 +1,76 @@
 //! Runs side by side: which settings differ, and what came of it.
 
-use super::history::{EpochRecord, read_jsonl};
+use super::RunKind;
+use super::folder::{CONFIG, HISTORY, HOLDOUT};
 use crate::evaluate::Evaluation;
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
+/// One validation, as the history of a run of either kind tells it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Validation {
+    /// Epoch, from 1; runs of the paper's model have none.
+    #[serde(default)]
+    pub epoch: Option<usize>,
+    /// Optimiser steps made so far.
+    pub step: u64,
+    /// Mean cross-entropy of a validation cell.
+    pub val_loss: Option<f64>,
+    /// Share of the validation cells predicted right, givens included.
+    pub val_cell_accuracy: Option<f64>,
+    /// Share of the blank validation cells predicted right.
+    pub val_blank_accuracy: Option<f64>,
+    /// Share of the validation boards predicted right in every cell.
+    pub val_board_accuracy: Option<f64>,
+    /// Seconds of training so far, over all sittings.
+    pub elapsed_s: Option<f64>,
+    /// Best validation so far.
+    pub is_best: bool,
+}
+
+/// What curves are drawn against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Epochs, which runs of the documented family have.
+    Epochs,
+    /// Optimiser steps, which every run has.
+    Steps,
+}
+
+impl Progress {
+    /// Epochs, if every run of these groups counts them.
+    pub fn of(groups: &[Group]) -> Self {
+        let mut all = groups.iter().flat_map(|group| &group.runs).flat_map(|run| &run.history);
+        if all.all(|validation| validation.epoch.is_some()) { Self::Epochs } else { Self::Steps }
+    }
+
+    /// What the axis is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Epochs => "epoch",
+            Self::Steps => "step",
+        }
+    }
+
+    fn of_validation(self, validation: &Validation) -> f64 {
+        match (self, validation.epoch) {
+            (Self::Epochs, Some(epoch)) => epoch as f64,
+            _ => validation.step as f64,
+        }
+    }
+}
+
 /// What a run folder tells.
 #[derive(Clone, Debug)]
 pub struct RunRecord {
-    /// Its settings.
+    /// What was trained.
+    pub kind: RunKind,
+    /// Its settings, those of tables among the others.
     pub settings: toml::Table,
-    /// One record an epoch.
-    pub history: Vec<EpochRecord>,
+    /// Its validations, in order: one an epoch, or one each `eval_every` steps of the paper's model.
+    pub history: Vec<Validation>,
     /// Evaluation of the held-out rows by the best weights, of a run that came to its end.
     pub holdout: Option<Evaluation>,
 }
@@ -27,14 +85,18 @@ impl RunRecord {
             io::Error::other(format!("{}: {e}", folder.join(name).display()))
         };
         let text = |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|e| named(name, &e));
-        let settings = text("config.toml")?.parse().map_err(|e| named("config.toml", &e))?;
-        let history = read_jsonl(&folder.join("history.jsonl")).map_err(|e| named("history.jsonl", &e))?;
-        let holdout = match std::fs::read_to_string(folder.join("holdout.json")) {
-            Ok(text) => Some(serde_json::from_str(&text).map_err(|e| named("holdout.json", &e))?),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
-            Err(e) => return Err(named("holdout.json", &e)),
+        let settings: toml::Table = text(CONFIG)?.parse().map_err(|e| named(CONFIG, &e))?;
+        let validation = |(number, line): (usize, &str)| {
+            let wrong = |e: serde_json::Error| named(HISTORY, &format!("line {}: {e}", number + 1));
+            serde_json::from_str(line).map_err(wrong)
         };
-        Ok(Self { settings, history, holdout })
+        let history = text(HISTORY)?.lines().enumerate().map(validation).collect::<io::Result<_>>()?;
+        let holdout = match std::fs::read_to_string(folder.join(HOLDOUT)) {
+            Ok(text) => Some(serde_json::from_str(&text).map_err(|e| named(HOLDOUT, &e))?),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(named(HOLDOUT, &e)),
+        };
+        Ok(Self { kind: RunKind::of_settings(&settings), settings: flat(settings), history, holdout })
     }
 
     /// Blanks right: of the held-out rows if they were evaluated, else in validation after the best epoch.
@@ -52,10 +114,15 @@ impl RunRecord {
         self.accuracy(|e| e.board_accuracy, |r| r.val_board_accuracy)
     }
 
+    /// Whether another run differs in the seed at most.
+    fn is_like(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.settings == other.settings
+    }
+
     fn accuracy(
         &self,
         held_out: impl Fn(&Evaluation) -> f64,
-        validated: impl Fn(&EpochRecord) -> Option<f64>,
+        validated: impl Fn(&Validation) -> Option<f64>,
     ) -> Option<f64> {
         match &self.holdout {
             Some(evaluation) => Some(held_out(evaluation)),
@@ -88,15 +155,28 @@ impl Group {
         Some([mean, least, largest])
     }
 
-    /// (epoch, mean over its runs) of something, for the epochs that every run has.
-    pub fn curve(&self, of: impl Fn(&EpochRecord) -> Option<f64>) -> Vec<(f64, f64)> {
-        let epochs = self.runs.iter().map(|run| run.history.len()).min().unwrap_or(0);
+    /// (progress, mean over its runs) of something, for the validations that every run has.
+    pub fn curve(&self, against: Progress, of: impl Fn(&Validation) -> Option<f64>) -> Vec<(f64, f64)> {
+        let validations = self.runs.iter().map(|run| run.history.len()).min().unwrap_or(0);
         let mean = |i: usize| {
             let values: Option<Vec<f64>> = self.runs.iter().map(|run| of(&run.history[i])).collect();
             Some(values?.iter().sum::<f64>() / self.runs.len() as f64)
         };
-        (0..epochs).filter_map(|i| Some((self.runs[0].history[i].epoch as f64, mean(i)?))).collect()
+        let place = |i: usize| against.of_validation(&self.runs[0].history[i]);
+        (0..validations).filter_map(|i| Some((place(i), mean(i)?))).collect()
     }
+}
+
+/// Settings without tables: what stands in one stands beside the rest.
+fn flat(settings: toml::Table) -> toml::Table {
+    let mut flat = toml::Table::new();
+    for (key, value) in settings {
+        match value {
+            toml::Value::Table(table) => flat.extend(table),
+            value => drop(flat.insert(key, value)),
+        }
+    }
+    flat
 }
 
 /// Puts runs that differ in the seed alone together, in the order of their first.
@@ -104,17 +184,27 @@ pub fn group_runs(runs: Vec<RunRecord>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for mut run in runs {
         run.settings.remove("seed");
-        match groups.iter_mut().find(|group| group.runs[0].settings == run.settings) {
+        match groups.iter_mut().find(|group| group.runs[0].is_like(&run)) {
             Some(group) => group.runs.push(run),
-            None => groups.push(Group {
-                differences: groups
-                    .first()
-                    .map_or(Vec::new(), |first| differences(&first.runs[0].settings, &run.settings)),
-                runs: vec![run],
-            }),
+            None => groups.push(Group { differences: differences_of(&run, &groups), runs: vec![run] }),
         }
     }
     groups
+}
+
+/// How a run is told from the groups before it: by the settings in which it differs from the first of its kind, and by its kind
+/// where that is not the kind of the first.
+fn differences_of(run: &RunRecord, groups: &[Group]) -> Vec<String> {
+    let Some(first) = groups.first() else { return Vec::new() };
+    let mut told = match (run.kind == first.runs[0].kind, run.kind) {
+        (true, _) => Vec::new(),
+        (false, RunKind::Paper) => vec!["paper".to_string()],
+        (false, RunKind::Documented) => vec!["documented".to_string()],
+    };
+    if let Some(alike) = groups.iter().find(|group| group.runs[0].kind == run.kind) {
+        told.extend(differences(&alike.runs[0].settings, &run.settings));
+    }
+    told
 }
 
 fn differences(from: &toml::Table, to: &toml::Table) -> Vec<String> {
@@ -139,6 +229,7 @@ mod tests {
                 .unwrap()
         };
         RunRecord {
+            kind: RunKind::Documented,
             settings: settings.parse().unwrap(),
             history: blanks.iter().enumerate().map(record).collect(),
             holdout: None,
@@ -157,11 +248,38 @@ mod tests {
         assert_eq!(names, ["baseline", "gates=vector", "no gates lr=0.2"]);
         let [mean, least, largest] = groups[0].spread(RunRecord::blank_accuracy).unwrap();
         assert!((mean - 0.4).abs() < 1e-12 && least == 0.3 && largest == 0.5);
-        let curve = groups[0].curve(|r| r.val_blank_accuracy);
+        assert_eq!(Progress::of(&groups), Progress::Epochs);
+        let curve = groups[0].curve(Progress::Epochs, |r| r.val_blank_accuracy);
         assert_eq!(curve.len(), 2);
         assert!((curve[0].1 - 0.15).abs() < 1e-12 && (curve[1].1 - 0.35).abs() < 1e-12);
         assert_eq!(groups[2].spread(RunRecord::blank_accuracy), None);
-        assert!(groups[2].curve(|r| r.val_loss).is_empty());
+        assert!(groups[2].curve(Progress::Epochs, |r| r.val_loss).is_empty());
+    }
+
+    #[test]
+    fn runs_of_the_papers_model_stand_beside_the_others_and_are_told_by_their_kind() {
+        let paper = |settings: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+            write(CONFIG, settings);
+            write(
+                HISTORY,
+                r#"{"step":300,"train_loss":1,"train_cell_accuracy":0.2,"train_board_accuracy":0,"segments":2,"val_loss":2.5,"val_cell_accuracy":0.3,"val_blank_accuracy":0.1,"val_board_accuracy":0,"elapsed_s":9,"is_best":true}"#,
+            );
+            RunRecord::read(folder.path()).unwrap()
+        };
+        let groups = group_runs(vec![
+            run("seed = 1\nlr = 0.1", &[0.1, 0.3]),
+            paper("[model]\nhidden_size = 8\n[training]\nseed = 1\nlr = 0.2"),
+            paper("[model]\nhidden_size = 8\n[training]\nseed = 2\nlr = 0.2"),
+            paper("[model]\nhidden_size = 8\n[training]\nseed = 2\nlr = 0.3"),
+        ]);
+        let names: Vec<String> = groups.iter().map(Group::name).collect();
+        assert_eq!(names, ["baseline", "paper", "paper lr=0.3"]);
+        assert_eq!(groups[1].runs.len(), 2);
+        assert_eq!(groups[1].spread(RunRecord::blank_accuracy), Some([0.1; 3]));
+        assert_eq!(Progress::of(&groups), Progress::Steps);
+        assert_eq!(groups[1].curve(Progress::Steps, |r| r.val_loss), [(300.0, 2.5)]);
     }
 
     #[test]

@@ -1,15 +1,18 @@
 //! Which puzzle a run sees next, and how it looks: a function of the seed and the number of the draw.
 
+use super::curriculum::Stages;
+use super::{Draws, Regime};
 use crate::config::DataConfig;
-use crate::data::EpochOrder;
+use crate::data::{EpochOrder, stream};
 use crate::sudoku::{Generator, Grid, Puzzle, Symmetry};
-use rand::{RngExt, SeedableRng};
+use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
 /// Draws puzzles: passes over all of them follow each other, each in an order of its own.
 #[derive(Debug)]
 pub(super) struct Draw {
     seed: u64,
+    draws: Draws,
     augment: bool,
     reveal: f64,
     /// Share of fresh puzzles, and who makes them.
@@ -22,10 +25,12 @@ pub(super) struct Draw {
 
 impl Draw {
     /// Draws from `puzzles` puzzles.
-    pub fn new(config: &DataConfig, seed: u64, puzzles: usize) -> Self {
-        let samples = puzzles * config.augment_copies;
+    pub fn new(regime: &Regime, puzzles: usize) -> Self {
+        let Regime { data: config, seed, draws, .. } = regime;
+        let (seed, samples) = (*seed, puzzles * config.augment_copies);
         Self {
             seed,
+            draws: *draws,
             augment: config.augment,
             reveal: config.reveal,
             fresh: (config.fresh, fresh_puzzles(config, seed)),
@@ -39,8 +44,19 @@ impl Draw {
         self.samples
     }
 
+    /// The puzzle of draw `number`, of the pool of a stage if there are any.
+    pub fn of_stage(
+        &mut self,
+        train: &[Puzzle],
+        stages: Option<&Stages>,
+        stage: usize,
+        number: u64,
+    ) -> Puzzle {
+        self.puzzle(train, stages.map(|stages| stages.pool(stage)), number)
+    }
+
     /// The puzzle of draw `number`, among those of `train` in the pool if there is one.
-    pub fn puzzle(&mut self, train: &[Puzzle], pool: Option<&[u32]>, number: u64) -> Puzzle {
+    fn puzzle(&mut self, train: &[Puzzle], pool: Option<&[u32]>, number: u64) -> Puzzle {
         let (pass, position) = (number / self.samples as u64, number % self.samples as u64);
         if self.order.0 != pass {
             self.order = (pass, EpochOrder::new(self.samples, self.seed, pass));
@@ -50,8 +66,10 @@ impl Draw {
             Some(pool) => train[pool[index % pool.len()] as usize],
             None => train[index % train.len()],
         };
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(pass << 32 | position);
+        let mut rng = match self.draws {
+            Draws::ByPosition => stream(self.seed, pass << 32 | position),
+            Draws::ByNumber => stream(self.seed, number),
+        };
         if self.fresh.0 > 0.0 && rng.random_bool(self.fresh.0) {
             // A wish that no board fulfils leaves the puzzle that was drawn.
             puzzle = self.fresh.1.generate(number).unwrap_or(puzzle);
@@ -89,18 +107,17 @@ fn reveal_some(puzzle: &Puzzle, rng: &mut ChaCha8Rng) -> Grid {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::TrmConfig;
+    use crate::train::Settings;
     use std::collections::HashSet;
 
     #[test]
     fn fresh_puzzles_never_come_again_and_are_mixed_with_the_others() {
-        let config = DataConfig {
-            fresh: 0.5,
-            generate_givens_min: 40,
-            generate_givens_max: 50,
-            ..DataConfig::default()
-        };
+        let mut settings = TrmConfig::default();
+        settings.data.fresh = 0.5;
+        (settings.data.generate_givens_min, settings.data.generate_givens_max) = (40, 50);
         let train: Vec<Puzzle> = (0..10).map(|i| Generator::new(1, 60..=70).generate(i).unwrap()).collect();
-        let mut draw = Draw::new(&config, 42, train.len());
+        let mut draw = Draw::new(&settings.regime(), train.len());
         let drawn: Vec<Puzzle> = (0..200).map(|number| draw.puzzle(&train, None, number)).collect();
         let fresh: HashSet<_> =
             drawn.iter().filter(|p| p.quiz.givens() <= 50).map(|p| *p.quiz.cells()).collect();

@@ -1,4 +1,4 @@
-//! The record of each epoch, and `history.jsonl`: one record a line.
+//! The record of each round, and `history.jsonl`: one record a line.
 
 use crate::atomic_file::write_atomically;
 use crate::tensor::Spread;
@@ -6,11 +6,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// What one epoch did.
+/// What one round did: an epoch, or the steps from one validation to the next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EpochRecord {
-    /// Epoch, from 1.
-    pub epoch: usize,
+pub struct Record {
+    /// Epoch, from 1; nothing where a run counts steps alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<usize>,
     /// Optimiser steps made so far.
     pub step: u64,
     /// Mean cross-entropy of a cell over the epoch, dropout on.
@@ -19,6 +20,12 @@ pub struct EpochRecord {
     /// Share of the training cells predicted right, dropout on.
     #[serde(deserialize_with = "number_or_null")]
     pub train_cell_accuracy: f64,
+    /// Share of the puzzles that left the batch with every cell right, where the model says when they leave.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_board_accuracy: Option<f64>,
+    /// Mean number of segments after which they left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<f64>,
     /// Mean cross-entropy of a validation cell.
     pub val_loss: Option<f64>,
     /// Share of the validation cells predicted right, givens included.
@@ -43,20 +50,20 @@ pub struct EpochRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_accuracy: Option<f64>,
     /// Learning rate of the last step.
-    #[serde(deserialize_with = "number_or_null")]
+    #[serde(default = "unknown", deserialize_with = "number_or_null")]
     pub lr: f64,
     /// Mean norm of the gradients before clipping.
-    #[serde(deserialize_with = "number_or_null")]
+    #[serde(default = "unknown", deserialize_with = "number_or_null")]
     pub grad_norm_mean: f64,
     /// Largest of these norms.
-    #[serde(deserialize_with = "number_or_null")]
+    #[serde(default = "unknown", deserialize_with = "number_or_null")]
     pub grad_norm_max: f64,
-    /// alpha, or the mean of its values
-    #[serde(deserialize_with = "number_or_null")]
-    pub latent_gate: f64,
-    /// beta, or the mean of its values
-    #[serde(deserialize_with = "number_or_null")]
-    pub output_gate: f64,
+    /// alpha, or the mean of its values; nothing where the model has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latent_gate: Option<f64>,
+    /// beta, or the mean of its values; nothing where the model has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_gate: Option<f64>,
     /// The least and the largest value of alpha, if it is a vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latent_gate_range: Option<[f64; 2]>,
@@ -64,7 +71,7 @@ pub struct EpochRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_gate_range: Option<[f64; 2]>,
     /// Training puzzles a second.
-    #[serde(deserialize_with = "number_or_null")]
+    #[serde(default = "unknown", deserialize_with = "number_or_null")]
     pub samples_per_s: f64,
     /// Seconds of training so far, over all sittings.
     #[serde(deserialize_with = "number_or_null")]
@@ -73,11 +80,11 @@ pub struct EpochRecord {
     pub is_best: bool,
 }
 
-impl EpochRecord {
-    /// alpha and beta in short.
-    pub fn gates(&self) -> [Spread; 2] {
-        [(self.latent_gate, self.latent_gate_range), (self.output_gate, self.output_gate_range)]
-            .map(|(mean, range)| Spread { mean, range })
+impl Record {
+    /// alpha and beta in short, if the model has them.
+    pub fn gates(&self) -> Option<[Spread; 2]> {
+        let latent = Spread { mean: self.latent_gate?, range: self.latent_gate_range };
+        Some([latent, Spread { mean: self.output_gate?, range: self.output_gate_range }])
     }
 }
 
@@ -85,7 +92,7 @@ impl EpochRecord {
 ///
 /// # Errors
 /// What the system says.
-pub fn write_jsonl(path: &Path, records: &[EpochRecord]) -> io::Result<()> {
+pub fn write_jsonl(path: &Path, records: &[Record]) -> io::Result<()> {
     write_atomically(path, |file| {
         for record in records {
             serde_json::to_writer(&mut *file, record)?;
@@ -99,12 +106,17 @@ pub fn write_jsonl(path: &Path, records: &[EpochRecord]) -> io::Result<()> {
 ///
 /// # Errors
 /// An unreadable file, or a line that is no record.
-pub fn read_jsonl(path: &Path) -> io::Result<Vec<EpochRecord>> {
+pub fn read_jsonl(path: &Path) -> io::Result<Vec<Record>> {
     let text = std::fs::read_to_string(path)?;
     let record = |(number, line)| {
         serde_json::from_str(line).map_err(|e| io::Error::other(format!("line {}: {e}", number + 1)))
     };
     text.lines().enumerate().map(record).collect()
+}
+
+/// What records of earlier versions do not tell.
+fn unknown() -> f64 {
+    f64::NAN
 }
 
 /// JSON has no NaN: `serde_json` writes it as null.
@@ -116,12 +128,14 @@ fn number_or_null<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> 
 mod tests {
     use super::*;
 
-    fn record(epoch: usize) -> EpochRecord {
-        EpochRecord {
-            epoch,
+    fn record(epoch: usize) -> Record {
+        Record {
+            epoch: Some(epoch),
             step: 10 * epoch as u64,
             train_loss: 2.0 / 3.0,
             train_cell_accuracy: 0.1,
+            train_board_accuracy: None,
+            segments: None,
             val_loss: Some(1e-300),
             val_cell_accuracy: None,
             val_blank_accuracy: Some(0.7),
@@ -134,8 +148,8 @@ mod tests {
             lr: 1e-4,
             grad_norm_mean: 0.3,
             grad_norm_max: 7e5,
-            latent_gate: -0.1,
-            output_gate: 0.1,
+            latent_gate: Some(-0.1),
+            output_gate: Some(0.1),
             latent_gate_range: (epoch > 1).then_some([-0.3, 0.2]),
             output_gate_range: None,
             samples_per_s: 123.4,
@@ -163,7 +177,7 @@ mod tests {
         let old = r#"{"epoch":1,"step":10,"train_loss":0.5,"train_cell_accuracy":0.1,"val_loss":null,"val_cell_accuracy":null,"val_blank_accuracy":null,"val_board_accuracy":null,"lr":0.0001,"grad_norm_mean":0.3,"grad_norm_max":1.0,"latent_gate":0.1,"output_gate":0.2,"samples_per_s":10.0,"elapsed_s":1.0,"is_best":true}"#;
         std::fs::write(&path, format!("{old}\n")).unwrap();
         let record = &read_jsonl(&path).unwrap()[0];
-        assert_eq!(record.gates().map(|gate| gate.to_string()), ["0.1", "0.2"]);
+        assert_eq!(record.gates().unwrap().map(|gate| gate.to_string()), ["0.1", "0.2"]);
         // A record of a scalar gate is written as it always was.
         assert!(!serde_json::to_string(record).unwrap().contains("gate_range"));
     }
@@ -172,7 +186,7 @@ mod tests {
     fn a_loss_that_is_no_number_can_be_written_and_read() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("history.jsonl");
-        write_jsonl(&path, &[EpochRecord { train_loss: f64::NAN, val_loss: Some(f64::NAN), ..record(1) }])
+        write_jsonl(&path, &[Record { train_loss: f64::NAN, val_loss: Some(f64::NAN), ..record(1) }])
             .unwrap();
         let back = read_jsonl(&path).unwrap();
         assert!(back[0].train_loss.is_nan());

@@ -1,24 +1,36 @@
 //! Training: optimiser, schedule, the run and its folder.
 
-mod batch;
 pub mod compare;
 mod curriculum;
 mod data;
+mod documented;
 mod draw;
+mod folder;
 pub mod history;
+mod kind;
+mod memory;
+mod old_paper_runs;
 pub mod optimizer;
-pub mod paper;
+mod paper;
+mod places;
 mod progress;
 mod pruning;
+mod regime;
 mod resume;
 mod run;
 pub mod schedule;
 mod trainer;
+mod training;
 
-pub use data::{TrainingData, split_data};
+pub use data::{LoadError, LoadNote, TrainingData, split_data};
+pub use folder::{Claim, FolderError, RunFolder, RunKind};
+pub use kind::{CarriedStates, Kind, Settings, StepContext, StepOutcome};
+pub use memory::{MemoryNeed, bytes};
 pub use progress::Progress;
-pub use run::{Ending, Observer, RunFolder, run};
-pub use trainer::{StepReport, Trainer};
+pub use regime::{Draws, Halting, Length, Regime};
+pub use run::{Ending, Observer, run};
+pub use trainer::{Standing, StepReport, Trainer};
+pub use training::{Silent, Training, TrainingError};
 
 use crate::checkpoint::CheckpointError;
 use crate::tensor::Spread;
@@ -31,35 +43,27 @@ pub enum TrainError {
     #[error("there are no training puzzles; give --data FILE, or --set generate_samples=N to make some")]
     NoData,
     /// The loss or the gradient is no finite number.
-    #[error("{}", divergence_report(*epoch, *step, *loss, *grad_norm, gates, recent_norms))]
+    #[error("{}", divergence_report(*round, *step, [*loss, *grad_norm], gates.as_ref(), recent_norms))]
     Diverged {
-        /// Epoch, from 1.
-        epoch: usize,
+        /// Round, from 1: an epoch, or the steps up to a validation.
+        round: usize,
         /// Optimiser step, from 1, that was not made.
         step: u64,
-        /// Mean cross-entropy of its batch.
+        /// Mean loss of its batch.
         loss: f64,
         /// Norm of its gradient.
         grad_norm: f64,
-        /// alpha and beta
-        gates: [Spread; 2],
+        /// alpha and beta, if the model has them.
+        gates: Option<[Spread; 2]>,
         /// Norms of the steps before, newest last.
         recent_norms: Vec<f64>,
-    },
-    /// The loss or a weight of the paper's model is no finite number.
-    #[error(
-        "training diverged at step {step}: loss {loss}. The checkpoints on disk are from before and stay as they are. What \
-         helps: a lower learning rate (--set lr=3e-5) or a longer warm-up (--set warmup_steps=5000)."
-    )]
-    NotFinite {
-        /// Optimiser step, from 1, that was not made or that made it so.
-        step: u64,
-        /// Loss of its batch.
-        loss: f64,
     },
     /// The memory plan is larger than the memory there is.
     #[error("{0}")]
     OutOfMemory(String),
+    /// A run cannot have its folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A checkpoint that a run cannot go on from.
     #[error("cannot resume from this checkpoint: {0}")]
     NotResumable(String),
@@ -77,21 +81,28 @@ pub enum TrainError {
 }
 
 fn divergence_report(
-    epoch: usize,
+    round: usize,
     step: u64,
-    loss: f64,
-    grad_norm: f64,
-    [latent_gate, output_gate]: &[Spread; 2],
+    [loss, grad_norm]: [f64; 2],
+    gates: Option<&[Spread; 2]>,
     recent: &[f64],
 ) -> String {
     let recent: Vec<String> = recent.iter().map(|norm| format!("{norm:.3e}")).collect();
+    let recent = if recent.is_empty() { "none".to_string() } else { recent.join(", ") };
+    let (gates, help) = match gates {
+        Some([latent, output]) => (
+            format!("\n  gates: latent {latent}, output {output}"),
+            "gates nearer to 0 (--set gate_init=0.05), fewer cycles (--set L_cycles=4 H_cycles=2), a lower learning rate \
+             (--set lr=3e-5) or a warm-up (--set warmup_steps=500)",
+        ),
+        None => (
+            String::new(),
+            "a lower learning rate (--set lr=3e-5) or a longer warm-up (--set warmup_steps=5000)",
+        ),
+    };
     format!(
-        "training diverged in epoch {epoch} at step {step}: loss {loss}, gradient norm {grad_norm}\n  \
-         gates: latent {latent_gate}, output {output_gate}\n  \
-         gradient norms before: {}\n  \
-         The checkpoints on disk are from before and stay as they are. What helps: gates nearer to 0 \
-         (--set gate_init=0.05), fewer cycles (--set L_cycles=4 H_cycles=2), a lower learning rate \
-         (--set lr=3e-5) or a warm-up (--set warmup_steps=500).",
-        if recent.is_empty() { "none".to_string() } else { recent.join(", ") }
+        "training diverged in round {round} at step {step}: loss {loss}, gradient norm {grad_norm}{gates}\n  \
+         gradient norms before: {recent}\n  \
+         The checkpoints on disk are from before and stay as they are. What helps: {help}."
     )
 }

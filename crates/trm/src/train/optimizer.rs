@@ -1,13 +1,11 @@
 //! AdamW with global-norm clipping and an optional moving average of the weights.
 
-use crate::config::TrainingConfig;
-use crate::network::Weights;
+use crate::checkpoint::ADAM_EPS;
+use crate::network::{Role, Weights};
 use crate::parallel::Threads;
 use crate::timing::{Phase, phase};
 use trm_kernels::{math, vectorize};
 
-/// Added to the root of the second moment; PyTorch's default.
-pub const ADAM_EPS: f64 = 1e-8;
 /// Values that are one piece of work. Sums are formed piece by piece, whatever the number of threads.
 const PIECE: usize = 1 << 16;
 
@@ -56,100 +54,122 @@ impl AdamW {
         Self { step: 0, exp_avg: zeros(), exp_avg_sq: zeros() }
     }
 
-    /// One update of `weights`, and of their average `ema` if there is one.
+    /// One update of `weights`, and of their average if there is one.
     ///
     /// `g <- clip g; p <- p - lr wd p; m <- b1 m + (1 - b1) g; v <- b2 v + (1 - b2) g^2;
-    /// p <- p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps); ema <- decay ema + (1 - decay) p`
+    /// p <- p - lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps); average <- decay average + (1 - decay) p`
+    ///
+    /// First states stay as they are, and so does their average.
     pub fn update(
         &mut self,
-        config: &TrainingConfig,
-        lr: f64,
-        clip: f64,
+        rules: &Rules,
+        size: StepSize,
         [weights, grads]: [&mut Weights; 2],
-        ema: Option<&mut Weights>,
+        average: Option<&mut Weights>,
         threads: &Threads,
     ) {
         self.step += 1;
-        let rule = AdamWRule {
-            step: self.step,
-            lr,
-            clip,
-            betas: (config.beta1, config.beta2),
-            weight_decay: config.weight_decay,
-            ema: config.ema,
-        };
-        let mut averages = ema.map(|e| e.tensors_mut().iter_mut());
+        let formula = Formula::new(rules, size, self.step);
+        let keep_decayed = (1.0 - size.lr * rules.weight_decay) as f32;
+        let mut averages = average.map(|average| average.tensors_mut().iter_mut());
         let moments = self.exp_avg.tensors_mut().iter_mut().zip(self.exp_avg_sq.tensors_mut());
-        let pairs = weights.iter_mut().zip(grads.tensors());
-        let tensors = pairs.zip(moments).map(|(((entry, p), g), (m, v))| TensorUpdate {
-            is_decayed: entry.role.is_decayed(),
-            values: &mut p.data,
-            gradient: &g.data,
-            moments: [&mut m.data, &mut v.data],
-            average: averages.as_mut().and_then(Iterator::next).map(|a| &mut a.data[..]),
-        });
-        rule.update(tensors.collect(), threads);
+        let mut work = Vec::new();
+        for (((entry, p), g), (m, v)) in weights.iter_mut().zip(grads.tensors()).zip(moments) {
+            let average = averages.as_mut().and_then(Iterator::next).map(|average| &mut average.data[..]);
+            match (entry.role, rules.signed) {
+                (Role::FirstState, _) => {}
+                (Role::PuzzleEmbedding, Some(rule)) => {
+                    rule.update(size.share, &mut p.data, &g.data);
+                    average.into_iter().for_each(|average| average.copy_from_slice(&p.data));
+                }
+                (role, _) => {
+                    let keep = if rules.decay.applies(role) { keep_decayed } else { 1.0 };
+                    let values = [&mut p.data[..], &mut m.data, &mut v.data];
+                    pieces(Formula { keep, ..formula }, values, &g.data, average, &mut work);
+                }
+            }
+        }
+        threads.for_each(work, |(formula, piece): (Formula, Piece)| formula.apply(piece));
     }
 }
 
-/// The numbers of one update by AdamW.
+/// How weights move, the same in every step.
 #[derive(Clone, Copy, Debug)]
-pub struct AdamWRule {
-    /// Number of the update, t, from 1.
-    pub step: u64,
-    /// Learning rate.
-    pub lr: f64,
-    /// What gradients are multiplied by.
-    pub clip: f64,
+pub struct Rules {
     /// Decay rates of the moments.
     pub betas: (f64, f64),
-    /// Weight decay of the tensors that decay.
+    /// Weight decay of what decays.
     pub weight_decay: f64,
-    /// Decay rate of the average, if there is one.
-    pub ema: f64,
+    /// What decays.
+    pub decay: Decay,
+    /// How the puzzle embedding moves, if not by AdamW.
+    pub signed: Option<SignRule>,
+    /// Decay rate of the averaged weights.
+    pub average: f64,
 }
 
-/// A tensor to be updated, all parts of one length.
-#[derive(Debug)]
-pub struct TensorUpdate<'a> {
-    /// Whether weight decay applies.
-    pub is_decayed: bool,
-    /// p
-    pub values: &'a mut [f32],
-    /// g
-    pub gradient: &'a [f32],
-    /// m and v
-    pub moments: [&'a mut [f32]; 2],
-    /// The moving average of p.
-    pub average: Option<&'a mut [f32]>,
+/// What weight decay applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decay {
+    /// Matrices and looked-up vectors, as [`Role::is_decayed`] says.
+    Matrices,
+    /// Every tensor.
+    Everything,
 }
 
-impl AdamWRule {
-    /// Updates some tensors as [`AdamW::update`] says.
-    pub fn update(self, tensors: Vec<TensorUpdate>, threads: &Threads) {
-        let (t, (beta1, beta2)) = (self.step as f64, self.betas);
-        let formula = Formula {
-            clip: self.clip as f32,
-            keep: 1.0,
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            step_size: (self.lr / (1.0 - beta1.powf(t))) as f32,
-            inv_root_correction: (1.0 / (1.0 - beta2.powf(t)).sqrt()) as f32,
-            ema: self.ema as f32,
-        };
-        let keep_decayed = (1.0 - self.lr * self.weight_decay) as f32;
-        let mut work = Vec::new();
-        for TensorUpdate { is_decayed, values, gradient, moments: [m, v], average } in tensors {
-            let formula = Formula { keep: if is_decayed { keep_decayed } else { 1.0 }, ..formula };
-            let mut average = average.map(|a| a.chunks_mut(PIECE));
-            let pieces = values.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
-            let moments = m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE));
-            for ((p, g), (m, v)) in pieces.zip(moments) {
-                let average = average.as_mut().and_then(Iterator::next);
-                work.push((formula, Piece { p, g, m, v, average }));
-            }
+impl Decay {
+    fn applies(self, role: Role) -> bool {
+        self == Self::Everything || role.is_decayed()
+    }
+}
+
+/// Sign descent with weight decay: `p <- (1 - lr wd) p - lr sign(g)`.
+#[derive(Clone, Copy, Debug)]
+pub struct SignRule {
+    /// Learning rate after warm-up.
+    pub lr: f64,
+    /// Weight decay.
+    pub weight_decay: f64,
+    /// How many of the first values move.
+    pub values: usize,
+}
+
+impl SignRule {
+    fn update(self, share: f64, values: &mut [f32], gradient: &[f32]) {
+        let lr = self.lr * share;
+        let keep = (1.0 - lr * self.weight_decay) as f32;
+        let sign = |g: f32| if g == 0.0 { 0.0 } else { g.signum() };
+        for (value, g) in values.iter_mut().zip(gradient).take(self.values) {
+            *value = keep * *value - lr as f32 * sign(*g);
         }
-        threads.for_each(work, |(formula, piece)| formula.apply(piece));
+    }
+}
+
+/// How large one step is.
+#[derive(Clone, Copy, Debug)]
+pub struct StepSize {
+    /// Learning rate of AdamW.
+    pub lr: f64,
+    /// Share of the learning rate of the sign rule.
+    pub share: f64,
+    /// What gradients are multiplied by before AdamW sees them.
+    pub clip: f64,
+}
+
+/// Cuts a tensor, the values and both moments, into pieces of work.
+fn pieces<'a>(
+    formula: Formula,
+    [values, m, v]: [&'a mut [f32]; 3],
+    gradient: &'a [f32],
+    average: Option<&'a mut [f32]>,
+    work: &mut Vec<(Formula, Piece<'a>)>,
+) {
+    let mut average = average.map(|average| average.chunks_mut(PIECE));
+    let values = values.chunks_mut(PIECE).zip(gradient.chunks(PIECE));
+    let moments = m.chunks_mut(PIECE).zip(v.chunks_mut(PIECE));
+    for ((p, g), (m, v)) in values.zip(moments) {
+        let average = average.as_mut().and_then(Iterator::next);
+        work.push((formula, Piece { p, g, m, v, average }));
     }
 }
 
@@ -173,6 +193,20 @@ struct Formula {
 }
 
 impl Formula {
+    /// Of update number `step`, from 1, of what does not decay.
+    fn new(rules: &Rules, size: StepSize, step: u64) -> Self {
+        let (t, (beta1, beta2)) = (step as f64, rules.betas);
+        Self {
+            clip: size.clip as f32,
+            keep: 1.0,
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            step_size: (size.lr / (1.0 - beta1.powf(t))) as f32,
+            inv_root_correction: (1.0 / (1.0 - beta2.powf(t)).sqrt()) as f32,
+            ema: rules.average as f32,
+        }
+    }
+
     fn apply(self, piece: Piece) {
         let _timed = phase(Phase::Optimizer);
         let Piece { p, g, m, v, average } = piece;

@@ -6,9 +6,7 @@
 //! # Source
 //! Zhu and Gupta, "To prune, or not to prune: exploring the efficacy of pruning for model compression", arXiv 1710.01878
 
-use crate::compress::prune;
-use crate::config::{Pruning, TrainingConfig, TrmConfig};
-use crate::model::Network;
+use crate::config::Pruning;
 use crate::network::Weights;
 use crate::tensor::Tensor;
 
@@ -23,14 +21,21 @@ fn last_event(total_steps: u64) -> u64 {
 }
 
 /// Whether the model is as sparse as it should become after `step` steps, so that its accuracy counts.
-pub fn is_complete(config: &TrainingConfig, step: u64, total_steps: u64) -> bool {
-    config.prune == Pruning::None || step >= last_event(total_steps)
+pub fn is_complete(kind: Pruning, step: u64, total_steps: u64) -> bool {
+    kind == Pruning::None || step >= last_event(total_steps)
+}
+
+/// The sparsity that is due after update number `step`, from 1, if weights are cleared there.
+pub fn due((kind, sparsity): (Pruning, f64), [step, total_steps]: [u64; 2]) -> Option<f64> {
+    let (last, every) = (last_event(total_steps), (total_steps / EVENTS).max(1));
+    let is_event = step == last || step < last && step.is_multiple_of(every);
+    (kind != Pruning::None && is_event).then(|| rising(sparsity, step, total_steps))
 }
 
 /// `s (1 - (1 - t)^3)`, where t goes from 0 to 1.
-fn sparsity(config: &TrainingConfig, step: u64, total_steps: u64) -> f64 {
+fn rising(sparsity: f64, step: u64, total_steps: u64) -> f64 {
     let left = 1.0 - step as f64 / last_event(total_steps) as f64;
-    config.sparsity * (1.0 - left.max(0.0).powi(3))
+    sparsity * (1.0 - left.max(0.0).powi(3))
 }
 
 fn pruned_matrices(weights: &mut Weights) -> impl Iterator<Item = &mut Tensor> {
@@ -42,40 +47,28 @@ pub struct Pruned(Vec<Vec<bool>>);
 
 impl Pruned {
     /// Looks at the weights, if the run prunes.
-    pub fn of(config: &TrainingConfig, weights: &mut Weights) -> Self {
-        if config.prune == Pruning::None {
+    pub fn of(kind: Pruning, weights: &mut Weights) -> Self {
+        if kind == Pruning::None {
             return Self(Vec::new());
         }
         let zeros = |data: &[f32]| data.iter().map(|w| *w == 0.0).collect();
         Self(pruned_matrices(weights).map(|matrix| zeros(&matrix.data)).collect())
     }
 
-    /// Clears them again after update number `step`, from 1, and others where more sparsity is due; what is zero in the weights
-    /// is so in their average.
-    pub fn prune(
-        self,
-        config: &TrmConfig,
-        [step, total_steps]: [u64; 2],
-        weights: &mut Weights,
-        average: Option<&mut Weights>,
-    ) {
-        let TrmConfig { network, training, .. } = config;
-        if training.prune == Pruning::None {
-            return;
-        }
+    /// Clears them again.
+    pub fn clear(self, weights: &mut Weights) {
         for (matrix, zeros) in pruned_matrices(weights).zip(&self.0) {
             matrix.data.iter_mut().zip(zeros).filter(|(_, zero)| **zero).for_each(|(w, _)| *w = 0.0);
         }
-        let (last, every) = (last_event(total_steps), (total_steps / EVENTS).max(1));
-        if step == last || step < last && step.is_multiple_of(every) {
-            prune(&Network::new(network).0, weights, training.prune, sparsity(training, step, total_steps));
-        }
-        if let Some(average) = average {
-            for (matrix, average) in pruned_matrices(weights).zip(pruned_matrices(average)) {
-                let pairs = average.data.iter_mut().zip(&matrix.data);
-                pairs.filter(|(_, w)| **w == 0.0).for_each(|(a, _)| *a = 0.0);
-            }
-        }
+    }
+}
+
+/// What is zero in the weights becomes so in their average, if the run prunes.
+pub fn clear_average(kind: Pruning, weights: &mut Weights, average: Option<&mut Weights>) {
+    let Some(average) = average.filter(|_| kind != Pruning::None) else { return };
+    for (matrix, average) in pruned_matrices(weights).zip(pruned_matrices(average)) {
+        let pairs = average.data.iter_mut().zip(&matrix.data);
+        pairs.filter(|(_, w)| **w == 0.0).for_each(|(a, _)| *a = 0.0);
     }
 }
 
@@ -85,11 +78,12 @@ mod tests {
 
     #[test]
     fn the_sparsity_rises_fast_first_and_ends_where_it_should() {
-        let config =
-            TrainingConfig { prune: Pruning::Unstructured, sparsity: 0.8, ..TrainingConfig::default() };
-        let of = |step| sparsity(&config, step, 1000);
+        let of = |step| rising(0.8, step, 1000);
         assert_eq!([of(0), of(750), of(1000)], [0.0, 0.8, 0.8]);
         assert!(of(250) > 0.5 && (1..=750).all(|step| of(step) > of(step - 1)));
-        assert!(!is_complete(&config, 749, 1000) && is_complete(&config, 750, 1000));
+        let kind = Pruning::Unstructured;
+        assert!(!is_complete(kind, 749, 1000) && is_complete(kind, 750, 1000));
+        assert_eq!(due((kind, 0.8), [750, 1000]), Some(0.8));
+        assert_eq!([due((kind, 0.8), [751, 1000]), due((Pruning::None, 0.8), [750, 1000])], [None; 2]);
     }
 }

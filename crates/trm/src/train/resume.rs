@@ -1,50 +1,76 @@
 //! What a checkpoint holds of a run, and the run that goes on from it.
 
-use super::optimizer::{ADAM_EPS, AdamW};
+use super::kind::{CarriedStates, Kind, Settings};
+use super::old_paper_runs::OldProgress;
+use super::optimizer::AdamW;
+use super::places::Place;
 use super::{Progress, TrainError, Trainer, TrainingData};
-use crate::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
-use crate::config::NetworkConfig;
-use crate::model::{Network, States};
+use crate::checkpoint::{ADAM_EPS, Checkpoint, Losses, OptimizerState, Stored, Training};
 use crate::network::Weights;
 use crate::parallel::Threads;
-use crate::sudoku::CELLS;
-use crate::tensor::{StateDict, Tensor};
+use crate::tensor::StateDict;
 
-impl Trainer {
+impl Progress {
+    /// Where the run of a checkpoint is.
+    ///
+    /// # Errors
+    /// A text that is no record of a run.
+    fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        match serde_json::from_str::<OldProgress>(text) {
+            Ok(old) => Ok(old.into()),
+            Err(_) => serde_json::from_str(text),
+        }
+    }
+}
+
+impl<K: Kind> Trainer<K> {
     /// Goes on with the run that wrote `checkpoint`.
     ///
     /// # Errors
-    /// [`TrainError::NotResumable`] if the file holds no optimiser and progress, [`TrainError::NoData`].
-    pub fn resume(checkpoint: &Checkpoint, data: TrainingData, threads: Threads) -> Result<Self, TrainError> {
-        let config = checkpoint.config.clone();
+    /// [`TrainError::NotResumable`] if the file holds no optimiser and progress, or they do not belong together, or the run saw
+    /// other data; [`TrainError::NoData`].
+    pub fn resume(
+        checkpoint: &Checkpoint<K::Settings>,
+        data: TrainingData,
+        threads: Threads,
+    ) -> Result<Self, TrainError> {
+        let wrong = |what: String| TrainError::NotResumable(what);
+        let settings = checkpoint.config.clone();
         let (Some(optimizer), Some(training)) = (&checkpoint.optimizer, &checkpoint.training) else {
-            return Err(TrainError::NotResumable("it holds no optimiser state: a production file".into()));
+            return Err(wrong("it holds no optimiser state: a production file".into()));
         };
-        let progress: Progress = serde_json::from_str(&training.state_json)
-            .map_err(|e| TrainError::NotResumable(e.to_string()))?;
+        let progress = Progress::from_json(&training.state_json).map_err(|e| wrong(e.to_string()))?;
         if progress.data_sizes != data.sizes() {
-            return Err(TrainError::NotResumable(format!(
+            return Err(wrong(format!(
                 "it was trained on {:?} puzzles (training, validation, held out), but the data has {:?} now",
                 progress.data_sizes,
                 data.sizes()
             )));
         }
-        let layout = Network::layout(&config.network);
+        let layout = settings.layout();
         let read = |state: &StateDict| Weights::from_state_dict(&layout, state.clone());
         let optimizer = AdamW {
             step: optimizer.step,
             exp_avg: read(&optimizer.exp_avg),
             exp_avg_sq: read(&optimizer.exp_avg_sq),
         };
-        let ema = training.ema.as_ref().map(read);
-        if ema.is_some() != (config.training.ema > 0.0) {
-            return Err(TrainError::NotResumable("its weight average does not fit its setting `ema`".into()));
+        let average = training.ema.as_ref().map(read);
+        if average.is_some() != settings.regime().has_average {
+            return Err(wrong("its weight average does not fit its setting `ema`".into()));
         }
         let weights = read(&checkpoint.model);
-        let states = carried_states(&config.network, training.carry.as_ref(), progress.staying.len())?;
-        let mut trainer = Self::assemble(config, data, threads, weights, optimizer, ema, progress)?;
-        let drawn: Vec<u64> = trainer.progress.staying.iter().map(|(number, _)| *number).collect();
-        trainer.staying = (drawn.into_iter().map(|number| trainer.puzzle(number)).collect(), states);
+        let run = (settings, data, threads);
+        let mut trainer = Self::assemble(run, (weights, optimizer, average), progress)?;
+        let puzzles = trainer.progress.staying.len();
+        let states = K::States::from_state_dict(&trainer.model, puzzles, training.carry.as_ref());
+        let unfit = || wrong("its carried states do not fit the puzzles in its batch".into());
+        trainer.batch.states = states.ok_or_else(unfit)?;
+        for (i, (number, segments)) in trainer.progress.staying.clone().into_iter().enumerate() {
+            let leaves = trainer.progress.leaving.get(i).copied().unwrap_or(false);
+            let puzzle = trainer.puzzle(number);
+            trainer.batch.puzzles.push(puzzle);
+            trainer.batch.places.push(Place { number, segments, leaves });
+        }
         Ok(trainer)
     }
 
@@ -52,23 +78,23 @@ impl Trainer {
     ///
     /// # Errors
     /// [`TrainError::Diverged`] if a weight is not finite: such a file must not replace a good one.
-    pub fn checkpoint(&self) -> Result<Checkpoint, TrainError> {
+    pub fn checkpoint(&self) -> Result<Checkpoint<K::Settings>, TrainError> {
         if !self.model.weights().is_finite() {
             return Err(self.divergence(f64::NAN, f64::NAN));
         }
-        let state_json = serde_json::to_string(&self.progress).expect("numbers and lists are JSON");
-        let history = &self.progress.history;
+        let state_json = serde_json::to_string(&self.progress()).expect("numbers and lists are JSON");
+        let (history, rules) = (&self.progress.history, &self.regime.rules);
         Ok(Checkpoint {
             model: self.model.weights().state_dict(),
-            config: self.config.clone(),
+            config: self.settings.clone(),
             optimizer: Some(OptimizerState {
                 step: self.optimizer.step,
                 exp_avg: self.optimizer.exp_avg.state_dict(),
                 exp_avg_sq: self.optimizer.exp_avg_sq.state_dict(),
-                lr: history.last().map_or(self.config.training.lr, |record| record.lr),
-                betas: (self.config.training.beta1, self.config.training.beta2),
+                lr: history.last().map_or(self.regime.schedule.lr(), |record| record.lr),
+                betas: rules.betas,
                 eps: ADAM_EPS,
-                weight_decay: self.config.training.weight_decay,
+                weight_decay: rules.weight_decay,
             }),
             history: Some(Losses {
                 train_losses: history.iter().map(|r| r.train_loss).collect(),
@@ -77,42 +103,24 @@ impl Trainer {
             }),
             training: Some(Training {
                 state_json,
-                ema: self.ema.as_ref().map(|e| e.state_dict()),
-                carry: self.carry(),
+                ema: self.average.as_ref().map(Weights::state_dict),
+                carry: self.batch.states.to_state_dict(&self.model),
             }),
         })
     }
 
-    /// The states of the puzzles that stay, as a checkpoint holds them.
-    fn carry(&self) -> Option<StateDict> {
-        let states = &self.staying.1;
-        let shape =
-            [self.progress.staying.len(), self.config.network.state.tokens(), self.config.network.hidden_dim];
-        let tensor = |data: &Vec<f32>| Tensor { shape: shape.to_vec(), data: data.clone() };
-        let assumed = states.assumed.iter().map(|digit| f32::from(*digit)).collect();
-        let assumed = Tensor { shape: vec![shape[0], CELLS], data: assumed };
-        let states = [("y", tensor(&states.y)), ("z", tensor(&states.z))];
-        let hypotheses = self.config.network.hypotheses.then_some(("assumed", assumed));
-        (shape[0] > 0).then(|| states.into_iter().chain(hypotheses).map(|(n, t)| (n.into(), t)).collect())
+    /// The weights that are validated and shipped, and the settings; with `optimizer` the moments and the losses too.
+    ///
+    /// # Errors
+    /// [`TrainError::Diverged`] if a weight is not finite.
+    pub fn best_checkpoint(&self, with_optimizer: bool) -> Result<Checkpoint<K::Settings>, TrainError> {
+        let mut checkpoint = self.checkpoint()?;
+        if let Some(average) = checkpoint.training.take().and_then(|training| training.ema) {
+            checkpoint.model = average;
+        }
+        if !with_optimizer {
+            (checkpoint.optimizer, checkpoint.history) = (None, None);
+        }
+        Ok(checkpoint)
     }
-}
-
-/// The states that a checkpoint holds for the puzzles that stay in the batch.
-fn carried_states(
-    config: &NetworkConfig,
-    carry: Option<&StateDict>,
-    puzzles: usize,
-) -> Result<States, TrainError> {
-    let values = puzzles * config.state.tokens() * config.hidden_dim;
-    let find = |name: &str, values: usize| {
-        let tensor = carry.and_then(|carry| carry.iter().find(|(n, _)| n == name));
-        let data = tensor.map_or(Vec::new(), |(_, tensor)| tensor.data.clone());
-        let message = "its carried states do not fit the puzzles in its batch";
-        (data.len() == values).then_some(data).ok_or_else(|| TrainError::NotResumable(message.into()))
-    };
-    let assumed = match config.hypotheses {
-        true => find("assumed", puzzles * CELLS)?.into_iter().map(|digit| digit as u8).collect(),
-        false => vec![0; puzzles * CELLS],
-    };
-    Ok(States { y: find("y", values)?, z: find("z", values)?, assumed, solved: vec![false; puzzles] })
 }

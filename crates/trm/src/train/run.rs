@@ -1,119 +1,48 @@
 //! A run from start to end: what is saved when, in the run folder.
 
-use super::history::{self, EpochRecord};
+use super::folder::{CONFIG, HISTORY, HOLDOUT, RunFolder};
+use super::history::{self, Record};
+use super::kind::Kind;
+use super::trainer::Standing;
 use super::{StepReport, TrainError, Trainer};
-use crate::atomic_file::write_atomically;
-use crate::checkpoint::Checkpoint;
-use crate::config::TrmConfig;
+use crate::checkpoint::{Checkpoint, Stored};
 use crate::evaluate::Evaluation;
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Time after which a run saves itself in the middle of an epoch.
+/// Time after which a run saves itself in the middle of a round.
 const SAVE_EVERY: Duration = Duration::from_secs(180);
-/// Least time between two drawings of the history; it is drawn at the end in any case.
-const DRAW_EVERY: Duration = Duration::from_secs(10);
-
-/// A folder at `path`, made if it is missing, that files can be written to.
-pub(super) fn writable_folder(path: &Path) -> Result<PathBuf, TrainError> {
-    let io = |source| TrainError::Io { path: path.to_path_buf(), source };
-    std::fs::create_dir_all(path).map_err(io)?;
-    tempfile::tempfile_in(path).map_err(io)?;
-    Ok(path.to_path_buf())
-}
-
-/// The files of a run.
-#[derive(Clone, Debug)]
-pub struct RunFolder(PathBuf);
 
 impl RunFolder {
-    /// The run folder at `path`; made if it is missing.
-    ///
-    /// # Errors
-    /// The folder cannot be made or written to.
-    pub fn create(path: &Path) -> Result<Self, TrainError> {
-        writable_folder(path).map(Self)
+    fn save_last<K: Kind>(&self, trainer: &Trainer<K>) -> Result<(), TrainError> {
+        Ok(trainer.checkpoint()?.write(&self.last())?)
     }
 
-    /// A file of the folder.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    /// The checkpoint with the best validation accuracy.
-    pub fn best(&self) -> PathBuf {
-        self.file("trm_sudoku_best.pt")
-    }
-
-    /// The newest checkpoint: what `--resume` goes on from.
-    pub fn last(&self) -> PathBuf {
-        self.file("trm_sudoku_last.pt")
-    }
-
-    /// The best weights and their configuration, nothing else.
-    pub fn production(&self) -> PathBuf {
-        self.file("trm_sudoku_production.pt")
-    }
-
-    fn save_last(&self, trainer: &Trainer) -> Result<(), TrainError> {
-        trainer.checkpoint()?.write(&self.last())?;
-        Ok(())
-    }
-
-    /// Writes the best and the production checkpoint: with averaged weights, if there is an average.
-    fn save_best(&self, trainer: &Trainer) -> Result<(), TrainError> {
-        let mut checkpoint = trainer.checkpoint()?;
-        if let Some(average) = checkpoint.training.as_mut().and_then(|t| t.ema.take()) {
-            checkpoint.model = average;
+    /// Writes the model for production, and the checkpoint that was best in validation where this kind of run keeps one; both with
+    /// averaged weights, if there is an average.
+    fn save_best<K: Kind>(&self, trainer: &Trainer<K>) -> Result<(), TrainError> {
+        if let Some(best) = self.best() {
+            trainer.best_checkpoint(true)?.write(&best)?;
         }
-        checkpoint.training = None;
-        checkpoint.write(&self.best())?;
-        Checkpoint { optimizer: None, history: None, ..checkpoint }.write(&self.production())?;
-        Ok(())
+        Ok(trainer.best_checkpoint(false)?.write(&self.production())?)
     }
 
-    fn save_history(&self, trainer: &Trainer) -> Result<(), TrainError> {
-        let path = self.file("history.jsonl");
-        history::write_jsonl(&path, &trainer.progress().history)
-            .map_err(|source| TrainError::Io { path, source })
+    fn save_history(&self, records: &[Record]) -> Result<(), TrainError> {
+        let path = self.file(HISTORY);
+        history::write_jsonl(&path, records).map_err(|source| TrainError::Io { path, source })
     }
 
+    /// Writes how well the best weights do on the rows that were held out.
     fn save_holdout(&self, holdout: &Evaluation) -> Result<(), TrainError> {
-        let path = self.file("holdout.json");
-        write_atomically(&path, |file| Ok(serde_json::to_writer(file, holdout)?))
-            .map_err(|source| TrainError::Io { path, source })
-    }
-
-    #[cfg(feature = "plot")]
-    fn draw_history(&self, trainer: &Trainer) -> Result<(), TrainError> {
-        let records = &trainer.progress().history;
-        if records.is_empty() {
-            return Ok(());
-        }
-        let (png, svg) = (self.file("training_history.png"), self.file("training_history.svg"));
-        crate::plot::draw_history(records, "Tiny Recursive Model: training history", &png, &svg)
-            .map_err(|e| TrainError::Io { path: png.clone(), source: std::io::Error::other(e.to_string()) })
-    }
-
-    #[cfg(not(feature = "plot"))]
-    fn draw_history(&self, _trainer: &Trainer) -> Result<(), TrainError> {
-        Ok(())
-    }
-
-    fn save_config(&self, config: &TrmConfig) -> Result<(), TrainError> {
-        let path = self.file("config.toml");
-        write_atomically(&path, |file| file.write_all(config.to_toml().as_bytes()))
-            .map_err(|source| TrainError::Io { path, source })
+        self.save_text(HOLDOUT, &serde_json::to_string(holdout).expect("an evaluation is JSON"))
     }
 }
 
 /// What is told while a run goes on.
 pub trait Observer {
     /// After every step.
-    fn step(&mut self, trainer: &Trainer, report: &StepReport);
-    /// After every epoch.
-    fn epoch(&mut self, trainer: &Trainer, record: &EpochRecord);
+    fn step(&mut self, run: Standing<'_>, report: &StepReport);
+    /// After every round: an epoch, or the steps up to a validation.
+    fn round(&mut self, run: Standing<'_>, record: &Record);
     /// Whether the run should stop after the current step.
     fn wants_to_stop(&self) -> bool;
 }
@@ -121,7 +50,7 @@ pub trait Observer {
 /// How a run ended.
 #[derive(Clone, Debug)]
 pub enum Ending {
-    /// All epochs are done, or patience ran out; with the evaluation of the held-out rows by the best weights.
+    /// All rounds are done, or patience ran out; with the evaluation of the held-out rows by the best weights.
     Finished {
         /// Patience ran out.
         early: bool,
@@ -135,45 +64,41 @@ pub enum Ending {
 /// Trains to the end, saving as it goes.
 ///
 /// # Errors
-/// Divergence, or a file that cannot be written. The checkpoints saved before stay as they are.
-pub fn run(
-    trainer: &mut Trainer,
+/// Divergence, a file that cannot be written, or a folder that was claimed for another kind of run. The checkpoints saved before stay
+/// as they are.
+pub fn run<K: Kind>(
+    trainer: &mut Trainer<K>,
     folder: &RunFolder,
     observer: &mut dyn Observer,
 ) -> Result<Ending, TrainError> {
-    folder.save_config(trainer.config())?;
+    folder.begin(K::FOLDER)?;
+    folder.save_text(CONFIG, &trainer.settings().to_toml())?;
     let mut saved = Instant::now();
-    let mut drawn: Option<Instant> = None;
     while !trainer.is_finished() {
-        while !trainer.epoch_is_complete() {
+        while !trainer.round_is_complete() {
             if observer.wants_to_stop() {
                 folder.save_last(trainer)?;
-                folder.draw_history(trainer)?;
                 return Ok(Ending::Stopped);
             }
             let report = trainer.step()?;
-            observer.step(trainer, &report);
-            if saved.elapsed() >= SAVE_EVERY && !trainer.epoch_is_complete() {
+            observer.step(trainer.standing(), &report);
+            if saved.elapsed() >= SAVE_EVERY && !trainer.round_is_complete() {
                 folder.save_last(trainer)?;
                 saved = Instant::now();
             }
         }
-        let record = trainer.finish_epoch();
+        let record = trainer.finish_round();
         if record.is_best {
             folder.save_best(trainer)?;
         }
         folder.save_last(trainer)?;
-        folder.save_history(trainer)?;
+        folder.save_history(&trainer.progress().history)?;
         saved = Instant::now();
-        if drawn.is_none_or(|at| at.elapsed() >= DRAW_EVERY) {
-            folder.draw_history(trainer)?;
-            drawn = Some(Instant::now());
-        }
-        observer.epoch(trainer, &record);
+        observer.round(trainer.standing(), &record);
     }
-    folder.draw_history(trainer)?;
-    let best = Checkpoint::read(&folder.production())?;
-    let holdout = trainer.evaluate_holdout(best);
+    let best: Checkpoint<K::Settings> = Checkpoint::read_stored(&folder.production())?;
+    let best = K::of_checkpoint(best, trainer.threads());
+    let holdout = trainer.evaluate_holdout(&best);
     if let Some(holdout) = &holdout {
         folder.save_holdout(holdout)?;
     }

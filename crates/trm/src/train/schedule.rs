@@ -4,19 +4,50 @@
 use crate::config::{ConstraintSchedule, TrainingConfig};
 use std::f64::consts::PI;
 
-/// Learning rate of step `step` (from 0) of `total` steps.
-///
-/// `lr (step + 1) / warmup` while warming up, then `lr (1 + cos(pi t)) / 2` with t from 0 towards 1.
-///
-/// # Source
-/// <https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html>
-pub fn learning_rate(config: &TrainingConfig, step: u64, total: u64) -> f64 {
-    let warmup = (config.warmup_steps as u64).min(total);
-    if step < warmup {
-        return config.lr * (step + 1) as f64 / warmup as f64;
+/// The learning rate from step to step: a linear warm-up, then a cosine down to zero or no change.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Schedule {
+    lr: f64,
+    warmup_steps: u64,
+    falls: bool,
+}
+
+impl Schedule {
+    /// Linear warm-up, then `lr (1 + cos(pi t)) / 2` with t from 0 towards 1 at the end of the run.
+    ///
+    /// # Source
+    /// <https://docs.pytorch.org/docs/stable/generated/torch.optim.lr_scheduler.CosineAnnealingLR.html>
+    pub fn cosine(lr: f64, warmup_steps: usize) -> Self {
+        Self { lr, warmup_steps: warmup_steps as u64, falls: true }
     }
-    let t = (step - warmup) as f64 / (total - warmup).max(1) as f64;
-    config.lr * 0.5 * (1.0 + (PI * t.min(1.0)).cos())
+
+    /// Linear warm-up, then `lr`.
+    pub fn constant(lr: f64, warmup_steps: u64) -> Self {
+        Self { lr, warmup_steps, falls: false }
+    }
+
+    /// Learning rate after warm-up.
+    pub fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    /// Learning rate of step `step` (from 0) of `total` steps.
+    pub fn rate(&self, step: u64, total: u64) -> f64 {
+        if !self.falls {
+            return self.lr * self.warmed_up(step);
+        }
+        let warmup = self.warmup_steps.min(total);
+        if step < warmup {
+            return self.lr * (step + 1) as f64 / warmup as f64;
+        }
+        let t = (step - warmup) as f64 / (total - warmup).max(1) as f64;
+        self.lr * 0.5 * (1.0 + (PI * t.min(1.0)).cos())
+    }
+
+    /// The share of its rate that anything has at step `step` (from 0) which warms up with the rest and then stays.
+    pub fn warmed_up(&self, step: u64) -> f64 {
+        ((step + 1) as f64 / self.warmup_steps.max(1) as f64).min(1.0)
+    }
 }
 
 /// Weights of the penalties for rows, columns and boxes at step `step` (from 0) of `total` steps.
@@ -49,8 +80,8 @@ mod tests {
 
     #[test]
     fn it_rises_then_falls_along_the_cosine() {
-        let config = TrainingConfig { lr: 2.0, warmup_steps: 4, ..TrainingConfig::default() };
-        let rates: Vec<f64> = (0..=12).map(|step| learning_rate(&config, step, 12)).collect();
+        let schedule = Schedule::cosine(2.0, 4);
+        let rates: Vec<f64> = (0..=12).map(|step| schedule.rate(step, 12)).collect();
         assert_eq!(rates[..5], [0.5, 1.0, 1.5, 2.0, 2.0]);
         assert!((rates[8] - 1.0).abs() < 1e-12, "half way: {}", rates[8]);
         assert!(rates[12].abs() < 1e-12 && rates[11] > 0.0);
@@ -58,8 +89,13 @@ mod tests {
 
     #[test]
     fn without_warm_up_it_starts_at_the_top() {
-        let config = TrainingConfig { lr: 3.0, ..TrainingConfig::default() };
-        assert_eq!(learning_rate(&config, 0, 10), 3.0);
-        assert_eq!(learning_rate(&config, 0, 1), 3.0);
+        let schedule = Schedule::cosine(3.0, 0);
+        assert_eq!([schedule.rate(0, 10), schedule.rate(0, 1)], [3.0, 3.0]);
+    }
+
+    #[test]
+    fn a_constant_rate_rises_and_stays() {
+        let schedule = Schedule::constant(2.0, 4);
+        assert_eq!([0, 1, 3, 4, 1000].map(|step| schedule.rate(step, 9)), [0.5, 1.0, 2.0, 2.0, 2.0]);
     }
 }

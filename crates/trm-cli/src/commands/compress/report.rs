@@ -118,7 +118,7 @@ impl Accuracy {
 /// Accuracy within the cycles of training.
 pub fn evaluation(model: &Model, puzzles: &[Puzzle], threads: &Threads) -> Evaluation {
     let budget = Budget::trained(model.config());
-    evaluate(model, &mut Engine::new(Recording::Nothing), puzzles, &budget, threads)
+    evaluate(model, puzzles, &budget, threads)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -15,7 +15,7 @@ use crate::sudoku::CELLS;
 const LANES: usize = 16;
 
 /// The states of some puzzles between segments.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Carry {
     /// The answers, `[puzzles, tokens, d]`.
     pub z_h: Vec<f32>,

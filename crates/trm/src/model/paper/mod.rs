@@ -22,12 +22,14 @@ mod engine;
 mod network;
 mod predict;
 mod recursion;
+mod settings;
 
 pub use board::Board;
 pub use config::{Config, ConfigError, with_assignments};
 pub use engine::{Carry, Engine, Outcome, Readout};
 pub use network::Network;
 pub use recursion::Model;
+pub use settings::{Settings, Training};
 
 /// Tokens that a cell can be: padding, blank, and the digits 1 to 9.
 pub const VOCABULARY: usize = 11;

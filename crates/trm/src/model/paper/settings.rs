@@ -1,7 +1,7 @@
 //! Settings of a training run of the paper's model.
 
-use crate::config::{DataConfig, TrmConfig};
-use crate::model::paper::{Config, ConfigError, Engine, with_assignments};
+use super::{Config, ConfigError, Engine, with_assignments};
+use crate::config::{DataConfig, Pruning};
 use serde::{Deserialize, Serialize};
 
 /// The model and how it is trained; in TOML the tables `model` and `training`.
@@ -60,6 +60,15 @@ pub struct Training {
     pub halt_exploration_prob: f64,
     /// Seed of everything random.
     pub seed: u64,
+    /// Validations without a better one after which the run stops; 0 for never.
+    #[serde(skip_serializing_if = "is_default")]
+    pub patience: usize,
+    /// Which weights are cleared on the way.
+    #[serde(skip_serializing_if = "is_not_pruned")]
+    pub prune: Pruning,
+    /// Share of the weights that pruning clears.
+    #[serde(default = "half", skip_serializing_if = "is_half")]
+    pub sparsity: f64,
 }
 
 impl Default for Training {
@@ -86,6 +95,9 @@ impl Default for Training {
             ema: 0.999,
             halt_exploration_prob: 0.1,
             seed: 42,
+            patience: 0,
+            prune: Pruning::None,
+            sparsity: half(),
         }
     }
 }
@@ -161,39 +173,49 @@ impl Training {
         }
         let chance = self.halt_exploration_prob;
         range((0.0..=1.0).contains(&chance), "halt_exploration_prob", chance, "0 to 1")?;
+        let expected = "from 0 to 0.99; with prune = \"2:4\", two of four, 0.5";
+        range(self.prune.has(self.sparsity), "sparsity", self.sparsity, expected)?;
         let (fewest, most) = (self.generate_givens_min, self.generate_givens_max);
         range((20..=81).contains(&fewest), "generate_givens_min", fewest as f64, "20 to 81")?;
         range((fewest..=81).contains(&most), "generate_givens_max", most as f64, "generate_givens_min to 81")
     }
 
-    /// What loading and splitting the puzzles looks at.
-    pub fn data_config(&self) -> TrmConfig {
-        let mut config = TrmConfig {
-            data: DataConfig {
-                data: self.data.clone(),
-                generate_samples: self.generate_samples,
-                generate_givens_min: self.generate_givens_min,
-                generate_givens_max: self.generate_givens_max,
-                max_samples: self.max_samples,
-                val_fraction: self.val_fraction,
-                holdout_rows: self.holdout_rows,
-                ..DataConfig::default()
-            },
-            ..TrmConfig::default()
-        };
-        config.network.seed = self.seed;
-        config
+    /// Where puzzles come from and how they are changed.
+    pub fn data_config(&self) -> DataConfig {
+        DataConfig {
+            data: self.data.clone(),
+            generate_samples: self.generate_samples,
+            generate_givens_min: self.generate_givens_min,
+            generate_givens_max: self.generate_givens_max,
+            max_samples: self.max_samples,
+            val_fraction: self.val_fraction,
+            holdout_rows: self.holdout_rows,
+            augment: self.augment,
+            ..DataConfig::default()
+        }
     }
+}
 
-    /// The learning rate of step `step`, from 0: linear warm-up, then constant.
-    pub fn learning_rate(&self, lr: f64, step: u64) -> f64 {
-        lr * ((step + 1) as f64 / self.warmup_steps.max(1) as f64).min(1.0)
-    }
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_not_pruned(kind: &Pruning) -> bool {
+    *kind == Pruning::None
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+fn is_half(value: &f64) -> bool {
+    *value == half()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ModelKind, PRESETS};
 
     #[test]
     fn keys_of_both_tables_can_be_set_and_wrong_ones_are_named() {
@@ -214,11 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_rises_and_stays() {
-        let training = Training { warmup_steps: 4, ..Training::default() };
-        assert_eq!(
-            [0, 1, 3, 4, 1000].map(|step| training.learning_rate(2.0, step)),
-            [0.5, 1.0, 2.0, 2.0, 2.0]
-        );
+    fn presets_of_the_paper_can_be_read() {
+        for preset in PRESETS.iter().filter(|preset| preset.kind == ModelKind::Paper) {
+            let settings = Settings::from_toml(preset.toml, &[]).unwrap();
+            assert_eq!(settings.model.mlp_t, preset.name == "paper-mlp");
+        }
     }
 }
