@@ -14,7 +14,6 @@ use trm::bench::{
     training,
 };
 use trm::config::{ConfigLayers, TrainingConfig, TrmConfig};
-use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
 use trm::plot::draw_scaling;
 
@@ -163,7 +162,7 @@ fn report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Rep
     let machine = Machine::measure(threads);
     let format = config.network.precision.format();
     let (ceiling, seconds) = (machine.ceiling(format), args.seconds);
-    let mut report = Report { precision: name_of(format), ..Report::default() };
+    let mut report = Report { precision: format.name(), ..Report::default() };
     let of_batch = |batch_size: usize| TrmConfig {
         training: TrainingConfig { batch_size, ..config.training.clone() },
         ..config.clone()
@@ -198,7 +197,7 @@ fn scaling_report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Re
     let shares = |batch_size: usize| phase_shares(&of_batch(batch_size), threads, args.seconds);
     let phases = vec![shares(64)?, shares(1024)?];
     Ok(Report {
-        precision: name_of(config.network.precision.format()),
+        precision: config.network.precision.format().name(),
         machine: Some(machine),
         scaling: Some(Scaling { sweeps, phases }),
         ..Report::default()
@@ -215,13 +214,4 @@ fn write_scaling(report: &Report, path: &Path) -> Result<(), CliError> {
     let picture = png.file_name().unwrap_or_default().to_string_lossy();
     let text = format!("# Scaling\n\n{}\n![Share of the peak]({picture})\n", tables::report(report));
     write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes())).map_err(|e| failed(&e))
-}
-
-fn name_of(format: Format) -> &'static str {
-    match format {
-        Format::F32 => "f32",
-        Format::Bf16 => "bf16",
-        Format::Whole(Whole::Int16) => "int16",
-        Format::Whole(Whole::Int8) => "int8",
-    }
 }

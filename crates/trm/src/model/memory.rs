@@ -34,7 +34,7 @@ impl MemoryPlan {
         let ema = u64::from(training.ema > 0.0);
         let packed = match network.precision.format() {
             Format::F32 => 2,
-            Format::Bf16 | Format::Whole(_) => 1,
+            _ => 1,
         };
         let values = |recording| Shard::values_per_puzzle(network, recording) as u64;
         // The gradient of the penalties, where there are any.

@@ -92,7 +92,7 @@ impl Packed {
             let mixer = block.mixer.iter().flat_map(|mixer| [&mixer.enter, &mixer.leave]);
             mixer.chain([&block.expand, &block.contract])
         });
-        weights.all(|weight| matches!(weight, PackedWeight::Quantised(..)))
+        weights.all(PackedWeight::is_quantised)
     }
 
     fn empty(params: &Params, format: Format) -> Self {

@@ -46,7 +46,7 @@ impl Model {
         let format = config.precision.format();
         let packed = Packed::new(&params, format, threads);
         let mixer = Mixer::new(&config);
-        Self { config, params, packed, format, rows_format: format.into(), mixer }
+        Self { config, params, packed, format, rows_format: format, mixer }
     }
 
     /// A model whose matrices are whole numbers where `quantised`, by name, has them; it cannot be trained. The f32 values of

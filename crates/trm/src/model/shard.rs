@@ -137,7 +137,7 @@ impl Shard {
     pub fn values_per_puzzle(config: &NetworkConfig, recording: Recording) -> usize {
         let d = config.hidden_dim;
         let (cycles, _) = recording.room(config);
-        let (format, training) = (config.precision.format().into(), recording != Recording::Nothing);
+        let (format, training) = (config.precision.format(), recording != Recording::Nothing);
         let (tokens, logits) = (config.state.tokens(), CELLS * DIGITS);
         let states = 5 * d + usize::from(config.output_norm) * (d + 1);
         // As of many rows: a single one takes more.
