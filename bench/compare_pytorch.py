@@ -14,7 +14,7 @@ Needs PyTorch (this installs nothing): python3 -m venv ~/.cache/trm/torch-venv, 
 needs a C++ compiler.
 
 PyTorch runs as f32 and, where the CPU multiplies bfloat16 numbers, under bf16 autocast, each eager and compiled; trm in
-f32, in what precision = "auto" takes here and, where that is int16, in int8, which is for training alone. --pytorch and
+f32, in what precision = "auto" takes here and, where that is fixed12, in fixed7, which is for training alone. --pytorch and
 --trm-precisions name others. A training step is forward, loss, backward, clipping and AdamW with weight decay on
 matrices only; dropout is on. Inference is the forward pass alone, latency that of one puzzle. All variants of PyTorch
 are started at once and warmed up, and then they and trm take turns for --repeats rounds of --seconds each, so that a
@@ -110,7 +110,7 @@ def compare(args, part, batch_size):
     say(f"{part}, batch {batch_size}: starting")
     begin = time.perf_counter()
     programs = [PyTorch(args, variant, part, batch_size) for variant in args.pytorch]
-    precisions = [precision for precision in args.trm_precisions if part == "training" or precision != "int8"]
+    precisions = [precision for precision in args.trm_precisions if part == "training" or precision != "fixed7"]
     programs += [Trm(args, precision, part, batch_size) for precision in precisions]
     running = []
     for program in programs:
@@ -198,7 +198,7 @@ def choose_by_machine(args):
         multiplies_bf16 = found["machine"]["bf16"] is not None
         args.pytorch = [variant for variant in VARIANTS if multiplies_bf16 or not variant.startswith("bf16")]
     if args.trm_precisions is None:
-        fastest = ["int16", "int8"] if found["precision"] == "int16" else [found["precision"]]
+        fastest = ["fixed12", "fixed7"] if found["precision"] == "fixed12" else [found["precision"]]
         args.trm_precisions = list(dict.fromkeys(["f32", *fastest]))
 
 
@@ -224,7 +224,7 @@ def parse_arguments():
     parser.add_argument("--inference-batch", type=positive, default=1024)
     parser.add_argument("--memory-batch", type=positive, default=256)
     parser.add_argument("--pytorch", choices=VARIANTS, nargs="*")
-    parser.add_argument("--trm-precisions", choices=["f32", "bf16", "int16", "int8"], nargs="*")
+    parser.add_argument("--trm-precisions", choices=["f32", "bf16", "fixed12", "fixed7"], nargs="*")
     parser.add_argument("--repeats", type=positive, default=3, help="rounds")
     parser.add_argument("--seconds", type=float, default=4.0, help="of a round, for each program")
     parser.add_argument("--threads", type=positive, default=os.cpu_count())

@@ -7,9 +7,8 @@
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use trm_kernels::{
-    AlignedMemory, F32Panels, Level, Overwrite, PackedRows, Panels, Start, Whole, WholePanels, WholeRows,
-    at_level, level, math, matmul_bf16, matmul_lhs_transposed, matmul_panels, matmul_whole, peak, vectorize,
-    vectorize_fused, weight_gradient_whole,
+    AlignedMemory, Fixed, Format, Left, Level, Right, Rounded, Start, at_level, level, math, multiply, peak,
+    vectorize, vectorize_fused, weight_gradient,
 };
 
 #[global_allocator]
@@ -51,81 +50,75 @@ fn flops(rows: usize) -> ItemsCount {
 }
 
 /// W1: `[rows, 512]` by `[512, 2048]`.
+fn forward(bencher: Bencher, case: &Case, format: Format) {
+    let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
+    let mut right = Right::new(format);
+    right.pack([D, WIDE], &numbers(D * WIDE));
+    let left = Left::Plain { rows: case.rows, values: &a };
+    bencher.counter(flops(case.rows)).bench_local(|| {
+        at_level(case.level, || multiply(left, (&right, 0..WIDE), &mut dst, Start::Zeros));
+    });
+}
+
 #[divan::bench(args = cases())]
 fn forward_f32(bencher: Bencher, case: &Case) {
-    let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
-    let mut panels = F32Panels::default();
-    panels.pack([D, WIDE], &numbers(D * WIDE));
-    bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || matmul_panels(case.rows, &a, (&panels, 0..WIDE), &mut dst, Overwrite::Yes));
-    });
+    forward(bencher, case, Format::F32);
 }
 
 #[divan::bench(args = cases())]
 fn forward_bf16(bencher: Bencher, case: &Case) {
-    let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
-    let mut panels = Panels::default();
-    panels.pack([D, WIDE], &numbers(D * WIDE));
+    forward(bencher, case, Format::Bf16);
+}
+
+#[divan::bench(args = cases())]
+fn forward_fixed12(bencher: Bencher, case: &Case) {
+    forward(bencher, case, Format::Fixed(Fixed::Twelve));
+}
+
+#[divan::bench(args = cases())]
+fn forward_fixed7(bencher: Bencher, case: &Case) {
+    forward(bencher, case, Format::Fixed(Fixed::Seven));
+}
+
+/// The gradient of W1's weight: `[rows, 2048]` transposed by `[rows, 512]`, from rows that were rounded before.
+fn gradient(bencher: Bencher, case: &Case, format: Format) {
+    let (d_output, input) = (numbers(case.rows * WIDE), numbers(case.rows * D));
+    let mut dst = numbers(WIDE * D);
+    let plain = [&d_output, &input].map(|values| Left::Plain { rows: case.rows, values });
+    let rounded = (format != Format::F32).then(|| {
+        [(&d_output, WIDE), (&input, D)].map(|(v, width)| Rounded::of(format, [case.rows, width], v))
+    });
+    let pair = rounded.as_ref().map_or(plain, |rounded| rounded.each_ref().map(Left::Rounded)).into();
     bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || matmul_bf16(case.rows, &a, &panels, &mut dst, Overwrite::Yes));
+        at_level(case.level, || weight_gradient(format, &[pair], 0..WIDE, &mut dst));
     });
 }
 
-fn whole(bits: usize) -> Whole {
-    if bits == 16 { Whole::Int16 } else { Whole::Int8 }
-}
-
-#[divan::bench(args = cases(), consts = [16, 8])]
-fn forward_int<const BITS: usize>(bencher: Bencher, case: &Case) {
-    let (a, mut dst) = (numbers(case.rows * D), numbers(case.rows * WIDE));
-    let mut panels = WholePanels::new(whole(BITS));
-    panels.pack([D, WIDE], &numbers(D * WIDE));
-    bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || matmul_whole(case.rows, &a, (&panels, 0..WIDE), &mut dst, Start::Zeros));
-    });
-}
-
-/// The gradient of W1's weight: `[rows, 2048]` transposed by `[rows, 512]`.
 #[divan::bench(args = cases())]
 fn weight_gradient_f32(bencher: Bencher, case: &Case) {
-    let (d_output, input, mut dst) = (numbers(case.rows * WIDE), numbers(case.rows * D), numbers(WIDE * D));
-    bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || {
-            let shape = [WIDE, case.rows, D];
-            matmul_lhs_transposed(shape, &d_output, [WIDE, 0], &input, &mut dst, Overwrite::No);
-        });
-    });
+    gradient(bencher, case, Format::F32);
 }
 
 #[divan::bench(args = cases())]
 fn weight_gradient_bf16(bencher: Bencher, case: &Case) {
-    let (mut d_output, mut input, mut dst) =
-        (PackedRows::default(), PackedRows::default(), numbers(WIDE * D));
-    d_output.pack([case.rows, WIDE], &numbers(case.rows * WIDE));
-    input.pack([case.rows, D], &numbers(case.rows * D));
-    bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || trm_kernels::weight_gradient_bf16(&[(&d_output, &input)], 0..WIDE, &mut dst));
-    });
+    gradient(bencher, case, Format::Bf16);
 }
 
-#[divan::bench(args = cases(), consts = [16, 8])]
-fn weight_gradient_int<const BITS: usize>(bencher: Bencher, case: &Case) {
-    let round = |width: usize| {
-        let mut rows = WholeRows::new(whole(BITS));
-        rows.pack([case.rows, width], &numbers(case.rows * width));
-        rows
-    };
-    let (d_output, input, mut dst) = (round(WIDE), round(D), numbers(WIDE * D));
-    bencher.counter(flops(case.rows)).bench_local(|| {
-        at_level(case.level, || weight_gradient_whole(&[(&d_output, &input)], 0..WIDE, &mut dst));
-    });
+#[divan::bench(args = cases())]
+fn weight_gradient_fixed12(bencher: Bencher, case: &Case) {
+    gradient(bencher, case, Format::Fixed(Fixed::Twelve));
+}
+
+#[divan::bench(args = cases())]
+fn weight_gradient_fixed7(bencher: Bencher, case: &Case) {
+    gradient(bencher, case, Format::Fixed(Fixed::Seven));
 }
 
 /// Packing W1 for both directions, once for each step.
 #[divan::bench]
 fn pack_both_ways(bencher: Bencher) {
     let weight = numbers(WIDE * D);
-    let (mut forward, mut backward) = (Panels::default(), Panels::default());
+    let [mut forward, mut backward] = [Right::new(Format::Bf16), Right::new(Format::Bf16)];
     bencher.counter(BytesCount::of_slice(&weight)).bench_local(|| {
         forward.pack_transposed([D, WIDE], &weight);
         backward.pack([WIDE, D], &weight);

@@ -2,9 +2,8 @@
 
 use crate::reference::{assert_close, cut, matmul as exact_matmul, numbers, transpose};
 use crate::{
-    F32Panels, Level, Overwrite, PackedRows, Panels, Start, at_level, math, matmul, matmul_bf16,
-    matmul_in_parts, matmul_lhs_transposed, matmul_packed, matmul_panels, row_matmul_bf16, vectorize,
-    vectorize_fused, weight_gradient_bf16,
+    Format, Left, Level, Overwrite, PANEL, Right, Rounded, Start, at_level, math, matmul,
+    matmul_lhs_transposed, multiply, multiply_in_parts, vectorize, vectorize_fused, weight_gradient,
 };
 use half::bf16;
 use std::ops::Range;
@@ -61,21 +60,21 @@ impl Case {
 
 impl Case {
     /// Compares bfloat16 products that start from a bias, whole and in parts, with the plain loops at every level.
-    fn check_bias(&self, panels: &Panels) {
+    fn check_bias(&self, right: &Right) {
         let [rows, inner, cols] = self.shape;
         let bias = numbers(cols, 4);
         let mut want = exact_matmul(rows, inner, cols, &self.a, &self.b);
         for row in want.chunks_mut(cols.max(1)) {
             row.iter_mut().zip(&bias).for_each(|(value, bias)| *value += f64::from(*bias));
         }
-        let mut packed = PackedRows::default();
-        packed.pack([rows, inner], &self.a);
+        let rounded = Rounded::of(Format::Bf16, [rows, inner], &self.a);
+        let left = Left::Rounded(&rounded);
         let mut buffer = vec![0.0; (rows * 64).max(64)];
         for level in Level::available() {
             let (mut whole, mut parts) = (self.before.clone(), vec![f32::NAN; rows * cols]);
             at_level(level, || {
-                matmul_packed(&packed, (panels, 0..cols), &mut whole, Start::Bias(&bias));
-                matmul_in_parts(&packed, panels, Start::Bias(&bias), &mut buffer, |part, values| {
+                multiply(left, (right, 0..cols), &mut whole, Start::Bias(&bias));
+                multiply_in_parts(left, right, Start::Bias(&bias), &mut buffer, |part, values| {
                     for (r, values) in part.rows.zip(values.chunks(part.columns.len())) {
                         parts[r * cols..][part.columns.clone()].copy_from_slice(values);
                     }
@@ -97,17 +96,22 @@ fn f32_products_agree_with_plain_loops() {
         case.check("a^T b", |dst, overwrite| {
             matmul_lhs_transposed(shape, &a_t, [rows, 0], b, dst, overwrite);
         });
-        let mut panels = F32Panels::default();
-        panels.pack([inner, cols], b);
+        let (left, right) = (Left::Plain { rows, values: a }, packed(Format::F32, [inner, cols], b));
         case.check("a b in panels", |dst, overwrite| {
-            matmul_panels(rows, a, (&panels, 0..cols), dst, overwrite)
+            multiply(left, (&right, 0..cols), dst, overwrite.into())
         });
         case.check("columns of a b", |dst, overwrite| {
             by_columns(dst, cols, |columns, block| {
-                matmul_panels(rows, a, (&panels, columns), block, overwrite)
+                multiply(left, (&right, columns), block, overwrite.into())
             });
         });
     }
+}
+
+fn packed(format: Format, shape: [usize; 2], matrix: &[f32]) -> Right {
+    let mut right = Right::new(format);
+    right.pack(shape, matrix);
+    right
 }
 
 /// Lets `product` compute 64 columns at a time.
@@ -127,21 +131,22 @@ fn by_columns(dst: &mut [f32], cols: usize, product: impl Fn(Range<usize>, &mut 
 fn bfloat16_products_agree_with_plain_loops() {
     for case in Case::all().map(Case::rounded) {
         let Case { shape: [rows, inner, cols], ref a, ref b, .. } = case;
-        let mut panels = Panels::default();
-        panels.pack([inner, cols], b);
-        case.check("bfloat16 a b", |dst, overwrite| matmul_bf16(rows, a, &panels, dst, overwrite));
+        let (left, right) = (Left::Plain { rows, values: a }, packed(Format::Bf16, [inner, cols], b));
+        case.check("bfloat16 a b", |dst, overwrite| {
+            multiply(left, (&right, 0..cols), dst, overwrite.into());
+        });
         case.check("columns of bfloat16 a b", |dst, overwrite| {
-            let mut packed = PackedRows::default();
-            packed.pack([rows, inner], a);
+            let rounded = Rounded::of(Format::Bf16, [rows, inner], a);
             by_columns(dst, cols, |columns, block| {
-                matmul_packed(&packed, (&panels, columns), block, overwrite.into())
+                multiply(Left::Rounded(&rounded), (&right, columns), block, overwrite.into())
             });
         });
-        case.check_bias(&panels);
+        case.check_bias(&right);
         if rows == 1 {
             case.check("a bfloat16 row in parts", |dst, overwrite| {
-                for (i, dst) in dst.chunks_mut(64).enumerate() {
-                    row_matmul_bf16(a, &panels, 64 * i, dst, overwrite);
+                for (i, dst) in dst.chunks_mut(PANEL).enumerate() {
+                    let columns = PANEL * i..PANEL * i + dst.len();
+                    multiply(left, (&right, columns), dst, overwrite.into());
                 }
             });
         }
@@ -166,21 +171,18 @@ fn bfloat16_weight_gradients_agree_with_plain_loops() {
             for level in Level::available() {
                 let mut dst = [before.clone(), before.clone()];
                 at_level(level, || {
-                    let pack = |values: &[f32], width: usize| -> Vec<PackedRows> {
-                        let shards = cut(values, width, shards).map(|(rows, values)| {
-                            let mut packed = PackedRows::default();
-                            packed.pack([rows, width], values);
-                            packed
-                        });
-                        shards.collect()
+                    let pack = |values: &[f32], width: usize| -> Vec<Rounded> {
+                        let shards = cut(values, width, shards);
+                        shards.map(|(rows, v)| Rounded::of(Format::Bf16, [rows, width], v)).collect()
                     };
                     let (d, x) = (pack(&d, FIRST + outputs), pack(&x, inputs));
-                    let pairs: Vec<_> = d.iter().zip(&x).collect();
+                    let pairs: Vec<_> =
+                        d.iter().map(Left::Rounded).zip(x.iter().map(Left::Rounded)).collect();
                     let outputs = FIRST..FIRST + outputs;
-                    weight_gradient_bf16(&pairs, outputs.clone(), &mut dst[0]);
-                    pairs
-                        .iter()
-                        .for_each(|pair| weight_gradient_bf16(&[*pair], outputs.clone(), &mut dst[1]));
+                    weight_gradient(Format::Bf16, &pairs, outputs.clone(), &mut dst[0]);
+                    for pair in &pairs {
+                        weight_gradient(Format::Bf16, &[*pair], outputs.clone(), &mut dst[1]);
+                    }
                 });
                 let what = format!("{shards:?}, [{outputs}, {inputs}] at {}", level.name());
                 assert_close(&dst[0], &want, &what);
@@ -263,11 +265,11 @@ fn elementary_functions_have_the_same_bits_at_every_level_that_fuses() {
 #[test]
 fn bfloat16_products_without_a_native_instruction_have_the_same_bits() {
     let (rows, inner, cols) = (7, 150, 70);
-    let (a, mut panels) = (numbers(rows * inner, 1), Panels::default());
-    panels.pack([inner, cols], &numbers(inner * cols, 2));
+    let (a, b) = (numbers(rows * inner, 1), numbers(inner * cols, 2));
+    let (left, right) = (Left::Plain { rows, values: &a }, packed(Format::Bf16, [inner, cols], &b));
     let run = |level: Level| {
         let mut dst = vec![0.0; rows * cols];
-        at_level(level, || matmul_bf16(rows, &a, &panels, &mut dst, Overwrite::Yes));
+        at_level(level, || multiply(left, (&right, 0..cols), &mut dst, Start::Zeros));
         dst
     };
     for level in Level::available().filter(|level| *level < Level::Avx512Bf16) {

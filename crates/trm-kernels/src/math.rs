@@ -1,7 +1,7 @@
 //! Branch-free elementary functions that the compiler can widen inside [`crate::vectorize`] and [`crate::vectorize_fused`].
 
-/// `a * b + c`: rounded once, in half the time, where the instruction set can, which is at every level but perhaps the portable
-/// one.
+/// Computes `a * b + c`. Where the instruction set has one instruction for it, that takes half the time and rounds once; so it is at
+/// every level but the portable one, where it depends on the CPU the program was compiled for.
 #[derive(Clone, Copy, Debug)]
 pub struct MulAdd {
     pub(crate) is_fused: bool,
@@ -22,11 +22,11 @@ pub(crate) const WHOLE: f32 = 12_582_912.0;
 pub(crate) mod exp {
     /// ln 2 in two parts, this with few enough bits that n times it is exact.
     pub const LN2_HIGH: f32 = 0.693_359_4;
-    /// The other.
+    /// The rest of ln 2.
     pub const LN2_LOW: f32 = -2.121_944_4e-4;
     /// Of the polynomial, that of the highest power first.
     pub const FIRST: f32 = 0.008_312_399;
-    /// The others.
+    /// Coefficients of the polynomial after [`FIRST`], by falling powers.
     pub const COEFFICIENTS: [f32; 5] = [0.041_891_284, 0.166_671_2, 0.499_992_25, 1.0, 1.0];
 }
 
@@ -99,7 +99,7 @@ pub fn normal_integral_for_bf16(x: f32, mul_add: MulAdd) -> f32 {
     odd_integral(x, 4.75, POLYNOMIAL, mul_add)
 }
 
-/// The same for what is rounded to a hundred steps next: an absolute error below 2e-4 for `|x| <= 8`, and below `4e-5 |x|` beyond.
+/// The integral that [`normal`] gives, for what is rounded to a hundred steps next: x times it has an absolute error below 2e-4 for `|x| <= 8`, and below `4e-5 |x|` beyond.
 #[inline(always)]
 pub fn normal_integral_for_int8(x: f32, mul_add: MulAdd) -> f32 {
     const POLYNOMIAL: [f32; 7] = [

@@ -1,8 +1,10 @@
 //! What one core can do at most: multiplications and additions in registers alone, and reading memory. Benches divide by it.
 
+use crate::fixed::Fixed;
+#[cfg(target_arch = "x86_64")]
+use crate::level::{Amx, Avx2, Avx512Bf16};
 use crate::level::{Level, level};
 use crate::vectorize;
-use crate::whole::Whole;
 use std::hint::black_box;
 
 /// Sums that are formed side by side: more than the latency of an addition times the units there are (4 cycles and 2 units on
@@ -35,29 +37,31 @@ fn spin_portable(rounds: u64) -> usize {
     LANES
 }
 
-/// The same with products of bfloat16 numbers, where the level in use has an instruction for them.
+/// Multiplies and adds bfloat16 numbers for some rounds; returns the floating-point operations made, or nothing where the level
+/// in use has no instruction for them.
+#[cfg(target_arch = "x86_64")]
 pub fn spin_bf16(rounds: u64) -> Option<u64> {
-    match level() {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512Bf16 => Some(crate::x86_64::avx512_bf16::spin(rounds)),
-        #[cfg(target_arch = "x86_64")]
-        Level::Amx => Some(crate::x86_64::amx::spin(rounds)),
-        _ => {
-            let _ = rounds;
-            None
-        }
-    }
+    let tiles = Amx::in_use().map(|cpu| crate::x86_64::amx::spin(cpu, rounds));
+    tiles.or_else(|| Some(crate::x86_64::avx512_bf16::spin(Avx512Bf16::in_use()?, rounds)))
 }
 
-/// The same with products of whole numbers, where there is a kernel with instructions for them.
-pub fn spin_whole(whole: Whole, rounds: u64) -> Option<u64> {
-    match level() {
-        Level::Portable => None,
-        #[cfg(target_arch = "x86_64")]
-        _ => Some(crate::x86_64::avx2_whole::spin(whole, rounds)),
-        #[cfg(not(target_arch = "x86_64"))]
-        _ => None,
-    }
+/// Multiplies and adds fixed-point numbers for some rounds; returns the operations made, or nothing where there is no kernel with
+/// instructions for them.
+#[cfg(target_arch = "x86_64")]
+pub fn spin_fixed(fixed: Fixed, rounds: u64) -> Option<u64> {
+    Some(crate::x86_64::avx2_fixed::spin(Avx2::in_use()?, fixed, rounds))
+}
+
+/// Multiplies and adds bfloat16 numbers for some rounds, where there is an instruction for them: not here.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn spin_bf16(_rounds: u64) -> Option<u64> {
+    None
+}
+
+/// Multiplies and adds fixed-point numbers for some rounds, where there are instructions for them: not here.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn spin_fixed(_fixed: Fixed, _rounds: u64) -> Option<u64> {
+    None
 }
 
 /// Reads memory from one end to the other, and nothing else: the sum of all values, modulo 2^32.
@@ -89,9 +93,9 @@ mod tests {
                     _ => None,
                 };
                 assert_eq!(spin_bf16(10), products.map(|products| 10 * 2 * products));
-                for (whole, products) in [(Whole::Int16, 12 * 16), (Whole::Int8, 8 * 64)] {
+                for (fixed, products) in [(Fixed::Twelve, 12 * 16), (Fixed::Seven, 8 * 64)] {
                     let operations = (level > Level::Portable).then_some(10 * 2 * products);
-                    assert_eq!(spin_whole(whole, 10), operations);
+                    assert_eq!(spin_fixed(fixed, 10), operations);
                 }
                 assert_eq!(read(&[u32::MAX, 3, 5]), 7);
             });

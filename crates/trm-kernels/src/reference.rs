@@ -42,6 +42,12 @@ pub fn cut<'a>(
     })
 }
 
+/// Whether a shape is small enough for this run of the tests: Miri takes a thousand times as long.
+#[cfg(test)]
+pub fn is_tried(shape: &[usize; 3]) -> bool {
+    !cfg!(miri) || shape.iter().all(|size| *size <= 17)
+}
+
 /// Rounding of an f32 sum of at most a few hundred products of numbers below 1.
 #[cfg(test)]
 const TOLERANCE: f64 = 1e-4;

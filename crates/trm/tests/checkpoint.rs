@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, Losses, OptimizerState, Training};
 use trm::config::{Gates, NetworkConfig, Precision, TrainingConfig, TrmConfig, Update};
 use trm::model::Network;
-use trm::ops::{Format, Whole};
+use trm::ops::{Fixed, Format};
 use trm::parallel::Threads;
 use trm::tensor::Tensor;
 use zip::write::SimpleFileOptions;
@@ -74,7 +74,7 @@ fn both_formats_give_back_every_bit() {
 #[test]
 fn what_was_trained_in_7_bits_solves_in_what_the_machine_takes() {
     for (precision, format) in
-        [(Precision::Int8, Format::fastest()), (Precision::Int16, Format::Whole(Whole::Int16))]
+        [(Precision::Fixed7, Format::fastest()), (Precision::Fixed12, Format::Fixed(Fixed::Twelve))]
     {
         let config =
             TrmConfig { network: NetworkConfig { precision, ..small_config().network }, ..small_config() };

@@ -5,13 +5,13 @@ use trm::checkpoint::{Checkpoint, ModelFile, QuantisedCheckpoint};
 use trm::compress::{Calibration, pruned, quantise};
 use trm::config::{Mixing, NetworkConfig, Precision, Pruning, RunConfig, State, TrainingConfig, TrmConfig};
 use trm::model::{Engine, Model, Network, Recording, input_statistics};
-use trm::ops::{Grid, WeightBits};
+use trm::ops::{Levels, WeightBits};
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
 use trm::tensor::StateDict;
 use trm::train::{Trainer, TrainingData};
 
-const GRIDS: [Grid; 2] = [Grid::Int8, Grid::Int4 { group: 8 }];
+const LEVELS: [Levels; 2] = [Levels::Int8, Levels::Int4 { group: 8 }];
 
 fn config(state: State, mixing: Mixing) -> TrmConfig {
     TrmConfig {
@@ -70,11 +70,11 @@ fn weight_bytes(state: &StateDict) -> u64 {
 fn a_file_gives_back_every_number_dense_or_sparse() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    for grid in GRIDS {
+    for levels in LEVELS {
         for sparsity in [0.0, 0.9] {
-            let written = quantise(&pruned(&board(), Pruning::Unstructured, sparsity), grid, None);
+            let written = quantise(&pruned(&board(), Pruning::Unstructured, sparsity), levels, None);
             written.write(&path).unwrap();
-            assert_eq!(read(&path).unwrap(), written, "{grid:?}, sparsity {sparsity}");
+            assert_eq!(read(&path).unwrap(), written, "{levels:?}, sparsity {sparsity}");
         }
     }
 }
@@ -99,7 +99,7 @@ fn steps_of_calibration_are_stored() {
         let model = checkpoint.clone().into_model(&threads);
         let inputs = input_statistics(&model, &cells(3), &threads);
         let calibration = Some(Calibration { inputs: &inputs, fixed_steps: true });
-        let written = quantise(&checkpoint, Grid::Int8, calibration);
+        let written = quantise(&checkpoint, Levels::Int8, calibration);
         assert!(written.weights.iter().all(|(_, w)| w.step.is_some()), "{state:?} {mixing:?}");
         written.write(&path).unwrap();
         let read = read(&path).unwrap();
@@ -129,11 +129,11 @@ fn mean_squares_are_those_of_the_answer_that_is_read_out() {
 #[test]
 fn weights_on_the_grid_give_the_same_logits_to_the_rounding_of_inputs() {
     let threads = Threads::new(1);
-    for grid in GRIDS {
-        let quantised = quantise(&board(), grid, None);
+    for levels in LEVELS {
+        let quantised = quantise(&board(), levels, None);
         let exact = Checkpoint { model: quantised.dequantised(), ..board() };
         let far = distance(&logits(&exact.into_model(&threads)), &logits(&quantised.into_model(&threads)));
-        assert!(far < 0.02, "{grid:?}: {far}");
+        assert!(far < 0.02, "{levels:?}: {far}");
     }
 }
 
@@ -142,7 +142,7 @@ fn the_shipped_model_keeps_its_answers() {
     let threads = Threads::new(2);
     let shipped = Checkpoint::shipped();
     let puzzles = Generator::new(5, 28..=32).generate_many(20, &threads).unwrap();
-    let int8 = quantise(&shipped, Grid::Int8, None);
+    let int8 = quantise(&shipped, Levels::Int8, None);
     // Everything but W_in, F and the read-out of one logit.
     assert!(int8.weights.iter().all(|(_, w)| w.bits == WeightBits::Eight) && int8.weights.len() >= 4);
     let accuracy = |model: &Model| {
@@ -157,7 +157,7 @@ fn the_shipped_model_keeps_its_answers() {
 fn quantised_weights_are_neither_trained_nor_written_for_pytorch() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    let quantised = quantise(&board(), Grid::Int8, None);
+    let quantised = quantise(&board(), Levels::Int8, None);
     quantised.write(&path).unwrap();
     let message = Checkpoint::read(&path).unwrap_err().to_string();
     assert!(message.contains("quantised") && message.contains("not be trained"), "{message}");
@@ -169,8 +169,8 @@ fn quantised_weights_are_neither_trained_nor_written_for_pytorch() {
 fn truncated_and_damaged_files_are_errors() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    for grid in GRIDS {
-        let written = quantise(&pruned(&board(), Pruning::Unstructured, 0.8), grid, None);
+    for levels in LEVELS {
+        let written = quantise(&pruned(&board(), Pruning::Unstructured, 0.8), levels, None);
         written.write(&path).unwrap();
         let bytes = std::fs::read(&path).unwrap();
         for length in (0..bytes.len()).step_by(501).chain(bytes.len() - 16..bytes.len()) {
@@ -223,34 +223,34 @@ fn rewrite(path: &Path, change: impl Fn(&str, &mut String, &mut Vec<usize>, &mut
 fn hostile_files_are_errors_that_name_the_tensor() {
     type Change = fn(&str, &mut String, &mut Vec<usize>, &mut Vec<u8>);
     const WEIGHT: &str = "latent_layers.0.net.1.weight";
-    let changes: [(&str, Grid, Change); 6] = [
-        ("-128 is no weight", Grid::Int8, |name, _, _, bytes| {
+    let changes: [(&str, Levels, Change); 6] = [
+        ("-128 is no weight", Levels::Int8, |name, _, _, bytes| {
             if name == WEIGHT {
                 bytes[0] = 0x80;
             }
         }),
-        ("-8 is no weight", Grid::Int4 { group: 8 }, |name, _, _, bytes| {
+        ("-8 is no weight", Levels::Int4 { group: 8 }, |name, _, _, bytes| {
             if name == WEIGHT {
                 bytes[0] = 0;
             }
         }),
-        ("its mask is none of", Grid::Int8, |name, _, shape, bytes| {
+        ("its mask is none of", Levels::Int8, |name, _, shape, bytes| {
             if name == format!("{WEIGHT}.mask") {
                 bytes.pop();
                 shape[0] -= 1;
             }
         }),
-        ("bytes do not hold", Grid::Int8, |name, _, _, bytes| {
+        ("bytes do not hold", Levels::Int8, |name, _, _, bytes| {
             if name == format!("{WEIGHT}.mask") {
                 bytes.fill(0xff);
             }
         }),
-        ("no scale", Grid::Int8, |name, _, _, bytes| {
+        ("no scale", Levels::Int8, |name, _, _, bytes| {
             if name == format!("{WEIGHT}.scale") {
                 bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
             }
         }),
-        ("scales do not fit", Grid::Int4 { group: 8 }, |name, _, shape, bytes| {
+        ("scales do not fit", Levels::Int4 { group: 8 }, |name, _, shape, bytes| {
             if name == format!("{WEIGHT}.scale") {
                 shape[0] -= 1;
                 bytes.truncate(2 * shape[0] * shape[1]);
@@ -259,8 +259,8 @@ fn hostile_files_are_errors_that_name_the_tensor() {
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    for (reason, grid, change) in changes {
-        quantise(&pruned(&board(), Pruning::Unstructured, 0.9), grid, None).write(&path).unwrap();
+    for (reason, levels, change) in changes {
+        quantise(&pruned(&board(), Pruning::Unstructured, 0.9), levels, None).write(&path).unwrap();
         rewrite(&path, |_, _, _, _| {});
         assert!(read(&path).is_some(), "without a checksum it is still read");
         rewrite(&path, change);

@@ -306,7 +306,8 @@ fn larger_case(kind: Kind, precision: Precision) -> (Model, (Batch, [f32; 3])) {
     (model, (Batch { cells, targets }, constraint_weights(&config.training, 0, 1)))
 }
 
-const EVERY_PRECISION: [Precision; 4] = [Precision::F32, Precision::Bf16, Precision::Int16, Precision::Int8];
+const EVERY_PRECISION: [Precision; 4] =
+    [Precision::F32, Precision::Bf16, Precision::Fixed12, Precision::Fixed7];
 
 fn in_every_precision() -> impl Iterator<Item = (Kind, Precision)> {
     EVERY_PRECISION.into_iter().flat_map(|p| EVERY_KIND.map(|kind| (kind, p)))
@@ -353,7 +354,7 @@ fn one_puzzle_has_the_same_logits_on_any_number_of_threads_and_in_company() {
         // gemm promises no such thing, but what it gives one row is what it gives each of many to the last digits.
         let together = &logits(&cells, 1)[..81 * 9];
         match precision {
-            Precision::Bf16 | Precision::Int16 | Precision::Int8 => assert_eq!(alone, together),
+            Precision::Bf16 | Precision::Fixed12 | Precision::Fixed7 => assert_eq!(alone, together),
             _ => assert_close(&alone, together, "logits"),
         }
     }
@@ -376,9 +377,11 @@ fn rounded_gradients_point_where_f32_gradients_do() {
             loss_and_gradients(&model, &batch, Recording::Everything, 2)
         };
         let (loss, exact) = gradient(Precision::F32);
-        for (precision, error, least) in
-            [(Precision::Bf16, 1e-2, 0.999), (Precision::Int16, 2e-3, 0.9999), (Precision::Int8, 2e-3, 0.98)]
-        {
+        for (precision, error, least) in [
+            (Precision::Bf16, 1e-2, 0.999),
+            (Precision::Fixed12, 2e-3, 0.9999),
+            (Precision::Fixed7, 2e-3, 0.98),
+        ] {
             let (rounded_loss, rounded) = gradient(precision);
             assert!((loss - rounded_loss).abs() < error * loss, "{precision:?}: {loss} and {rounded_loss}");
             let pairs = || {

@@ -64,7 +64,7 @@ fn config(kind: &str, precision: Precision) -> TrmConfig {
 fn shards_of_every_kind_hold_what_is_planned() {
     let _alone = ALONE.lock();
     for kind in EVERY_KIND {
-        for precision in [Precision::F32, Precision::Bf16, Precision::Int16] {
+        for precision in [Precision::F32, Precision::Bf16, Precision::Fixed12] {
             let model = Model::first(config(kind, precision).network, &Threads::new(1));
             for recording in [Recording::Nothing, Recording::Cycle, Recording::Everything] {
                 for puzzles in [1, 3] {

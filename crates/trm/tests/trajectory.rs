@@ -5,7 +5,7 @@ use trm::checkpoint::Checkpoint;
 use trm::compress::quantise;
 use trm::config::{ConfigLayers, TrmConfig};
 use trm::model::{Budget, Model, Prediction, Thinker, TrajectoryEnd, paper};
-use trm::ops::Grid as LevelGrid;
+use trm::ops::Levels;
 use trm::parallel::Threads;
 use trm::solve::{Answer, Givens, solve};
 use trm::sudoku::{Generator, Grid};
@@ -90,7 +90,7 @@ fn models() -> Vec<(String, Any)> {
             let config = TrmConfig { network: model.config().clone(), ..TrmConfig::default() };
             let checkpoint =
                 Checkpoint { model: state, config, optimizer: None, history: None, training: None };
-            let quantised = quantise(&checkpoint, LevelGrid::Int8, None).into_model(&threads);
+            let quantised = quantise(&checkpoint, Levels::Int8, None).into_model(&threads);
             models.push((format!("{name}, quantised"), Box::new(quantised)));
         }
         models.push((name.into(), Box::new(model)));

@@ -14,7 +14,6 @@ use trm::bench::{
 };
 use trm::config::{ConfigLayers, ModelKind, PRESETS, Preset, TrmConfig};
 use trm::model::paper;
-use trm::ops::{Format, Whole};
 use trm::parallel::Threads;
 use trm::plot::draw_scaling;
 
@@ -170,7 +169,7 @@ fn report<S: Measured>(args: &BenchArgs, settings: &S, threads: &Threads) -> Res
     let machine = Machine::measure(threads);
     let format = settings.format();
     let (ceiling, seconds) = (machine.ceiling(format), args.seconds);
-    let mut report = Report { precision: name_of(format), ..Report::default() };
+    let mut report = Report { precision: format.name(), ..Report::default() };
     if args.has(Part::Latency) {
         report.latency = Some(latency(settings, threads, ceiling, seconds)?);
     }
@@ -197,7 +196,7 @@ fn scaling_report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Re
     let shares = |batch_size: usize| phase_shares(config, batch_size, threads, args.seconds);
     let phases = vec![shares(64)?, shares(1024)?];
     Ok(Report {
-        precision: name_of(config.network.precision.format()),
+        precision: config.network.precision.format().name(),
         machine: Some(machine),
         scaling: Some(Scaling { sweeps, phases }),
         ..Report::default()
@@ -214,13 +213,4 @@ fn write_scaling(report: &Report, path: &Path) -> Result<(), CliError> {
     let picture = png.file_name().unwrap_or_default().to_string_lossy();
     let text = format!("# Scaling\n\n{}\n![Share of the peak]({picture})\n", tables::report(report));
     write_atomically(path, |file| std::io::Write::write_all(file, text.as_bytes())).map_err(|e| failed(&e))
-}
-
-fn name_of(format: Format) -> &'static str {
-    match format {
-        Format::F32 => "f32",
-        Format::Bf16 => "bf16",
-        Format::Whole(Whole::Int16) => "int16",
-        Format::Whole(Whole::Int8) => "int8",
-    }
 }

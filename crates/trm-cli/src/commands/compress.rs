@@ -13,7 +13,7 @@ use trm::checkpoint::{Checkpoint, ModelFile};
 use trm::compress::{Calibration, pruned, quantise};
 use trm::config::Pruning;
 use trm::model::{Batch, Model, input_statistics};
-use trm::ops::Grid;
+use trm::ops::Levels;
 use trm::parallel::Threads;
 
 /// Puzzles of the calibration file that are looked at, the first ones.
@@ -146,10 +146,10 @@ impl CompressArgs {
         }
     }
 
-    fn grid(&self) -> Option<Grid> {
+    fn levels(&self) -> Option<Levels> {
         match (self.int8, self.int4) {
-            (true, _) => Some(Grid::Int8),
-            (_, true) => Some(Grid::Int4 { group: self.group }),
+            (true, _) => Some(Levels::Int8),
+            (_, true) => Some(Levels::Int4 { group: self.group }),
             _ => None,
         }
     }
@@ -168,9 +168,9 @@ impl CompressArgs {
     fn what(&self) -> String {
         let pruned =
             self.prune.map(|kind| format!("{} pruning {}", kind.name(), self.sparsity.unwrap_or(0.5)));
-        let quantised = self.grid().map(|grid| match grid {
-            Grid::Int8 => "int8".to_string(),
-            Grid::Int4 { group } => format!("int4 in groups of {group}"),
+        let quantised = self.levels().map(|levels| match levels {
+            Levels::Int8 => "int8".to_string(),
+            Levels::Int4 { group } => format!("int4 in groups of {group}"),
         });
         pruned.into_iter().chain(quantised).collect::<Vec<_>>().join(", ")
     }
@@ -180,7 +180,7 @@ impl CompressArgs {
             Some(kind) => pruned(before, kind, self.sparsity(kind)?),
             None => before.clone(),
         };
-        let Some(grid) = self.grid() else {
+        let Some(levels) = self.levels() else {
             if self.prune.is_none() {
                 return Err(CliError::Input("say what to do: --int8, --int4 or --prune KIND".into()));
             }
@@ -197,7 +197,7 @@ impl CompressArgs {
         };
         let calibration =
             inputs.as_deref().map(|inputs| Calibration { inputs, fixed_steps: self.fixed_steps });
-        Ok(ModelFile::Quantised(Box::new(quantise(&pruned, grid, calibration))))
+        Ok(ModelFile::Quantised(Box::new(quantise(&pruned, levels, calibration))))
     }
 }
 

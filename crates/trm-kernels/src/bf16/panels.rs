@@ -1,20 +1,18 @@
-//! Right operands.
+//! Right operands in bfloat16.
 
-use super::strips::{Packing, Strips, TILE, Words, pack, strip_words};
-
-/// Columns of a panel: four strips, and four registers of sixteen f32 sums.
-pub const PANEL: usize = 64;
+use super::strips::{Packing, pack, strip_words};
+use crate::layout::{PANEL, Strips, TILE, Words};
 
 /// A matrix `[inner, cols]` in bfloat16, laid out as the right operand of products.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Panels {
+pub(crate) struct Bf16Panels {
     inner: usize,
     cols: usize,
     /// Strips of 16 columns, four to a panel; missing numbers and columns are zeros.
     words: Words,
 }
 
-impl Panels {
+impl Bf16Panels {
     /// Packs a row-major `[inner, cols]` matrix.
     ///
     /// # Panics
@@ -51,9 +49,9 @@ impl Panels {
         self.cols
     }
 
-    /// The strips from the one on that starts with column `first`.
-    pub(crate) fn from(&self, first: usize) -> Strips<'_> {
-        Strips { words: &self.words, stride: strip_words(self.inner) }.from(first / TILE, 0)
+    /// The strips from the one on that starts with a column.
+    pub(super) fn at_column(&self, column: usize) -> Strips<'_> {
+        Strips { words: &self.words, stride: strip_words(self.inner) }.skip(column / TILE, 0)
     }
 }
 
@@ -66,7 +64,7 @@ mod tests {
     fn both_ways_of_packing_give_the_same_panels() {
         for (inner, cols) in [(0, 5), (1, 1), (2, 63), (7, 64), (33, 131)] {
             let matrix = numbers(inner * cols, 2);
-            let (mut panels, mut transposed) = (Panels::default(), Panels::default());
+            let (mut panels, mut transposed) = (Bf16Panels::default(), Bf16Panels::default());
             panels.pack([inner, cols], &matrix);
             transposed.pack_transposed([inner, cols], &transpose(inner, cols, &matrix));
             assert_eq!(panels, transposed, "[{inner}, {cols}]");

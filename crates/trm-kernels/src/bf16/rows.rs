@@ -1,23 +1,22 @@
-//! Left operands that are kept.
+//! Left operands in bfloat16.
 
-use super::Part;
-use super::strips::{
-    Packing, Strips, TILE, TILE_NUMBERS, TILE_WORDS, TileWords, Words, pack, strip_words, unpack_tile,
-};
+use super::strips::{Packing, TILE_NUMBERS, TileWords, pack, strip_words, unpack_tile};
+use crate::layout::{Part, Strips, TILE, TILE_WORDS, Words};
 use std::ops::Range;
 
 /// A matrix `[rows, inner]` in bfloat16, laid out as the left operand of products and as both operands of products over its
-/// rows ([`weight_gradient_bf16`](super::weight_gradient_bf16)).
+/// rows ([`weight_gradient`](super::weight_gradient)).
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct PackedRows {
+pub(crate) struct Bf16Rows {
     rows: usize,
     inner: usize,
     /// Strips of 16 rows, an even number of them; missing rows and numbers are zeros.
     words: Words,
 }
 
-impl PackedRows {
+impl Bf16Rows {
     /// Zeros.
+    #[cfg(test)]
     pub fn zeros(rows: usize, inner: usize) -> Self {
         let mut zeros = Self::default();
         zeros.resize([rows, inner]);
@@ -74,7 +73,8 @@ impl PackedRows {
     /// Reads a part, `[rows, columns]`.
     ///
     /// # Panics
-    /// As [`Self::store`].
+    /// If there is no such part, it does not start with a strip of 16 rows and a tile of 32 columns, it does not end with one
+    /// unless it ends with the matrix, or the slice has another length.
     pub fn load(&self, part: &Part, values: &mut [f32]) {
         let first = self.first_word(part);
         let (rows, width) = (part.rows.len(), part.columns.len());
@@ -82,7 +82,7 @@ impl PackedRows {
         let strips = Strips { words: &self.words[first..], stride: strip_words(self.inner) };
         for (strip, row) in (0..rows).step_by(TILE).enumerate() {
             for (tile, col) in (0..width).step_by(TILE_NUMBERS).enumerate() {
-                let tile = strips.from(strip, tile).words.first_chunk().expect("room for all tiles");
+                let tile = strips.skip(strip, tile).words.first_chunk().expect("room for all tiles");
                 unpack_tile(tile, &mut values[row * width + col..], width, [rows - row, width - col]);
             }
         }
@@ -110,7 +110,7 @@ impl PackedRows {
     /// A tile of the inner dimension of 32 rows.
     pub(crate) fn double_tile(&self, double_strip: usize, tile: usize) -> [&TileWords; 2] {
         [0, 1].map(|half| {
-            let words = self.strips().from(2 * double_strip + half, tile).words;
+            let words = self.strips().skip(2 * double_strip + half, tile).words;
             words.first_chunk().expect("room for all tiles")
         })
     }
@@ -129,9 +129,9 @@ mod tests {
             let matrix = numbers(rows * inner, 4);
             for level in Level::available() {
                 at_level(level, || {
-                    let mut whole = PackedRows::default();
+                    let mut whole = Bf16Rows::default();
                     whole.pack([rows, inner], &matrix);
-                    let mut parts = PackedRows::zeros(rows, inner);
+                    let mut parts = Bf16Rows::zeros(rows, inner);
                     let firsts = (0..rows).step_by(TILE);
                     let firsts =
                         firsts.flat_map(|row| (0..inner).step_by(TILE_NUMBERS).map(move |col| (row, col)));
@@ -160,13 +160,13 @@ mod tests {
 
     #[test]
     fn numbers_of_an_earlier_shape_are_gone() {
-        let mut rows = PackedRows::default();
+        let mut rows = Bf16Rows::default();
         rows.pack([40, 64], &vec![1.0; 40 * 64]);
         rows.pack([3, 32], &vec![2.0; 3 * 32]);
-        let mut fresh = PackedRows::zeros(3, 32);
+        let mut fresh = Bf16Rows::zeros(3, 32);
         fresh.store(&Part { rows: 0..3, columns: 0..32 }, &vec![2.0; 3 * 32]);
         assert!(rows == fresh);
         rows.resize([40, 64]);
-        assert!(rows == PackedRows::zeros(40, 64));
+        assert!(rows == Bf16Rows::zeros(40, 64));
     }
 }

@@ -1,73 +1,20 @@
-//! Where the numbers of an operand stand: strips of tiles.
+//! Where the bfloat16 numbers of an operand stand: strips of tiles.
 //!
-//! A strip is 16 rows of a left operand, or 16 columns of a right one, over the whole inner dimension: one tile behind the
-//! other, each 16 rows of 16 words. A word is a pair of bfloat16 numbers that follow each other in the inner dimension, the
+//! A tile is 16 rows of 16 words. A word is a pair of bfloat16 numbers that follow each other in the inner dimension, the
 //! first in the low half. A tile of a left operand has the pairs side by side, one of a right operand has them below each
 //! other.
 
 use super::{pair, unpair};
+use crate::layout::{TILE, TILE_WORDS};
 #[cfg(target_arch = "x86_64")]
-use crate::level::{Level, level};
+use crate::level::{Avx512, Avx512Bf16};
 use crate::vectorize;
-use aligned_vec::{AVec, ConstAlign};
-use std::ops::{Deref, DerefMut};
 
-/// Rows of a tile, and words in each.
-pub(crate) const TILE: usize = 16;
-/// Words of a tile.
-pub(crate) const TILE_WORDS: usize = TILE * TILE;
 /// Numbers of the inner dimension in a tile.
 pub(crate) const TILE_NUMBERS: usize = 2 * TILE;
 
 /// A tile in memory.
 pub(crate) type TileWords = [u32; TILE_WORDS];
-
-/// Words of strips: a row of a tile is a line of the cache, and tiles are loaded at a sixth of the speed where it is not.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Words(AVec<u32, ConstAlign<64>>);
-
-impl Default for Words {
-    fn default() -> Self {
-        Self(AVec::new(64))
-    }
-}
-
-impl Deref for Words {
-    type Target = AVec<u32, ConstAlign<64>>;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
-impl DerefMut for Words {
-    fn deref_mut(&mut self) -> &mut Self::Target {
-        &mut self.0
-    }
-}
-
-/// Some strips of an operand, from one tile on.
-#[derive(Clone, Copy)]
-pub(crate) struct Strips<'a> {
-    pub words: &'a [u32],
-    /// Words of a strip.
-    pub stride: usize,
-}
-
-impl<'a> Strips<'a> {
-    /// From a strip and a tile of it on.
-    #[inline(always)]
-    pub fn from(self, strip: usize, tile: usize) -> Self {
-        Self { words: &self.words[strip * self.stride + tile * TILE_WORDS..], ..self }
-    }
-
-    /// The first tiles of a strip.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub fn strip(self, strip: usize, tiles: usize) -> &'a [u32] {
-        &self.words[strip * self.stride..][..tiles * TILE_WORDS]
-    }
-}
 
 /// Words of a strip for an inner dimension: whole tiles.
 pub(crate) fn strip_words(inner: usize) -> usize {
@@ -96,11 +43,11 @@ pub(crate) fn pack(
     (words, stride): (&mut [u32], usize),
 ) {
     assert_eq!(matrix.len(), rows * cols, "the matrix is [rows, cols]");
-    let pack_tile = tile_packer(packing);
+    let packer = Packer::of_level();
     let mut pack = |strip: usize, tile: usize, row: usize, col: usize| {
         let target =
             words[strip * stride + tile * TILE_WORDS..].first_chunk_mut().expect("room for all tiles");
-        pack_tile(&matrix[row * cols + col..], cols, [rows - row, cols - col], target);
+        packer.pack(packing, &matrix[row * cols + col..], cols, [rows - row, cols - col], target);
     };
     // The matrix is read from left to right.
     let starts = |length: usize, step: usize| (0..length).step_by(step).enumerate();
@@ -118,19 +65,39 @@ pub(crate) fn pack(
     }
 }
 
-/// Packs the tile that starts with the first number of a matrix, whose rows are some numbers apart and which has so many rows
-/// and columns from there on.
-pub(crate) type TilePacker = fn(&[f32], usize, [usize; 2], &mut TileWords);
-
-fn tile_packer(packing: Packing) -> TilePacker {
+/// What packs a tile.
+#[derive(Clone, Copy)]
+enum Packer {
+    Portable,
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx512Bf16 {
-        return crate::x86_64::bf16_tiles::packer(packing);
+    Avx512Bf16(Avx512Bf16),
+}
+
+impl Packer {
+    /// That of the level in use.
+    fn of_level() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(cpu) = Avx512Bf16::in_use() {
+            return Self::Avx512Bf16(cpu);
+        }
+        Self::Portable
     }
-    match packing {
-        Packing::Left => pack_tile::<false, false>,
-        Packing::Right => pack_tile::<true, false>,
-        Packing::RightOfTranspose => pack_tile::<false, true>,
+
+    /// Packs the tile that starts with the first number of a matrix, whose rows are `stride` numbers apart and which has so many
+    /// rows and columns from there on.
+    #[inline(always)]
+    fn pack(self, packing: Packing, matrix: &[f32], stride: usize, size: [usize; 2], target: &mut TileWords) {
+        match self {
+            Self::Portable => match packing {
+                Packing::Left => pack_tile::<false, false>(matrix, stride, size, target),
+                Packing::Right => pack_tile::<true, false>(matrix, stride, size, target),
+                Packing::RightOfTranspose => pack_tile::<false, true>(matrix, stride, size, target),
+            },
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16(cpu) => {
+                crate::x86_64::bf16_tiles::pack(cpu, packing, matrix, stride, size, target);
+            }
+        }
     }
 }
 
@@ -178,8 +145,8 @@ fn put(tile: &[[u32; TILE]; TILE], transpose: bool, target: &mut TileWords) {
 /// the transpose as a left operand.
 pub(crate) fn turn<const LEFT: bool>(rows: [&TileWords; 2], targets: [&mut TileWords; 2]) {
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx512 {
-        return crate::x86_64::bf16_tiles::turn::<LEFT>(rows, targets);
+    if let Some(cpu) = Avx512::in_use() {
+        return crate::x86_64::bf16_tiles::turn::<LEFT>(cpu, rows, targets);
     }
     for (half, target) in targets.into_iter().enumerate() {
         let word = |r: usize, i: usize| rows[r / TILE][r % TILE * TILE + half * TILE / 2 + i / 2];
@@ -193,8 +160,8 @@ pub(crate) fn turn<const LEFT: bool>(rows: [&TileWords; 2], targets: [&mut TileW
 /// The numbers of a tile of rows, as far as the target has rows, `stride` numbers apart, and columns.
 pub(crate) fn unpack_tile(tile: &TileWords, target: &mut [f32], stride: usize, [rows, cols]: [usize; 2]) {
     #[cfg(target_arch = "x86_64")]
-    if level() >= Level::Avx512 {
-        return crate::x86_64::bf16_tiles::unpack(tile, target, stride, [rows, cols]);
+    if let Some(cpu) = Avx512::in_use() {
+        return crate::x86_64::bf16_tiles::unpack(cpu, tile, target, stride, [rows, cols]);
     }
     for (words, target) in tile.as_chunks::<TILE>().0.iter().zip(target.chunks_mut(stride)).take(rows) {
         for (word, numbers) in words.iter().zip(target[..cols.min(TILE_NUMBERS)].chunks_mut(2)) {
@@ -206,8 +173,8 @@ pub(crate) fn unpack_tile(tile: &TileWords, target: &mut [f32], stride: usize, [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::at_level;
     use crate::reference::numbers;
+    use crate::{Level, at_level};
 
     #[test]
     fn every_number_finds_its_place_at_every_level() {

@@ -10,18 +10,16 @@
 //! `-zero (sum of p)`, which takes the offset out again. Everything is exact but the rounding of inputs and the few f32
 //! operations on each group, whose order is fixed: results have the same bits at every level and in every company.
 
+mod kernel;
 mod rounded;
-mod tile;
 
 use crate::Overwrite;
-use crate::bf16::{PANEL, Part, Start, TILE, Words, in_parts};
-pub use rounded::QuantisedRows;
+use crate::layout::{BLOCK, PANEL, Part, Start, TILE, Words, by_columns};
+pub(crate) use kernel::Tile;
+pub(crate) use rounded::QuantisedRows;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use rounded::{LARGEST_INPUT, RUN};
-use std::cell::RefCell;
 use std::ops::Range;
-use tile::BLOCK;
-pub(crate) use tile::Tile;
 
 /// Groups are whole words of either width.
 pub const GROUP_MULTIPLE: usize = 8;
@@ -66,7 +64,7 @@ impl WeightBits {
 /// each, or eight rows `8p ..`: the low halves of its bytes the first four, the high halves the others. Missing rows and
 /// columns are zeros.
 #[derive(Clone, Debug)]
-pub struct QuantisedPanels {
+pub(crate) struct QuantisedPanels {
     bits: WeightBits,
     inner: usize,
     cols: usize,
@@ -76,11 +74,13 @@ pub struct QuantisedPanels {
     words: Words,
     /// `[panels, groups, 64]`
     scales: Vec<f32>,
+    /// What inputs are rounded to multiples of; without it a 127th of the largest magnitude of each row.
+    step: Option<f32>,
 }
 
 impl QuantisedPanels {
     /// Packs the transpose of a row-major `[cols, inner]` matrix; the scales are `[cols, groups]`, one for each `group`
-    /// numbers of a row.
+    /// numbers of a row. Inputs will be rounded to multiples of `step`, or of a 127th of the largest magnitude of each row.
     ///
     /// # Panics
     /// If a slice has another length, or there are several groups of no multiple of 8 numbers.
@@ -90,6 +90,7 @@ impl QuantisedPanels {
         group: usize,
         transpose: &[i8],
         scales: &[f32],
+        step: Option<f32>,
     ) -> Self {
         let groups = inner.div_ceil(group.max(1));
         assert_eq!(transpose.len(), inner * cols, "transpose is [cols, inner]");
@@ -123,12 +124,22 @@ impl QuantisedPanels {
                 panel_scales[(panel * groups + g) * PANEL + lane] = *scale;
             }
         }
-        Self { bits, inner, cols, groups, group_words, words, scales: panel_scales }
+        Self { bits, inner, cols, groups, group_words, words, scales: panel_scales, step }
     }
 
-    /// Bytes of all words and scales.
-    pub fn bytes(&self) -> usize {
-        4 * (self.words.len() + self.scales.len())
+    /// Rows.
+    pub fn inner(&self) -> usize {
+        self.inner
+    }
+
+    /// Columns.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// What inputs are rounded to multiples of, if that is fixed.
+    pub fn step(&self) -> Option<f32> {
+        self.step
     }
 
     /// Rounded inputs of a row, with zeros up to whole groups.
@@ -137,108 +148,14 @@ impl QuantisedPanels {
     }
 }
 
-thread_local! {
-    /// The left operand of a product that rounds it.
-    static LEFT: RefCell<QuantisedRows> = RefCell::default();
-}
-
-/// `dst = a b` or `dst += a b`, with a rounded as [`QuantisedRows::store`] says.
-///
-/// # Shapes
-/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, cols]`.
-///
-/// # Panics
-/// If a slice has another length.
-pub fn matmul_quantised(
-    rows: usize,
-    a: &[f32],
-    step: Option<f32>,
-    b: &QuantisedPanels,
-    dst: &mut [f32],
-    overwrite: Overwrite,
-) {
-    assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
-    product(rows, a, step, (b, 0..b.cols), dst, overwrite);
-}
-
-/// Columns `first .. first + dst.len()` of the product of a single row, or added to `dst`: what threads share of it. Every
-/// element has the bits that [`matmul_quantised`] gives it.
-///
-/// # Shapes
-/// `a` is `[1, inner]`, `b` is `[inner, cols]`.
-///
-/// # Panics
-/// If `a` has another length, `first` is no multiple of [`PANEL`](crate::PANEL), or the columns do not lie inside b.
-pub fn row_matmul_quantised(
-    a: &[f32],
-    step: Option<f32>,
-    (b, first): (&QuantisedPanels, usize),
-    dst: &mut [f32],
-    overwrite: Overwrite,
-) {
-    assert_eq!(a.len(), b.inner, "a is [1, inner]");
-    product(1, a, step, (b, first..first + dst.len()), dst, overwrite);
-}
-
-/// Some columns of the product, from a whole panel on.
-fn product(
-    rows: usize,
-    a: &[f32],
-    step: Option<f32>,
-    (b, columns): (&QuantisedPanels, Range<usize>),
-    dst: &mut [f32],
-    overwrite: Overwrite,
-) {
-    LEFT.with_borrow_mut(|left| {
-        left.resize(rows, b);
-        left.store(&Part { rows: 0..rows, columns: 0..b.inner }, a, step);
-        matmul_quantised_packed(left, (b, columns), dst, overwrite.into());
-    });
-}
-
-/// All of `a b`, and a bias or zeros to start from, in parts that are as many whole panels of 64 columns as `buffer` has room
-/// for: `take` gets each, `[rows, columns]`, while it is in the cache. Every element has the bits that
-/// [`matmul_quantised_packed`] gives it.
-///
-/// # Shapes
-/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, a bias is `[cols]`; `buffer` has room for a panel, `[rows, 64]`.
-///
-/// # Panics
-/// If the shapes do not fit.
-pub fn matmul_quantised_in_parts(
-    a: &QuantisedRows,
-    b: &QuantisedPanels,
-    start: Start,
-    buffer: &mut [f32],
-    mut take: impl FnMut(Part, &mut [f32]),
-) {
-    assert!(start != Start::Sums, "there is no destination to start from");
-    let size = [a.rows(), b.cols];
-    let Some([sum, scale]) = a.kernel.halves else {
-        let make = |columns: Range<usize>, part: &mut [f32]| {
-            matmul_quantised_packed(a, (b, columns.clone()), part, start.of(&columns));
-        };
-        return in_parts(size, buffer, make, take);
-    };
-    let by_panels = |part: &Part, values: &mut [f32], half: fn(Tile)| {
-        let columns = part.columns.clone();
-        by_panels(a, (b, columns.clone()), values, start.of(&columns), part.rows.clone(), half);
-    };
-    let make = |columns, values: &mut [f32]| by_panels(&Part { rows: 0..a.rows(), columns }, values, sum);
-    in_parts(size, buffer, make, |part, values| {
-        by_panels(&part, values, scale);
-        take(part, values);
-    });
-}
-
 /// Some columns of `a b`, from a whole panel on, and what they start from.
 ///
 /// # Shapes
 /// `a` is `[rows, inner]`, rounded for b, `b` is `[inner, cols]`, `dst` is `[rows, columns]`, a bias is `[columns]`.
 ///
 /// # Panics
-/// If the shapes do not fit, the first column is no multiple of [`PANEL`](crate::PANEL), or the columns do not lie inside b.
-pub fn matmul_quantised_packed(
+/// If the shapes do not fit, or the columns do not lie inside b.
+pub(crate) fn multiply(
     a: &QuantisedRows,
     (b, columns): (&QuantisedPanels, Range<usize>),
     dst: &mut [f32],
@@ -246,29 +163,54 @@ pub fn matmul_quantised_packed(
 ) {
     let (rows, kernel) = (a.rows(), a.kernel);
     assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
-    assert!(columns.start.is_multiple_of(PANEL) && columns.end <= b.cols, "whole panels inside b");
-    if let Start::Bias(bias) = start {
-        assert_eq!(bias.len(), columns.len(), "a bias for each column");
-    }
     // One kernel knows a bias, the others find it in the rows.
     let start = match start {
-        Start::Bias(_) if !kernel.reads_strips => start.without_bias(dst, columns.len()).into(),
+        Start::Bias(_) if !kernel.reads_strips() => start.without_bias(dst, columns.len()).into(),
         start => start,
     };
     if b.inner == 0 {
         if start.without_bias(dst, columns.len()) == Overwrite::Yes {
             dst.fill(0.0);
         }
-        return;
+    } else if kernel.in_halves() && start != Start::Sums {
+        by_panels(a, (b, columns.clone()), dst, start, 0..rows, |tile| kernel.whole_sums(tile));
+        by_panels(a, (b, columns), dst, start, 0..rows, |tile| kernel.scale_sums(tile));
+    } else {
+        by_panels(a, (b, columns), dst, start, 0..rows, |tile| kernel.run(tile));
     }
-    match kernel.halves {
-        Some(halves) if start != Start::Sums => {
-            for half in halves {
-                by_panels(a, (b, columns.clone()), dst, start, 0..rows, half);
-            }
-        }
-        _ => by_panels(a, (b, columns), dst, start, 0..rows, kernel.run),
+}
+
+/// All of `a b` in parts of some columns, each given to `take` while it is in the cache. Every element has the bits that
+/// [`multiply`] gives it.
+///
+/// # Shapes
+/// `a` is `[rows, inner]`, rounded for b, `b` is `[inner, cols]`, a bias is `[cols]`; `buffer` has room for a panel, `[rows, 64]`.
+///
+/// # Panics
+/// If the shapes do not fit.
+pub(crate) fn multiply_in_parts(
+    a: &QuantisedRows,
+    b: &QuantisedPanels,
+    start: Start,
+    buffer: &mut [f32],
+    mut take: impl FnMut(Part, &mut [f32]),
+) {
+    let (size, kernel) = ([a.rows(), b.cols], a.kernel);
+    if !kernel.in_halves() {
+        let make = |columns: Range<usize>, part: &mut [f32]| {
+            multiply(a, (b, columns.clone()), part, start.of(&columns));
+        };
+        return by_columns(size, buffer, make, take);
     }
+    let make = |columns: Range<usize>, sums: &mut [f32]| {
+        let start = start.of(&columns);
+        by_panels(a, (b, columns), sums, start, 0..a.rows(), |tile| kernel.whole_sums(tile));
+    };
+    by_columns(size, buffer, make, |part, values| {
+        let (columns, start) = (part.columns.clone(), start.of(&part.columns));
+        by_panels(a, (b, columns), values, start, part.rows.clone(), |tile| kernel.scale_sums(tile));
+        take(part, values);
+    });
 }
 
 /// Lets `run` work on tiles of so many rows as the kernel of `a` takes, panel by panel; `dst` has these rows only.
@@ -278,11 +220,11 @@ fn by_panels(
     dst: &mut [f32],
     start: Start,
     rows: Range<usize>,
-    run: fn(Tile),
+    run: impl Fn(Tile),
 ) {
     assert!(a.is_for(b), "a is [rows, inner], rounded for b, which is [inner, cols]");
     // Halves of bytes are taken apart once for all rows, where there are several blocks of them.
-    let takes_apart = b.bits == WeightBits::Four && a.rows() > BLOCK && !a.kernel.takes_halves;
+    let takes_apart = b.bits == WeightBits::Four && a.rows() > BLOCK && !a.kernel.takes_halves();
     let panel_words = b.groups * b.group_words * PANEL;
     let mut bytes = Words::default();
     bytes.resize(if takes_apart { 2 * panel_words } else { 0 }, 0);
@@ -295,9 +237,9 @@ fn by_panels(
         if takes_apart {
             take_apart(&words[..panel_words], &mut bytes);
         }
-        for first in rows.clone().step_by(a.kernel.most_rows) {
+        for first in rows.clone().step_by(a.kernel.most_rows()) {
             run(Tile {
-                rows: a.kernel.most_rows.min(rows.end - first),
+                rows: a.kernel.most_rows().min(rows.end - first),
                 cols,
                 in_word,
                 zero: b.bits.zero(),

@@ -1,10 +1,10 @@
 //! Inputs rounded to 8 bits.
 
-use super::tile::Kernel;
+use super::kernel::Kernel;
 use super::{GROUP_MULTIPLE, QuantisedPanels};
-use crate::bf16::{Part, TILE, Words};
+use crate::layout::{Part, TILE, Words};
 #[cfg(target_arch = "x86_64")]
-use crate::level::{Level, level};
+use crate::level::{Avx2, Avx512};
 use crate::math::{WHOLE, largest_magnitude};
 use crate::vectorize;
 use std::ops::Range;
@@ -18,8 +18,10 @@ pub(crate) const LARGEST_INPUT: f32 = 127.0;
 
 /// The left operand of products with a [`QuantisedPanels`]: a matrix `[rows, inner]` rounded to whole numbers of 8 bits.
 #[derive(Clone, Debug)]
-pub struct QuantisedRows {
+pub(crate) struct QuantisedRows {
     shape: Shape,
+    /// What numbers are rounded to multiples of, if that is fixed.
+    step: Option<f32>,
     /// What reads it.
     pub(super) kernel: Kernel,
     /// p, `[rows, row_len]`, unless they are in strips
@@ -28,7 +30,7 @@ pub struct QuantisedRows {
     pub(super) strips: Words,
     /// Sum of p over each group, `[rows, groups]`.
     pub(super) sums: Vec<i32>,
-    /// The same in sixteen sums, while parts of the rows come.
+    /// Sums of p over each group in sixteen parts, while parts of the rows come, `[rows, groups]`.
     lanes: Vec<[i32; TILE]>,
     /// `[rows]`
     pub(super) steps: Vec<f32>,
@@ -50,7 +52,8 @@ impl Default for QuantisedRows {
     fn default() -> Self {
         Self {
             shape: Shape::default(),
-            kernel: Kernel::PORTABLE,
+            step: None,
+            kernel: Kernel::Portable,
             values: Vec::new(),
             strips: Words::default(),
             sums: Vec::new(),
@@ -67,11 +70,16 @@ impl QuantisedRows {
         self.shape.rows
     }
 
+    /// Length of a row.
+    pub fn inner(&self) -> usize {
+        self.shape.inner
+    }
+
     /// Takes the shape that products of so many rows with b have.
     pub fn resize(&mut self, rows: usize, b: &QuantisedPanels) {
-        self.kernel = Kernel::of(rows, b);
+        (self.kernel, self.step) = (Kernel::of(rows, b), b.step());
         let (inner, row_len, group_len) = (b.inner, b.row_len(), b.group_words * b.bits.in_word());
-        let shape = Shape { rows, inner, row_len, group_len, in_strips: self.kernel.reads_strips };
+        let shape = Shape { rows, inner, row_len, group_len, in_strips: self.kernel.reads_strips() };
         if self.shape == shape {
             return;
         }
@@ -95,15 +103,16 @@ impl QuantisedRows {
         [inner, row_len, group_len] == [b.inner, b.row_len(), b.group_words * b.bits.in_word()]
     }
 
-    /// Rounds a part, `[rows, columns]`, to multiples of `step`, or of a 127th of the largest magnitude of each row. The parts of a
-    /// row come from left to right.
+    /// Rounds a part, `[rows, columns]`, to multiples of the step that the right operand fixes, or of a 127th of the largest
+    /// magnitude of each row. The parts of a row come from left to right.
     ///
-    /// A row that holds a number that is not finite gives numbers that are not finite, unless there is a `step`.
+    /// A row that holds a number that is not finite gives numbers that are not finite, unless the step is fixed.
     ///
     /// # Panics
     /// If there is no such part, the slice has another length, the part does not start with a multiple of 64 columns, or it does
-    /// not have whole rows though there is no step.
-    pub fn store(&mut self, part: &Part, values: &[f32], step: Option<f32>) {
+    /// not have whole rows though no step is fixed.
+    pub fn store(&mut self, part: &Part, values: &[f32]) {
+        let step = self.step;
         let Part { rows, columns } = part.clone();
         let Shape { inner, .. } = self.shape;
         assert!(rows.end <= self.shape.rows && columns.end <= inner, "rows and columns of the matrix");
@@ -151,13 +160,19 @@ impl QuantisedRows {
         numbers: impl Iterator<Item = &'a [f32]>,
     ) {
         #[cfg(target_arch = "x86_64")]
-        if level() >= Level::Avx2 {
-            return crate::x86_64::bytes::round_run(self, rows, column, numbers);
+        {
+            use crate::x86_64::bytes::{round_run_avx2, round_run_avx512};
+            if let Some(cpu) = Avx512::in_use() {
+                return round_run_avx512(cpu, self, rows, column, numbers);
+            }
+            if let Some(cpu) = Avx2::in_use() {
+                return round_run_avx2(cpu, self, rows, column, numbers);
+            }
         }
-        self.round_run(rows, column, numbers, round);
+        self.round_run(rows, column, numbers, round_64);
     }
 
-    /// Rounds up to 64 numbers of some rows from a column on, by what rounds as [`round`] does.
+    /// Rounds up to 64 numbers of some rows from a column on, by what rounds as [`round_64`] does.
     #[inline(always)]
     pub(crate) fn round_run<'a>(
         &mut self,
@@ -221,7 +236,12 @@ pub(super) fn per_step(step: f32) -> f32 {
 /// `p = a / step` rounded to the nearest whole number, ties to even, at most 127 in magnitude; adds them to sixteen sums.
 #[inline(always)]
 #[expect(clippy::manual_clamp, reason = "it would leave NaN, which is no whole number")]
-pub(super) fn round(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; TILE]) {
+pub(super) fn round_64(
+    numbers: &[f32; RUN],
+    per_step: f32,
+    rounded: &mut [i8; RUN],
+    lanes: &mut [i32; TILE],
+) {
     let mut sums = *lanes;
     let numbers = numbers.as_chunks::<TILE>().0;
     for (rounded, numbers) in rounded.as_chunks_mut::<TILE>().0.iter_mut().zip(numbers) {

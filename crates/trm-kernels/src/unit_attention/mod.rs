@@ -50,10 +50,11 @@ pub fn unit_attention_forward(heads: UnitHeads, qkv: &[f32], weights: &mut [f32]
 /// `d_K = d_S^T Q`, both times `1 / sqrt(dim)`.
 ///
 /// # Shapes
-/// As for [`unit_attention_forward`].
+/// `qkv` is `[cells, 3, heads, dim]`, `d_output` is `[cells, heads, dim]`; `weights` is what
+/// [`unit_attention_forward`] kept, `[heads, units, 9, 9]`.
 ///
 /// # Panics
-/// As [`unit_attention_forward`].
+/// If a cell of a unit is not among the cells.
 pub fn unit_attention_backward(heads: UnitHeads, qkv: &mut [f32], weights: &[f32], d_output: &[f32]) {
     with_simd(Backward { heads, qkv, weights, d_output });
 }
@@ -217,7 +218,7 @@ fn load<'a>(
     rows
 }
 
-/// The other way round.
+/// Stores a part of the vectors of these cells where they are.
 #[inline(always)]
 fn store(rows: &Nine, values: &mut [f32], place: Place, cells: &[usize; NINE], part: &Range<usize>) {
     for (row, cell) in rows.0.iter().zip(cells) {

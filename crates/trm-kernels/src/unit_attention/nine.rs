@@ -195,7 +195,7 @@ pub(super) fn softmax_backward<S: Simd>(simd: S, p: &Nine, d: &mut Nine, scale: 
     }
 }
 
-/// As [`math::exp_nonpositive`](crate::math::exp_nonpositive).
+/// [`math::exp_nonpositive`](crate::math::exp_nonpositive) of every number of a register.
 #[inline(always)]
 fn exp_nonpositive<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     let x = simd.max_f32s(x, simd.splat_f32s(-87.0));

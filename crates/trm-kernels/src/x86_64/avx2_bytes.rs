@@ -1,7 +1,8 @@
 //! Products of whole numbers with AVX2. Bytes are spread to 16 bits: `vpmaddwd` adds two products of those to each of eight
 //! 32-bit sums. Of halves of bytes `vpmaddubsw` adds two products to each of sixteen 16-bit sums, which a few of them fit.
 
-use crate::bf16::{PANEL, TILE};
+use crate::layout::{PANEL, TILE};
+use crate::level::Avx2;
 use crate::quantised::Tile;
 use std::arch::x86_64::*;
 
@@ -17,10 +18,13 @@ const WORDS_IN_SHORT: usize = 4;
 /// Sums of some rows by the columns of a strip.
 type Sums<const ROWS: usize> = [[__m256i; WIDTH]; ROWS];
 
-/// Computes a tile. Call it at level AVX2 and above only.
-pub(crate) fn run(tile: Tile) {
+/// Computes a tile.
+///
+/// # Panics
+/// If a slice is too short for the sizes, or a size is not one that there is code for.
+pub(crate) fn run(_cpu: Avx2, tile: Tile) {
     tile.check();
-    // SAFETY: the level says that the CPU has AVX2; the rest is checked.
+    // SAFETY: `_cpu` proves AVX2; the rest is checked.
     unsafe {
         match tile.in_word {
             4 => rows_of::<4>(tile),

@@ -1,7 +1,9 @@
 //! AVX-512 BF16: `vdpbf16ps` adds two products of bfloat16 numbers to each of sixteen f32 sums.
 
 use crate::Overwrite;
-use crate::bf16::{BLOCK, PANEL, Tile, left_word};
+use crate::bf16::{Tile, left_word};
+use crate::layout::{BLOCK, PANEL, holds};
+use crate::level::Avx512Bf16;
 use crate::peak::CHAINS;
 use std::arch::x86_64::*;
 use std::hint::black_box;
@@ -9,14 +11,17 @@ use std::hint::black_box;
 /// f32 numbers in a register.
 const LANES: usize = 16;
 
-/// Computes a tile. Call it at level AVX-512 BF16 only.
-pub(crate) fn run(tile: Tile) {
+/// Computes a tile.
+///
+/// # Panics
+/// If a slice is too short for the sizes, or there are no rows, columns or pairs, or more rows or columns than 6 by 64.
+pub(crate) fn run(_cpu: Avx512Bf16, tile: Tile) {
     assert!((1..=BLOCK).contains(&tile.rows) && (1..=PANEL).contains(&tile.cols));
     let Tile { rows, cols, pairs, left, panel, .. } = &tile;
-    assert!(panel.words.len() >= (cols.div_ceil(LANES) - 1) * panel.stride + pairs * LANES);
-    assert!(tile.dst.len() >= (rows - 1) * tile.dst_stride + cols);
-    assert!(*pairs > 0 && left.len() > left_word(rows - 1, pairs - 1));
-    // SAFETY: the level says that the CPU has AVX-512 F and BF16; the assertions above are what `tile` asks for.
+    assert!(*pairs > 0 && pairs.div_ceil(LANES) <= left.len() && left.len() > left_word(rows - 1, pairs - 1));
+    assert!(holds(panel.words.len(), cols.div_ceil(LANES), panel.stride, pairs * LANES));
+    assert!(holds(tile.dst.len(), *rows, tile.dst_stride, *cols));
+    // SAFETY: `_cpu` proves AVX-512 F and BF16; the assertions above are what `sums` asks for.
     unsafe {
         match cols.div_ceil(LANES) {
             1 => rows_of::<1>(tile),
@@ -93,9 +98,9 @@ unsafe fn sums<const ROWS: usize, const WIDTH: usize>(tile: Tile) {
     }
 }
 
-/// Products of numbers in registers alone; returns the floating-point operations made. Call it at level AVX-512 BF16 only.
-pub(crate) fn spin(rounds: u64) -> u64 {
-    // SAFETY: the level says that the CPU has AVX-512 F and BF16.
+/// Products of numbers in registers alone; returns the floating-point operations made.
+pub(crate) fn spin(_cpu: Avx512Bf16, rounds: u64) -> u64 {
+    // SAFETY: `_cpu` proves AVX-512 F and BF16.
     unsafe { spin_rounds(rounds) }
     2 * rounds * (2 * LANES * CHAINS) as u64
 }

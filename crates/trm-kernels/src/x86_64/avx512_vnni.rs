@@ -1,16 +1,20 @@
 //! AVX-512 VNNI: `vpdpbusd` adds four products of unsigned and signed bytes to each of sixteen 32-bit sums.
 
-use crate::bf16::{PANEL, Start};
+use crate::layout::{PANEL, Start};
+use crate::level::Avx512Vnni;
 use crate::quantised::Tile;
 use std::arch::x86_64::*;
 
 /// Sums in a register.
 const LANES: usize = 16;
 
-/// Computes a tile. Call it at level AVX-512 VNNI and above only.
-pub(crate) fn run(tile: Tile) {
+/// Computes a tile.
+///
+/// # Panics
+/// If a slice is too short for the sizes, or a size is not one that there is code for.
+pub(crate) fn run(_cpu: Avx512Vnni, tile: Tile) {
     tile.check();
-    // SAFETY: the level says that the CPU has AVX-512 F, BW and VNNI; the rest is checked.
+    // SAFETY: `_cpu` proves AVX-512 F, BW and VNNI; the rest is checked.
     unsafe {
         match (tile.in_word, tile.cols > 2 * LANES) {
             (4, false) => rows_of::<2, 4>(tile),

@@ -1,18 +1,32 @@
 //! Tiles of bfloat16 pairs packed in AVX-512 registers: a row of a tile is one register.
 
-use crate::bf16::{Packing, TILE, TILE_NUMBERS, TilePacker, TileWords};
+use crate::bf16::{Packing, TILE_NUMBERS, TileWords};
+use crate::layout::{TILE, holds};
+use crate::level::{Avx512, Avx512Bf16};
 use std::arch::x86_64::*;
 
-/// What packs a tile. Call it at level AVX-512 BF16 and above only.
-pub(crate) fn packer(packing: Packing) -> TilePacker {
+/// Packs the tile that starts with the first number of a matrix, whose rows are `stride` numbers apart and which has so many rows
+/// and columns from there on.
+///
+/// # Panics
+/// If the matrix has fewer numbers.
+pub(crate) fn pack(
+    cpu: Avx512Bf16,
+    packing: Packing,
+    matrix: &[f32],
+    stride: usize,
+    size: [usize; 2],
+    target: &mut TileWords,
+) {
     match packing {
-        Packing::Left => pack::<false, false>,
-        Packing::Right => pack::<true, false>,
-        Packing::RightOfTranspose => pack::<false, true>,
+        Packing::Left => pack_as::<false, false>(cpu, matrix, stride, size, target),
+        Packing::Right => pack_as::<true, false>(cpu, matrix, stride, size, target),
+        Packing::RightOfTranspose => pack_as::<false, true>(cpu, matrix, stride, size, target),
     }
 }
 
-fn pack<const DOWN: bool, const TRANSPOSE: bool>(
+fn pack_as<const DOWN: bool, const TRANSPOSE: bool>(
+    _cpu: Avx512Bf16,
     matrix: &[f32],
     stride: usize,
     [rows, cols]: [usize; 2],
@@ -20,9 +34,8 @@ fn pack<const DOWN: bool, const TRANSPOSE: bool>(
 ) {
     let (most_rows, most_cols) = if DOWN { (TILE_NUMBERS, TILE) } else { (TILE, TILE_NUMBERS) };
     let (rows, cols) = (rows.min(most_rows), cols.min(most_cols));
-    assert!(rows == 0 || matrix.len() >= (rows - 1) * stride + cols);
-    // SAFETY: the level says that the CPU has AVX-512 F, BW and BF16; by the assertion `cols` numbers lie in each of `rows`
-    // rows.
+    assert!(holds(matrix.len(), rows, stride, cols), "the matrix has these rows and columns");
+    // SAFETY: `_cpu` proves AVX-512 F, BW and BF16; by the assertion `cols` numbers lie in each of `rows` rows.
     unsafe { pack_tile::<DOWN, TRANSPOSE>(matrix.as_ptr(), stride, [rows, cols], target) }
 }
 
@@ -64,9 +77,11 @@ fn store(tile: [__m512i; TILE], target: &mut TileWords) {
     }
 }
 
-/// As `bf16/strips.rs` has it. Call it at level AVX-512 and above only.
-pub(crate) fn turn<const LEFT: bool>(rows: [&TileWords; 2], targets: [&mut TileWords; 2]) {
-    // SAFETY: the level says that the CPU has AVX-512 F and BW.
+/// Makes two tiles for products over rows out of two tiles of rows, one below the other: the first has the first 16 numbers of
+/// each row, the second the others, and pairs are neighbouring rows. They are tiles of a right operand, or, if `LEFT`, of the
+/// transpose as a left operand.
+pub(crate) fn turn<const LEFT: bool>(_cpu: Avx512, rows: [&TileWords; 2], targets: [&mut TileWords; 2]) {
+    // SAFETY: `_cpu` proves AVX-512 F and BW.
     unsafe { turn_tiles::<LEFT>(rows, targets) }
 }
 
@@ -89,11 +104,20 @@ fn turn_tiles<const LEFT: bool>(rows: [&TileWords; 2], targets: [&mut TileWords;
     }
 }
 
-/// As `bf16/strips.rs` has it. Call it at level AVX-512 and above only.
-pub(crate) fn unpack(tile: &TileWords, target: &mut [f32], stride: usize, [rows, cols]: [usize; 2]) {
+/// Writes the numbers of a tile of rows, as far as the target has rows, `stride` numbers apart, and columns.
+///
+/// # Panics
+/// If the target has fewer numbers.
+pub(crate) fn unpack(
+    _cpu: Avx512,
+    tile: &TileWords,
+    target: &mut [f32],
+    stride: usize,
+    [rows, cols]: [usize; 2],
+) {
     let (rows, cols) = (rows.min(TILE), cols.min(TILE_NUMBERS));
-    assert!(rows == 0 || target.len() >= (rows - 1) * stride + cols);
-    // SAFETY: the level says that the CPU has AVX-512 F; by the assertion `cols` numbers lie in each of `rows` rows.
+    assert!(holds(target.len(), rows, stride, cols), "the target has these rows and columns");
+    // SAFETY: `_cpu` proves AVX-512 F; by the assertion `cols` numbers lie in each of `rows` rows.
     unsafe { unpack_tile(tile, target.as_mut_ptr(), stride, [rows, cols]) }
 }
 

@@ -1,28 +1,18 @@
 //! Numbers rounded to bytes in registers of AVX2 and AVX-512: conversions that no loop is compiled to.
 
-use crate::level::{Level, level};
+use crate::level::{Avx2, Avx512};
 use crate::quantised::{LARGEST_INPUT, QuantisedRows, RUN};
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-/// As `quantised/rounded.rs` has it. Call it at level AVX2 and above only.
-pub(crate) fn round_run<'a>(
+/// [`QuantisedRows::round_run`] with registers of sixteen numbers.
+pub(crate) fn round_run_avx512<'a>(
+    _cpu: Avx512,
     quantised: &mut QuantisedRows,
     rows: Range<usize>,
     column: usize,
     numbers: impl Iterator<Item = &'a [f32]>,
 ) {
-    #[target_feature(enable = "avx2")]
-    fn run_avx2<'a>(
-        quantised: &mut QuantisedRows,
-        rows: Range<usize>,
-        column: usize,
-        numbers: impl Iterator<Item = &'a [f32]>,
-    ) {
-        quantised.round_run(rows, column, numbers, |numbers, per_step, rounded, lanes| {
-            round_avx2(numbers, per_step, rounded, lanes);
-        });
-    }
     #[target_feature(enable = "avx512f,avx512bw")]
     fn run<'a>(
         quantised: &mut QuantisedRows,
@@ -31,20 +21,38 @@ pub(crate) fn round_run<'a>(
         numbers: impl Iterator<Item = &'a [f32]>,
     ) {
         quantised.round_run(rows, column, numbers, |numbers, per_step, rounded, lanes| {
-            round(numbers, per_step, rounded, lanes);
+            round_64_avx512(numbers, per_step, rounded, lanes);
         });
     }
-    // SAFETY: the level says that the CPU has AVX-512 F and BW, or else AVX2.
-    unsafe {
-        match level() >= Level::Avx512 {
-            true => run(quantised, rows, column, numbers),
-            false => run_avx2(quantised, rows, column, numbers),
-        }
+    // SAFETY: `_cpu` proves AVX-512 F and BW.
+    unsafe { run(quantised, rows, column, numbers) }
+}
+
+/// [`QuantisedRows::round_run`] with registers of eight numbers.
+pub(crate) fn round_run_avx2<'a>(
+    _cpu: Avx2,
+    quantised: &mut QuantisedRows,
+    rows: Range<usize>,
+    column: usize,
+    numbers: impl Iterator<Item = &'a [f32]>,
+) {
+    #[target_feature(enable = "avx2")]
+    fn run<'a>(
+        quantised: &mut QuantisedRows,
+        rows: Range<usize>,
+        column: usize,
+        numbers: impl Iterator<Item = &'a [f32]>,
+    ) {
+        quantised.round_run(rows, column, numbers, |numbers, per_step, rounded, lanes| {
+            round_64_avx2(numbers, per_step, rounded, lanes);
+        });
     }
+    // SAFETY: `_cpu` proves AVX2.
+    unsafe { run(quantised, rows, column, numbers) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw")]
-fn round(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; 16]) {
+fn round_64_avx512(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; 16]) {
     let (per_step, most) = (_mm512_set1_ps(per_step), _mm512_set1_ps(LARGEST_INPUT));
     let least = _mm512_set1_ps(-LARGEST_INPUT);
     // SAFETY: sixteen words are read where sixteen words are.
@@ -70,7 +78,7 @@ fn round(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &m
 }
 
 #[target_feature(enable = "avx2")]
-fn round_avx2(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; 16]) {
+fn round_64_avx2(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN], lanes: &mut [i32; 16]) {
     let (per_step, most) = (_mm256_set1_ps(per_step), _mm256_set1_ps(LARGEST_INPUT));
     let least = _mm256_set1_ps(-LARGEST_INPUT);
     let lanes = lanes.as_chunks_mut::<8>().0;

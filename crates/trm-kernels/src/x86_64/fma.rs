@@ -2,7 +2,8 @@
 //! one code for both widths.
 
 use crate::Overwrite;
-use crate::bf16::{BLOCK, TILE, Tile, left_word};
+use crate::bf16::{Tile, left_word};
+use crate::layout::{BLOCK, TILE};
 use crate::level::with_simd;
 use crate::peak::CHAINS;
 use pulp::{Simd, WithSimd};
@@ -63,7 +64,7 @@ fn sums<S: Simd, const ROWS: usize>(simd: S, tile: &mut Tile, first: usize) {
     let low = |words| simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(words, sixteen));
     let strips: [&[[u32; TILE]]; WIDTH] = std::array::from_fn(|i| {
         let column = first + i * S::F32_LANES;
-        &panel.from(column / TILE, 0).words.as_chunks().0[..pairs]
+        &panel.skip(column / TILE, 0).words.as_chunks().0[..pairs]
     });
     let word_of = |i: usize| (first + i * S::F32_LANES) % TILE;
     for p in 0..pairs {

@@ -2,7 +2,7 @@
 
 pub mod amx;
 pub mod avx2_bytes;
-pub mod avx2_whole;
+pub mod avx2_fixed;
 pub mod avx512_bf16;
 pub mod avx512_vnni;
 pub mod bf16_tiles;

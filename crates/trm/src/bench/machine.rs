@@ -1,12 +1,12 @@
 //! What the machine has and can do at most.
 
-use crate::ops::{Format, Whole};
+use crate::ops::{Fixed, Format};
 use crate::parallel::Threads;
 use serde::Serialize;
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use trm_kernels::peak::{read, spin_bf16, spin_f32, spin_whole};
+use trm_kernels::peak::{read, spin_bf16, spin_f32, spin_fixed};
 
 /// How long a ceiling is measured.
 const TIME: Duration = Duration::from_millis(250);
@@ -26,10 +26,10 @@ pub struct Machine {
     pub f32: Peak,
     /// Products of bfloat16 numbers, where there are instructions for them.
     pub bf16: Option<Peak>,
-    /// Products of whole numbers of 12 bits, likewise.
-    pub int16: Option<Peak>,
-    /// Products of whole numbers of 7 bits, likewise.
-    pub int8: Option<Peak>,
+    /// Products of fixed-point numbers of 12 bits, where there are instructions for them.
+    pub fixed12: Option<Peak>,
+    /// Products of fixed-point numbers of 7 bits, where there are instructions for them.
+    pub fixed7: Option<Peak>,
     /// Reading what lies in each of the memories.
     pub bandwidth: Vec<Bandwidth>,
 }
@@ -69,8 +69,8 @@ impl Machine {
             threads: threads.count(),
             f32: peak(&spin_f32),
             bf16: of_format(Format::Bf16),
-            int16: of_format(Format::Whole(Whole::Int16)),
-            int8: of_format(Format::Whole(Whole::Int8)),
+            fixed12: of_format(Format::Fixed(Fixed::Twelve)),
+            fixed7: of_format(Format::Fixed(Fixed::Seven)),
             bandwidth: bandwidth(threads),
         }
     }
@@ -80,13 +80,13 @@ impl Machine {
         self.peak(format).all_threads
     }
 
-    /// The same, on one thread and on all.
+    /// What products of a format could do on one thread and on all; in f32 where there is no instruction for the format.
     pub fn peak(&self, format: Format) -> Peak {
         match format {
             Format::Bf16 => self.bf16.unwrap_or(self.f32),
-            Format::Whole(Whole::Int16) => self.int16.unwrap_or(self.f32),
-            Format::Whole(Whole::Int8) => self.int8.unwrap_or(self.f32),
-            Format::F32 => self.f32,
+            Format::Fixed(Fixed::Twelve) => self.fixed12.unwrap_or(self.f32),
+            Format::Fixed(Fixed::Seven) => self.fixed7.unwrap_or(self.f32),
+            Format::F32 | Format::Quantised => self.f32,
         }
     }
 }
@@ -101,7 +101,8 @@ fn spin(format: Format, rounds: u64) -> Option<u64> {
     match format {
         Format::F32 => Some(spin_f32(rounds)),
         Format::Bf16 => spin_bf16(rounds),
-        Format::Whole(whole) => spin_whole(whole, rounds),
+        Format::Fixed(fixed) => spin_fixed(fixed, rounds),
+        Format::Quantised => None,
     }
 }
 

@@ -10,7 +10,7 @@ use crate::checkpoint::{Checkpoint, QuantisedCheckpoint};
 use crate::config::Pruning;
 use crate::model::{InputStatistics, Network};
 use crate::network::{Entry, Role, Weights};
-use crate::ops::{Format, Grid, QuantisedWeight};
+use crate::ops::{Format, Levels, QuantisedWeight};
 
 /// The model without the share `sparsity` of its weights or units, without optimiser and history.
 pub fn pruned(checkpoint: &Checkpoint, kind: Pruning, sparsity: f64) -> Checkpoint {
@@ -34,10 +34,10 @@ pub struct Calibration<'a> {
     pub fixed_steps: bool,
 }
 
-/// Rounds the matrices of a model to `grid`. Those with nine inputs or a few outputs stay f32; with 4 bits the read-out keeps 8.
+/// Rounds the matrices of a model to `levels`. Those with nine inputs or a few outputs stay f32; with 4 bits the read-out keeps 8.
 pub fn quantise(
     checkpoint: &Checkpoint,
-    grid: Grid,
+    levels: Levels,
     calibration: Option<Calibration>,
 ) -> QuantisedCheckpoint {
     let config = checkpoint.config.clone();
@@ -48,10 +48,10 @@ pub fn quantise(
             tensors.push((name.clone(), tensor.clone()));
             continue;
         };
-        let grid = if layout[id].role == Role::ReadOut { Grid::Int8 } else { grid };
+        let levels = if layout[id].role == Role::ReadOut { Levels::Int8 } else { levels };
         let inputs = calibration.map(|c| (&c.inputs[id.index()], c.fixed_steps));
         let mean_squares = inputs.map(|(inputs, _)| inputs.mean_squares());
-        let mut weight = QuantisedWeight::new(tensor, grid, mean_squares.as_deref());
+        let mut weight = QuantisedWeight::new(tensor, levels, mean_squares.as_deref());
         let fixed = inputs.filter(|(inputs, fixed)| *fixed && inputs.largest > 0.0);
         weight.step = fixed.map(|(inputs, _)| inputs.largest / 127.0);
         weights.push((name.clone(), weight));

@@ -1,7 +1,7 @@
 //! Settings that are one of a few: the kind of model, of training and of precision.
 
 use super::{INPUT_DIM, OUTPUT_DIM};
-use crate::ops::{Format, Whole};
+use crate::ops::{Fixed, Format};
 use crate::sudoku::Units;
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -43,23 +43,26 @@ impl Gates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
-    /// bfloat16 where the CPU multiplies it natively, int16 where it has AVX2 and nothing better, else f32.
+    /// bfloat16 where the CPU multiplies it natively, fixed12 where it has AVX2 and nothing better, else f32.
     Auto,
     /// f32
     F32,
     /// bfloat16 operands, f32 sums; slow where the CPU does not multiply bfloat16.
     Bf16,
-    /// Whole numbers of 12 bits with the sign, in steps of a 2047th of the largest of a row, with 32-bit sums; slow below AVX2.
-    Int16,
-    /// Whole numbers of 7 bits with the sign, in steps of a 63rd of the largest of a row, for training alone: what is read from a file
-    /// to solve takes what `Auto` takes. Slow below AVX2.
-    Int8,
+    /// Fixed-point numbers of 12 bits with the sign, in steps of a 2047th of the largest of a row, with 32-bit sums; slow below
+    /// AVX2. Files of earlier versions call it int16.
+    #[serde(alias = "int16")]
+    Fixed12,
+    /// Fixed-point numbers of 7 bits with the sign, in steps of a 63rd of the largest of a row, for training alone: what is read
+    /// from a file to solve takes what `Auto` takes. Slow below AVX2. Files of earlier versions call it int8.
+    #[serde(alias = "int8")]
+    Fixed7,
 }
 
 impl Precision {
-    /// That in which a trained model solves.
+    /// The precision in which a trained model solves.
     pub fn of_inference(self) -> Self {
-        if self == Self::Int8 { Self::Auto } else { self }
+        if self == Self::Fixed7 { Self::Auto } else { self }
     }
 
     /// The format on this machine.
@@ -68,8 +71,8 @@ impl Precision {
             Self::Auto => Format::fastest(),
             Self::F32 => Format::F32,
             Self::Bf16 => Format::Bf16,
-            Self::Int16 => Format::Whole(Whole::Int16),
-            Self::Int8 => Format::Whole(Whole::Int8),
+            Self::Fixed12 => Format::Fixed(Fixed::Twelve),
+            Self::Fixed7 => Format::Fixed(Fixed::Seven),
         }
     }
 }

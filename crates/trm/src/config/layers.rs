@@ -172,7 +172,7 @@ fn same_key(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{DataConfig, NetworkConfig, Supervision, Update};
+    use super::super::{DataConfig, NetworkConfig, Precision, Supervision, Update};
     use super::*;
 
     #[test]
@@ -221,6 +221,27 @@ mod tests {
         }
         let error = ConfigLayers::default().set("recurson=one_state").unwrap_err().to_string();
         assert!(error.contains("did you mean `recursion`?"), "{error}");
+    }
+
+    #[test]
+    fn precisions_of_earlier_versions_are_read_and_written_as_they_are_called_now() {
+        for (old, new) in [("int16", Precision::Fixed12), ("int8", Precision::Fixed7)] {
+            let in_toml =
+                ConfigLayers::default().toml(&format!("precision = \"{old}\""), "old").unwrap().build();
+            let set = ConfigLayers::default().set(&format!("precision={old}")).and_then(ConfigLayers::build);
+            let json = format!(r#"{{"precision": "{old}"}}"#);
+            for config in [in_toml.unwrap(), set.unwrap(), serde_json::from_str(&json).unwrap()] {
+                assert_eq!(config.network.precision, new, "{old}");
+                let name = new.format().name();
+                assert!(
+                    config.to_toml().contains(&format!("precision = \"{name}\"")),
+                    "{}",
+                    config.to_toml()
+                );
+                let json = serde_json::to_value(&config).unwrap();
+                assert_eq!(json["precision"], name);
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{LayerNorm, Linear, Mixer, MixerKind, MixerTape, NormTape, turn};
 use crate::config::NetworkConfig;
 use crate::network::{First, Id, Layout, Operands, PackedWeights, Role, Room, RowSums, Vectors};
 use crate::ops::{
-    Dropout, InParts, Part, Rows, RowsFormat, Slot, add_to_members, gate_backward, gate_forward,
+    Dropout, InParts, Part, Rows, Format, Slot, add_to_members, gate_backward, gate_forward,
     gate_forward_part, gelu, gelu_backward, gelu_forward, linear_backward_bias, linear_backward_input,
     product, rows_backward_input, rows_backward_input_in_parts, rows_forward_in_parts, rows_forward_into,
     sum_units, unit_rows,
@@ -116,7 +116,7 @@ pub struct BlockTape {
     /// Gradient of W2's output, width d, made by the backward pass.
     d_branch: Rows,
     /// What rows are rounded to.
-    format: RowsFormat,
+    format: Format,
     /// Whether a backward pass follows.
     training: bool,
 }
@@ -125,7 +125,7 @@ pub struct BlockTape {
 #[derive(Clone, Copy, Debug)]
 pub struct TapeSize {
     /// What rows are rounded to.
-    pub format: RowsFormat,
+    pub format: Format,
     /// Applications of the block.
     pub applications: usize,
     /// Rows of each.
@@ -162,7 +162,7 @@ impl BlockTape {
             messages: room.floats(units * wide),
             slope: room.rows(format, kept, rows, wide),
             activation: room.rows(format, applications, rows, wide),
-            branch: room.rows(RowsFormat::F32, size.gated(), rows, d),
+            branch: room.rows(Format::F32, size.gated(), rows, d),
             d_branch: room.rows(format, kept, rows, d),
             format,
             training,
@@ -205,7 +205,7 @@ impl Block {
     }
 
     /// Values that a pass over `rows` rows works in.
-    pub fn scratch(&self, kinds: &[Units], format: RowsFormat, rows: usize) -> usize {
+    pub fn scratch(&self, kinds: &[Units], format: Format, rows: usize) -> usize {
         let (d, in_parts) = (self.d, in_parts(kinds));
         let means = kinds.len() * unit_rows(kinds, rows) * d;
         let mixer = self.mixer.as_ref().map_or(0, Mixer::scratch_per_row);
@@ -346,7 +346,7 @@ impl Block {
     fn split<'a>(
         &self,
         in_parts: InParts,
-        format: RowsFormat,
+        format: Format,
         at: &Place,
         scratch: &'a mut [f32],
     ) -> (&'a mut [f32], &'a mut [f32]) {

@@ -13,7 +13,7 @@ use super::{LayerNorm, Linear, NormTape, turn};
 use crate::config::{Mixing, NetworkConfig, Positions};
 use crate::network::{Layout, Operands, PackedWeights, Role, Room, RowSums, Vectors};
 use crate::ops::{
-    CellAttention, Part, Rows, RowsFormat, Slot, gate_backward, gate_forward, gelu_backward, gelu_forward,
+    CellAttention, Part, Rows, Format, Slot, gate_backward, gate_forward, gelu_backward, gelu_forward,
     linear_backward_bias, rows_backward_input, rows_forward, transpose,
 };
 use crate::sudoku::{CELLS, Units};
@@ -108,7 +108,7 @@ impl MixerTape {
             inner: of_vectors(room, kept, inner),
             weights: room.floats(applications * rows * weights),
             mixed: of_vectors(room, applications, mixed),
-            branch: room.rows(RowsFormat::F32, size.gated(), rows, d),
+            branch: room.rows(Format::F32, size.gated(), rows, d),
             d_branch: of_vectors(room, kept, d),
         }
     }

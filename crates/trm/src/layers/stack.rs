@@ -4,7 +4,7 @@ use super::block::TapeSize;
 use super::{Application, Block, BlockTape, MixerKind};
 use crate::config::NetworkConfig;
 use crate::network::{Layout, Operands, PackedWeights, Room, RowSums};
-use crate::ops::RowsFormat;
+use crate::ops::Format;
 use crate::sudoku::Units;
 
 /// The blocks of a stack.
@@ -40,7 +40,7 @@ impl Stack {
     }
 
     /// Values that a pass over `rows` rows works in.
-    pub fn scratch(&self, kinds: &[Units], format: RowsFormat, rows: usize) -> usize {
+    pub fn scratch(&self, kinds: &[Units], format: Format, rows: usize) -> usize {
         self.blocks.first().map_or(0, |block| block.scratch(kinds, format, rows))
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Model, Recording};
 use crate::network::Operands;
-use crate::ops::{Dropout, RowsFormat};
+use crate::ops::{Dropout, Format};
 use crate::parallel::Threads;
 use crate::sudoku::CELLS;
 
@@ -63,7 +63,7 @@ pub fn input_statistics(model: &Model, cells: &[u8], threads: &Threads) -> Vec<I
 
 fn of_puzzles(model: &Model, cells: &[u8]) -> Vec<InputStatistics> {
     let layout = model.weights().layout();
-    let mut shard = model.shard_of(RowsFormat::F32, cells.len() / CELLS, Recording::Cycle);
+    let mut shard = model.shard_of(Format::F32, cells.len() / CELLS, Recording::Cycle);
     shard.load(model, cells, 0);
     let mut all = vec![InputStatistics::default(); layout.entries().len()];
     let mut see = |operands: Operands| {

@@ -33,7 +33,7 @@ impl MemoryPlan {
         let ema = u64::from(training.ema > 0.0);
         let packed = match network.precision.format() {
             Format::F32 => 2,
-            Format::Bf16 | Format::Whole(_) => 1,
+            _ => 1,
         };
         let shards = Sizes::of(network).training_shards(training.batch_size, threads);
         let [_, predicted] = Sizes::of_prediction(network);
@@ -56,7 +56,7 @@ impl MemoryPlan {
     /// Bytes of the states and activations of some puzzles that go through the recursion together.
     pub fn of_shard(config: &NetworkConfig, puzzles: usize, recording: Recording) -> u64 {
         let ((network, layout), mut room) = (Network::new(config), Room::plan());
-        let format = config.precision.format().into();
+        let format = config.precision.format();
         Shard::new(config, (&network, &layout), format, puzzles, recording, &mut room);
         room.bytes()
     }

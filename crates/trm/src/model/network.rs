@@ -3,7 +3,7 @@
 use crate::config::{NetworkConfig, State, Update};
 use crate::layers::{Block, Embedding, Feedback, MixerKind, ReadOut, Stack, StateNorm};
 use crate::network::{First, Id, Layout, Role, Weights};
-use crate::ops::RowsFormat;
+use crate::ops::Format;
 use crate::sudoku::Units;
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ impl Network {
     }
 
     /// Values that a pass of either stack over `rows` rows works in.
-    pub fn scratch(&self, kinds: &[Units], format: RowsFormat, rows: usize) -> usize {
+    pub fn scratch(&self, kinds: &[Units], format: Format, rows: usize) -> usize {
         [&self.latent, &self.output]
             .map(|stack| stack.scratch(kinds, format, rows))
             .into_iter()

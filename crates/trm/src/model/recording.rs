@@ -5,7 +5,7 @@ use crate::config::{CheckpointActivations, NetworkConfig, RunConfig, Update};
 use crate::layers::TapeSize;
 use crate::layers::{Stack, StackTape, StateNormTape};
 use crate::network::Room;
-use crate::ops::RowsFormat;
+use crate::ops::Format;
 
 /// What the forward pass keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl CycleTape {
     /// Room for some rows.
     pub fn new(
         (network, config): (&Network, &NetworkConfig),
-        format: RowsFormat,
+        format: Format,
         rows: usize,
         recording: Recording,
         room: &mut Room,

@@ -20,7 +20,7 @@ use super::shard::Shard;
 use crate::config::{NetworkConfig, Supervision, Update};
 use crate::layers::{Application, InnerGate};
 use crate::network::{Id, PackedWeights, Room, Weights};
-use crate::ops::{Dropout, Format, QuantisedWeight, RowsFormat, gate_forward, sum_of};
+use crate::ops::{Dropout, Format, QuantisedWeight, gate_forward, sum_of};
 use crate::parallel::Threads;
 use crate::sudoku::Units;
 use rand::Rng;
@@ -32,7 +32,7 @@ pub struct Model {
     pub(super) network: Network,
     pub(super) weights: PackedWeights,
     format: Format,
-    rows_format: RowsFormat,
+    rows_format: Format,
 }
 
 impl Model {
@@ -40,7 +40,7 @@ impl Model {
     pub fn new(config: NetworkConfig, weights: Weights, threads: &Threads) -> Self {
         let (network, format) = (Network::new(&config).0, config.precision.format());
         let weights = PackedWeights::new(weights, format, threads);
-        Self { config, network, weights, format, rows_format: format.into() }
+        Self { config, network, weights, format, rows_format: format }
     }
 
     /// A model with first values, drawn from the configuration's seed.
@@ -59,7 +59,7 @@ impl Model {
     ) -> Self {
         let (network, format) = (Network::new(&config).0, config.precision.format());
         let weights = PackedWeights::quantised(weights, format, quantised, threads);
-        let rows_format = if weights.is_quantised() { RowsFormat::Quantised } else { RowsFormat::F32 };
+        let rows_format = if weights.is_quantised() { Format::Quantised } else { Format::F32 };
         Self { config, network, weights, format, rows_format }
     }
 
@@ -79,7 +79,7 @@ impl Model {
     }
 
     /// What the rows that blocks keep for their products are rounded to.
-    pub fn rows_format(&self) -> RowsFormat {
+    pub fn rows_format(&self) -> Format {
         self.rows_format
     }
 
@@ -94,7 +94,7 @@ impl Model {
     }
 
     /// Room for some puzzles, whose rows are rounded to `format` for products.
-    pub(super) fn shard_of(&self, format: RowsFormat, puzzles: usize, recording: Recording) -> Shard {
+    pub(super) fn shard_of(&self, format: Format, puzzles: usize, recording: Recording) -> Shard {
         let layers = (&self.network, &**self.weights().layout());
         Shard::new(&self.config, layers, format, puzzles, recording, &mut Room::real())
     }

@@ -6,7 +6,7 @@ use super::{Model, Network};
 use crate::config::{Mixing, NetworkConfig, State};
 use crate::layers::{Answers, ReadOutTape};
 use crate::network::{Layout, Operands, Room, RowSums};
-use crate::ops::{RowsFormat, unit_rows};
+use crate::ops::{Format, unit_rows};
 use crate::sudoku::{CELLS, DIGITS, Units};
 use std::sync::Arc;
 
@@ -63,7 +63,7 @@ pub struct Shard {
     pub sums: RowSums,
     recording: Recording,
     /// Of what the tapes keep for products.
-    format: RowsFormat,
+    format: Format,
     capacity: usize,
 }
 
@@ -72,7 +72,7 @@ impl Shard {
     pub fn new(
         config: &NetworkConfig,
         (network, layout): (&Network, &Layout),
-        format: RowsFormat,
+        format: Format,
         puzzles: usize,
         recording: Recording,
         room: &mut Room,

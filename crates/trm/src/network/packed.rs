@@ -76,7 +76,7 @@ impl PackedWeights {
     pub fn is_quantised(&self) -> bool {
         let entries = self.plain.layout().entries().iter().zip(&self.packed);
         let mut matrices = entries.filter(|(entry, _)| entry.role == Role::Matrix);
-        matrices.all(|(_, packed)| matches!(packed, Packed::Product(PackedWeight::Quantised(..))))
+        matrices.all(|(_, packed)| matches!(packed, Packed::Product(weight) if weight.is_quantised()))
     }
 
     /// The values as they are trained.

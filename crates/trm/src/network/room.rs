@@ -1,6 +1,6 @@
 //! Room for activations, made or only counted by the same code: what a run is said to take is what it takes.
 
-use crate::ops::{Rows, RowsFormat};
+use crate::ops::{Rows, Format};
 
 /// Makes the buffers of tapes and states or, as a plan, only counts them.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Room {
     }
 
     /// `slots` matrices `[rows, width]` as products read them.
-    pub fn rows(&mut self, format: RowsFormat, slots: usize, rows: usize, width: usize) -> Rows {
+    pub fn rows(&mut self, format: Format, slots: usize, rows: usize, width: usize) -> Rows {
         self.bytes += slots as u64 * Rows::slot_bytes(format, rows, width) as u64;
         Rows::new(format, if self.is_plan { 0 } else { slots }, rows, width)
     }
@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn a_plan_counts_what_is_made() {
         let fill = |room: &mut Room| {
-            let parts = room.times(3, |room| (room.floats(5), room.rows(RowsFormat::Bf16, 2, 40, 7)));
+            let parts = room.times(3, |room| (room.floats(5), room.rows(Format::Bf16, 2, 40, 7)));
             (parts, room.floats(2))
         };
         let (mut real, mut plan) = (Room::real(), Room::plan());

@@ -55,13 +55,13 @@ fn norms_have_the_same_bits() {
 #[test]
 fn activations_have_the_same_bits() {
     check_to(1e-6, "GELU", |_, [x, output, d_output, y]| {
-        gelu(y, RowsFormat::F32);
+        gelu(y, Format::F32);
         gelu_forward(x, output);
         gelu_backward(d_output, x);
     });
     check_to(1e-6, "GELU before rounding", |_, [x, y, ..]| {
-        gelu(x, RowsFormat::Bf16);
-        gelu(y, RowsFormat::Quantised);
+        gelu(x, Format::Bf16);
+        gelu(y, Format::Quantised);
     });
     check("dropout", |[rows, width], [x, y, ..]| {
         let all = Part { rows: 0..rows, columns: 0..width };

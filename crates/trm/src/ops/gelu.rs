@@ -1,30 +1,32 @@
 //! `GELU(x) = x Phi(x)`, the exact form with the Gaussian integral (PyTorch's `nn.GELU()`).
 
-use super::RowsFormat;
+use super::Format;
 use crate::timing::{Phase, phase};
 use trm_kernels::math::{normal, normal_integral_for_bf16, normal_integral_for_int8};
 use trm_kernels::{vectorize, vectorize_fused};
 
-/// `GELU(input)` in place of the input. What is rounded next is only as exact as that asks for: an error below 4e-6 before
-/// bfloat16, which makes one of up to 4e-3 of numbers near 1, and before 2047 steps up to the largest number; below 2e-4
-/// before 127 such steps.
-pub fn gelu(values: &mut [f32], next: RowsFormat) {
+/// `GELU(input)` in place of the input, only as exact as the format asks for that it is rounded to next:
+///
+/// - f32: to 2e-7 times the input.
+/// - bfloat16, which itself moves numbers near 1 by up to 4e-3, and fixed-point numbers: to 4e-6 while the input is below 8.
+/// - quantised, in 127 steps up to the largest number: to 2e-4 while the input is below 8.
+pub fn gelu(values: &mut [f32], next: Format) {
     let _timed = phase(Phase::Activations);
     // Loops spelt out: a closure in one of them need not become part of what `vectorize_fused` compiles.
     vectorize_fused(
         #[inline(always)]
         |mul_add| match next {
-            RowsFormat::F32 => {
+            Format::F32 => {
                 for x in values {
                     *x *= normal(*x, mul_add).0;
                 }
             }
-            RowsFormat::Bf16 | RowsFormat::Whole(_) => {
+            Format::Bf16 | Format::Fixed(_) => {
                 for x in values {
                     *x *= normal_integral_for_bf16(*x, mul_add);
                 }
             }
-            RowsFormat::Quantised => {
+            Format::Quantised => {
                 for x in values {
                     *x *= normal_integral_for_int8(*x, mul_add);
                 }

@@ -7,90 +7,59 @@ use super::InParts;
 use crate::parallel::for_each_chunk;
 use crate::timing::{Phase, phase};
 use std::ops::Range;
-use trm_kernels::{
-    F32Panels, Level, Overwrite, PANEL, PackedRows, Panels, QuantisedPanels, Whole, WholePanels, WholeRows,
-    level, matmul_bf16, matmul_lhs_transposed, matmul_panels, matmul_quantised, matmul_whole,
-    row_matmul_bf16, row_matmul_quantised, vectorize, weight_gradient_bf16, weight_gradient_whole,
-};
+use trm_kernels::{Format, Left, Overwrite, PANEL, Right, Start, multiply, vectorize, weight_gradient};
 
-/// Number format of the operands of matrix products; sums, weights, states and norms are always f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// 24 bits of mantissa.
-    F32,
-    /// bfloat16: 8 bits of mantissa.
-    Bf16,
-    /// Whole numbers, in steps for each row.
-    Whole(Whole),
-}
-
-impl Format {
-    /// bfloat16 where the CPU multiplies it natively, whole numbers where it has AVX2 and nothing better, else f32.
-    pub fn fastest() -> Self {
-        match level() {
-            Level::Amx | Level::Avx512Bf16 => Self::Bf16,
-            Level::Avx2 => Self::Whole(Whole::Int16),
-            _ => Self::F32,
-        }
-    }
-
-    /// The format of a product with few outputs: f32, where rounding and packing would cost more than they save.
-    pub fn for_outputs(self, outputs: usize) -> Self {
-        const FEW: usize = 16;
-        if outputs < FEW { Self::F32 } else { self }
-    }
-}
-
-/// A weight `[out, in]` as products read it.
+/// A weight `[out, in]` as products read it, in any format.
 #[derive(Clone, Debug)]
-pub enum PackedWeight {
-    /// For the forward product, `[in, out]`, and for the backward product, `[out, in]`.
-    F32(F32Panels, F32Panels),
-    /// The same in bfloat16.
-    Bf16(Panels, Panels),
-    /// The same in whole numbers.
-    Whole(WholePanels, WholePanels),
-    /// Whole numbers for the forward product, `[in, out]`, and what inputs are rounded to multiples of, if that is fixed.
-    /// They take part in inference only.
-    Quantised(QuantisedPanels, Option<f32>),
+pub struct PackedWeight {
+    /// Of the forward product, `[in, out]`.
+    pub(super) forward: Right,
+    /// Of the backward product, `[out, in]`: quantised weights have none.
+    backward: Option<Right>,
 }
 
 impl PackedWeight {
-    /// Nothing packed yet.
+    /// A weight without numbers, which [`Self::pack`] gives some.
+    ///
+    /// # Panics
+    /// For [`Format::Quantised`]: such weights come from [`QuantisedWeight::packed`](super::QuantisedWeight::packed).
     pub fn new(format: Format) -> Self {
-        match format {
-            Format::F32 => Self::F32(F32Panels::default(), F32Panels::default()),
-            Format::Bf16 => Self::Bf16(Panels::default(), Panels::default()),
-            Format::Whole(whole) => Self::Whole(WholePanels::new(whole), WholePanels::new(whole)),
-        }
+        Self { forward: Right::new(format), backward: Some(Right::new(format)) }
     }
 
-    /// Packs a weight.
+    /// A weight whose integers were chosen before, for forward products alone.
+    pub(super) fn quantised(forward: Right) -> Self {
+        Self { forward, backward: None }
+    }
+
+    /// Packs a weight; a quantised one keeps the numbers it was made of.
     ///
     /// # Shapes
     /// `weight` is `[out, in]`.
     pub fn pack(&mut self, [out, inputs]: [usize; 2], weight: &[f32]) {
-        match self {
-            Self::F32(forward, backward) => {
-                forward.pack_transposed([inputs, out], weight);
-                backward.pack([out, inputs], weight);
-            }
-            Self::Bf16(forward, backward) => {
-                forward.pack_transposed([inputs, out], weight);
-                backward.pack([out, inputs], weight);
-            }
-            Self::Whole(forward, backward) => {
-                forward.pack_transposed([inputs, out], weight);
-                backward.pack([out, inputs], weight);
-            }
-            // Its whole numbers were chosen once, by `QuantisedWeight`.
-            Self::Quantised(..) => {}
+        if let Some(backward) = &mut self.backward {
+            self.forward.pack_transposed([inputs, out], weight);
+            backward.pack([out, inputs], weight);
         }
     }
 
-    /// How what it is multiplied by can be made: as a whole, if the largest number of each row says how it is rounded.
+    /// Whether its numbers are quantised, and so for inference only.
+    pub fn is_quantised(&self) -> bool {
+        self.forward.format() == Format::Quantised
+    }
+
+    /// How what it is multiplied by can be made: as a whole, if the largest number of each row says how it is rounded and parts
+    /// are some columns.
     pub fn inputs_in_parts(&self) -> InParts {
-        if matches!(self, Self::Quantised(_, None)) { InParts::No } else { InParts::Yes }
+        if self.is_quantised() && !self.forward.rounds_in_parts() { InParts::No } else { InParts::Yes }
+    }
+
+    /// # Panics
+    /// If the weight is quantised.
+    pub(super) fn backward(&self) -> &Right {
+        self.backward
+            .as_ref()
+            .expect("quantised weights take part in inference only: they have no backward product")
     }
 }
 
@@ -99,71 +68,50 @@ impl PackedWeight {
 /// # Shapes
 /// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, out]`.
 pub fn linear_forward(input: &[f32], weight: &PackedWeight, bias: &[f32], output: &mut [f32]) {
-    let _timed = phase(Phase::ForwardProducts);
-    let out = bias.len();
-    let rows = output.len() / out;
-    for row in output.chunks_exact_mut(out) {
-        row.copy_from_slice(bias);
-    }
-    product(rows, input, weight, output, Overwrite::No);
+    let rows = output.len() / bias.len();
+    forward(Left::Plain { rows, values: input }, weight, Start::Bias(bias), output);
 }
 
 /// `output = input W^T`, or added to it.
 ///
 /// # Shapes
-/// As for [`linear_forward`].
+/// `input` is `[rows, in]`, `output` is `[rows, out]`.
 pub fn product(rows: usize, input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
+    forward(Left::Plain { rows, values: input }, weight, overwrite.into(), output);
+}
+
+/// `output = input W^T` and what it starts from. A single row waits for the weights, which come faster to several threads: there a
+/// panel of columns is a piece of work, whatever the number of threads.
+///
+/// # Shapes
+/// `input` is `[rows, in]`, `output` is `[rows, out]`, a bias is `[out]`.
+///
+/// # Panics
+/// If the rows are rounded and the weight is not rounded alike.
+pub(super) fn forward(input: Left, weight: &PackedWeight, start: Start, output: &mut [f32]) {
     let _timed = phase(Phase::ForwardProducts);
-    match rows {
-        0 => return,
-        1 => return row_product(input, weight, output, overwrite),
-        _ => {}
-    }
-    match weight {
-        PackedWeight::F32(forward, _) => {
-            let out = output.len() / rows;
-            matmul_panels(rows, input, (forward, 0..out), output, overwrite);
-        }
-        PackedWeight::Bf16(forward, _) => matmul_bf16(rows, input, forward, output, overwrite),
-        PackedWeight::Whole(forward, _) => {
-            matmul_whole(rows, input, (forward, 0..forward.cols()), output, overwrite.into());
-        }
-        PackedWeight::Quantised(forward, step) => {
-            matmul_quantised(rows, input, *step, forward, output, overwrite);
-        }
+    let right = &weight.forward;
+    match input.rows() {
+        0 => {}
+        1 => for_each_chunk(output, PANEL, |i, output| {
+            let columns = i * PANEL..i * PANEL + output.len();
+            row_product(input, (right, columns.clone()), output, start.of(&columns));
+        }),
+        rows => multiply(input, (right, 0..output.len() / rows), output, start),
     }
 }
 
-/// The product of one row: it waits for the weights, which come faster to several threads. A panel is a piece of work,
-/// whatever the number of threads.
-fn row_product(input: &[f32], weight: &PackedWeight, output: &mut [f32], overwrite: Overwrite) {
-    for_each_chunk(output, PANEL, |i, output| match weight {
-        PackedWeight::F32(forward, _) => {
-            let columns = i * PANEL..i * PANEL + output.len();
-            f32_row_product(input, (forward, columns), output, overwrite);
+/// Some columns of the product of one row. In f32 they come from two equal rows: for a single one `gemm` sums in another order,
+/// and what is predicted for a puzzle would depend on whether others come along. It is quicker too.
+fn row_product(input: Left, weight: (&Right, Range<usize>), output: &mut [f32], start: Start) {
+    match input {
+        Left::Plain { values, .. } if weight.0.format() == Format::F32 => {
+            let mut both = output.repeat(2);
+            multiply(Left::Plain { rows: 2, values: &values.repeat(2) }, weight, &mut both, start);
+            output.copy_from_slice(&both[..output.len()]);
         }
-        PackedWeight::Bf16(forward, _) => row_matmul_bf16(input, forward, i * PANEL, output, overwrite),
-        PackedWeight::Whole(forward, _) => {
-            let columns = i * PANEL..i * PANEL + output.len();
-            matmul_whole(1, input, (forward, columns), output, overwrite.into());
-        }
-        PackedWeight::Quantised(forward, step) => {
-            row_matmul_quantised(input, *step, (forward, i * PANEL), output, overwrite);
-        }
-    });
-}
-
-/// Some columns of the product of one row, as two equal rows: for a single one `gemm` sums in another order, and what is
-/// predicted for a puzzle would depend on whether others come along. It is quicker too.
-fn f32_row_product(
-    input: &[f32],
-    (weight, columns): (&F32Panels, Range<usize>),
-    output: &mut [f32],
-    overwrite: Overwrite,
-) {
-    let mut both = output.repeat(2);
-    matmul_panels(2, &input.repeat(2), (weight, columns), &mut both, overwrite);
-    output.copy_from_slice(&both[..output.len()]);
+        _ => multiply(input, weight, output, start),
+    }
 }
 
 /// `d_input = d_output W`; overwrites.
@@ -174,24 +122,25 @@ fn f32_row_product(
 /// # Panics
 /// If the weight is quantised.
 pub fn linear_backward_input(rows: usize, d_output: &[f32], weight: &PackedWeight, d_input: &mut [f32]) {
+    backward(Left::Plain { rows, values: d_output }, weight, d_input);
+}
+
+/// `d_input = d_output W` for plain or rounded rows; overwrites.
+///
+/// # Shapes
+/// `d_output` is `[rows, out]`, `d_input` is `[rows, in]`.
+///
+/// # Panics
+/// If the rows are rounded and the weight is not rounded alike, or it is quantised.
+pub(super) fn backward(d_output: Left, weight: &PackedWeight, d_input: &mut [f32]) {
     let _timed = phase(Phase::BackwardProducts);
-    if rows == 0 {
-        return;
-    }
-    match weight {
-        PackedWeight::F32(_, backward) => {
-            let inputs = d_input.len() / rows;
-            matmul_panels(rows, d_output, (backward, 0..inputs), d_input, Overwrite::Yes);
-        }
-        PackedWeight::Bf16(_, backward) => matmul_bf16(rows, d_output, backward, d_input, Overwrite::Yes),
-        PackedWeight::Whole(_, backward) => {
-            matmul_whole(rows, d_output, (backward, 0..backward.cols()), d_input, Overwrite::Yes.into());
-        }
-        PackedWeight::Quantised(..) => panic!("quantised weights take part in inference only"),
+    if let Some(inputs) = d_input.len().checked_div(d_output.rows()) {
+        multiply(d_output, (weight.backward(), 0..inputs), d_input, Start::Zeros);
     }
 }
 
-/// `d_weight += d_output^T input` for the rows `first_output ..` of the weight that `d_weight` holds.
+/// `d_weight += d_output^T input` for the rows `first_output ..` of the weight that `d_weight` holds, from operands rounded to a
+/// format.
 ///
 /// # Shapes
 /// `input` is `[rows, in]`, `d_output` is `[rows, out]`, `d_weight` is `[some of out, in]`; of rounded numbers `first_output`
@@ -204,36 +153,11 @@ pub fn linear_backward_weight(
     d_weight: &mut [f32],
     format: Format,
 ) {
-    if rows == 0 {
-        return;
-    }
+    let Some(inputs) = input.len().checked_div(rows) else { return };
     let _timed = phase(Phase::WeightGradients);
-    let (inputs, out) = (input.len() / rows, d_output.len() / rows);
-    let outputs = d_weight.len() / inputs;
-    match format {
-        Format::F32 => {
-            let (shape, columns) = ([outputs, rows, inputs], [out, first_output]);
-            matmul_lhs_transposed(shape, d_output, columns, input, d_weight, Overwrite::No);
-        }
-        Format::Bf16 => {
-            let pack = |width: usize, values: &[f32]| {
-                let mut packed = PackedRows::default();
-                packed.pack([rows, width], values);
-                packed
-            };
-            let pair = (&pack(out, d_output), &pack(inputs, input));
-            weight_gradient_bf16(&[pair], first_output..first_output + outputs, d_weight);
-        }
-        Format::Whole(whole) => {
-            let round = |width: usize, values: &[f32]| {
-                let mut rounded = WholeRows::new(whole);
-                rounded.pack([rows, width], values);
-                rounded
-            };
-            let pair = (&round(out, d_output), &round(inputs, input));
-            weight_gradient_whole(&[pair], first_output..first_output + outputs, d_weight);
-        }
-    }
+    let outputs = first_output..first_output + d_weight.len() / inputs;
+    let pair = [d_output, input].map(|values| Left::Plain { rows, values });
+    weight_gradient(format, &[pair.into()], outputs, d_weight);
 }
 
 /// `d_bias += column sums of d_output`.
@@ -276,10 +200,13 @@ pub fn transpose([rows, cols]: [usize; 2], matrix: &[f32], target: &mut [f32]) {
     );
 }
 
+#[cfg(test)]
+use trm_kernels::Fixed;
+
 /// Formats that round, and what products may be off by: shares of the largest number.
 #[cfg(test)]
 pub(super) const TOLERANCES: [(Format, f32); 3] =
-    [(Format::Bf16, 0.01), (Format::Whole(Whole::Int16), 0.002), (Format::Whole(Whole::Int8), 0.05)];
+    [(Format::Bf16, 0.01), (Format::Fixed(Fixed::Twelve), 0.002), (Format::Fixed(Fixed::Seven), 0.05)];
 
 #[cfg(test)]
 mod tests {

@@ -40,14 +40,14 @@ pub use gate::{gate_backward, gate_forward, gate_forward_part};
 pub use gelu::{gelu, gelu_backward, gelu_forward};
 pub use layer_norm::{LAYER_NORM_EPS, layer_norm_backward, layer_norm_forward};
 pub use linear::{
-    Format, PackedWeight, linear_backward_bias, linear_backward_input, linear_backward_weight,
-    linear_forward, product, transpose,
+    PackedWeight, linear_backward_bias, linear_backward_input, linear_backward_weight, linear_forward,
+    product, transpose,
 };
 pub use one_hot::{one_hot_linear_backward_weight, one_hot_linear_forward};
 pub use positions::{add_positions, positions_backward};
-pub use quantised::{Grid, QuantisedWeight, WeightBits};
+pub use quantised::{Levels, QuantisedWeight, WeightBits};
 pub use rms_norm::{RMS_NORM_EPS, rms_norm_backward, rms_norm_forward};
-pub use rows::{InParts, Rows, RowsFormat, Slot};
+pub use rows::{InParts, Rows, Slot};
 pub use rows_linear::{
     RowPairs, rows_backward_input, rows_backward_input_in_parts, rows_backward_weight, rows_forward,
     rows_forward_in_parts, rows_forward_into,
@@ -55,7 +55,7 @@ pub use rows_linear::{
 pub use softmax::{softmax, softmax_backward, softmax_rows};
 pub use stablemax::{log_stable, stablemax_cross_entropy, stablemax_cross_entropy_backward};
 pub use swiglu::{swiglu_backward, swiglu_forward};
-pub use trm_kernels::{Part, Whole};
+pub use trm_kernels::{Fixed, Format, Part};
 pub use units::{add_to_members, sum_units, unit_rows};
 
 use crate::timing::{Phase, phase};

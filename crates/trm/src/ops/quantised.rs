@@ -5,7 +5,7 @@ use super::PackedWeight;
 use crate::tensor::Tensor;
 use half::bf16;
 pub use trm_kernels::WeightBits;
-use trm_kernels::{LONGEST_GROUP, QuantisedPanels, vectorize};
+use trm_kernels::{LONGEST_GROUP, Right, vectorize};
 
 /// Scales that are tried: from the one that the largest magnitude needs down to `1 - TRIED / 64` of it.
 const TRIED: usize = 48;
@@ -27,9 +27,9 @@ pub struct QuantisedWeight {
     pub step: Option<f32>,
 }
 
-/// How matrices are quantised.
+/// The levels that weights are rounded to when matrices are quantised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Grid {
+pub enum Levels {
     /// 8 bits, one scale for each output.
     Int8,
     /// 4 bits, one scale for each group of so many inputs, rounded to bfloat16.
@@ -39,7 +39,7 @@ pub enum Grid {
     },
 }
 
-impl Grid {
+impl Levels {
     fn bits(self) -> WeightBits {
         match self {
             Self::Int8 => WeightBits::Eight,
@@ -70,9 +70,9 @@ impl QuantisedWeight {
     ///
     /// # Shapes
     /// `weight` is `[out, in]`, `mean_squares` is `[in]`.
-    pub fn new(weight: &Tensor, grid: Grid, mean_squares: Option<&[f32]>) -> Self {
+    pub fn new(weight: &Tensor, levels: Levels, mean_squares: Option<&[f32]>) -> Self {
         let [out, inputs] = [weight.shape[0], weight.shape[1]];
-        let group = grid.group(inputs);
+        let group = levels.group(inputs);
         let even = vec![1.0; if mean_squares.is_some() { 0 } else { inputs }];
         let mean_squares = mean_squares.unwrap_or(&even);
         let mut values = vec![0; weight.data.len()];
@@ -81,12 +81,12 @@ impl QuantisedWeight {
         for (row, values) in rows {
             let groups = row.chunks(group).zip(mean_squares.chunks(group)).zip(values.chunks_mut(group));
             for ((weights, mean_squares), values) in groups {
-                let scale = best_scale(weights, mean_squares, grid);
-                round(weights, scale, grid.bits().largest(), values);
+                let scale = best_scale(weights, mean_squares, levels);
+                round_weights(weights, scale, levels.bits().largest(), values);
                 scales.push(scale);
             }
         }
-        Self { bits: grid.bits(), shape: [out, inputs], group, values, scales, step: None }
+        Self { bits: levels.bits(), shape: [out, inputs], group, values, scales, step: None }
     }
 
     /// Scales of an output.
@@ -109,22 +109,23 @@ impl QuantisedWeight {
     /// The form that products read.
     pub fn packed(&self) -> PackedWeight {
         let [out, inputs] = self.shape;
-        let panels = QuantisedPanels::pack_transposed(
+        let shape = [inputs, out];
+        PackedWeight::quantised(Right::quantised(
             self.bits,
-            [inputs, out],
+            shape,
             self.group,
             &self.values,
             &self.scales,
-        );
-        PackedWeight::Quantised(panels, self.step)
+            self.step,
+        ))
     }
 }
 
-fn best_scale(weights: &[f32], mean_squares: &[f32], grid: Grid) -> f32 {
-    let largest = f32::from(grid.bits().largest());
+fn best_scale(weights: &[f32], mean_squares: &[f32], levels: Levels) -> f32 {
+    let largest = f32::from(levels.bits().largest());
     let whole = weights.iter().fold(0.0f32, |most, w| most.max(w.abs())) / largest;
-    let tried = (0..TRIED).map(|i| grid.stored(whole * (1.0 - i as f32 / 64.0)));
-    let mut best = (f32::INFINITY, grid.stored(whole));
+    let tried = (0..TRIED).map(|i| levels.stored(whole * (1.0 - i as f32 / 64.0)));
+    let mut best = (f32::INFINITY, levels.stored(whole));
     for scale in tried {
         let error = vectorize(
             #[inline(always)]
@@ -166,7 +167,7 @@ fn whole(value: f32, largest: f32) -> f32 {
     value.clamp(-largest, largest) + WHOLE - WHOLE
 }
 
-fn round(weights: &[f32], scale: f32, largest: i8, values: &mut [i8]) {
+fn round_weights(weights: &[f32], scale: f32, largest: i8, values: &mut [i8]) {
     let per_scale = if scale > 0.0 { 1.0 / scale } else { 0.0 };
     for (q, w) in values.iter_mut().zip(weights) {
         *q = whole(w * per_scale, f32::from(largest)) as i8;
@@ -185,38 +186,38 @@ mod tests {
 
     #[test]
     fn weights_on_the_grid_stay_as_they_are() {
-        for grid in [Grid::Int8, Grid::Int4 { group: 8 }] {
-            let once = QuantisedWeight::new(&matrix(5, 33, 1), grid, None);
+        for levels in [Levels::Int8, Levels::Int4 { group: 8 }] {
+            let once = QuantisedWeight::new(&matrix(5, 33, 1), levels, None);
             let mut on_grid = once.clone();
             // A group whose largest weight is a whole 7 or 127 tells its scale; powers of two are exact.
             on_grid.scales.iter_mut().for_each(|scale| *scale = 0.25);
             for row in on_grid.values.chunks_mut(33) {
                 row.chunks_mut(once.group).for_each(|group| group[0] = once.bits.largest());
             }
-            assert_eq!(QuantisedWeight::new(&on_grid.dequantised(), grid, None), on_grid, "{grid:?}");
+            assert_eq!(QuantisedWeight::new(&on_grid.dequantised(), levels, None), on_grid, "{levels:?}");
         }
     }
 
     #[test]
     fn no_weight_moves_further_than_the_scale_without_clipping_allows() {
-        for (grid, largest) in [(Grid::Int8, 127.0), (Grid::Int4 { group: 16 }, 7.0)] {
+        for (levels, largest) in [(Levels::Int8, 127.0), (Levels::Int4 { group: 16 }, 7.0)] {
             let weight = matrix(4, 40, 2);
             let error = |w: &QuantisedWeight| -> f32 {
                 w.dequantised().data.iter().zip(&weight.data).map(|(q, w)| (q - w) * (q - w)).sum()
             };
-            let quantised = QuantisedWeight::new(&weight, grid, None);
+            let quantised = QuantisedWeight::new(&weight, levels, None);
             // The search has the scale without clipping among its candidates.
             let mut plain = 0.0;
             for row in weight.data.chunks(40) {
                 for group in row.chunks(quantised.group) {
-                    let scale = grid.stored(group.iter().fold(0.0f32, |m, w| m.max(w.abs())) / largest);
+                    let scale = levels.stored(group.iter().fold(0.0f32, |m, w| m.max(w.abs())) / largest);
                     plain += group
                         .iter()
                         .map(|w| (w - scale * (w / scale).round().clamp(-largest, largest)).powi(2))
                         .sum::<f32>();
                 }
             }
-            assert!(error(&quantised) <= plain * 1.0001, "{grid:?}: {} > {plain}", error(&quantised));
+            assert!(error(&quantised) <= plain * 1.0001, "{levels:?}: {} > {plain}", error(&quantised));
         }
     }
 
@@ -224,13 +225,13 @@ mod tests {
     fn inputs_that_count_more_are_rounded_better() {
         let weight = matrix(8, 32, 3);
         let mean_squares: Vec<f32> = (0..32).map(|k| if k % 4 == 0 { 100.0 } else { 0.01 }).collect();
-        let grid = Grid::Int4 { group: 32 };
+        let levels = Levels::Int4 { group: 32 };
         let error = |quantised: &QuantisedWeight| -> f32 {
             let pairs = quantised.dequantised().data.into_iter().zip(&weight.data).enumerate();
             pairs.map(|(i, (q, w))| mean_squares[i % 32] * (q - w) * (q - w)).sum()
         };
-        let even = QuantisedWeight::new(&weight, grid, None);
-        let weighted = QuantisedWeight::new(&weight, grid, Some(&mean_squares));
+        let even = QuantisedWeight::new(&weight, levels, None);
+        let weighted = QuantisedWeight::new(&weight, levels, Some(&mean_squares));
         assert!(error(&weighted) < error(&even));
     }
 
@@ -238,8 +239,8 @@ mod tests {
     fn products_are_those_of_the_dequantised_weights() {
         let (rows, inputs, out) = (7, 33, 70);
         let (input, bias) = (numbers(rows * inputs, 1), numbers(out, 2));
-        for grid in [Grid::Int8, Grid::Int4 { group: 16 }] {
-            let quantised = QuantisedWeight::new(&matrix(out, inputs, 3), grid, None);
+        for levels in [Levels::Int8, Levels::Int4 { group: 16 }] {
+            let quantised = QuantisedWeight::new(&matrix(out, inputs, 3), levels, None);
             let mut exact = PackedWeight::new(Format::F32);
             exact.pack([out, inputs], &quantised.dequantised().data);
             let mut outputs = [vec![0.0; rows * out], vec![0.0; rows * out]];
@@ -248,7 +249,7 @@ mod tests {
             let [exact, rounded] = outputs;
             let largest = exact.iter().fold(0.0f32, |m, v| m.max(v.abs()));
             for (e, r) in exact.iter().zip(&rounded) {
-                assert!((e - r).abs() < 0.01 * largest, "{grid:?}: {e} and {r}");
+                assert!((e - r).abs() < 0.01 * largest, "{levels:?}: {e} and {r}");
             }
         }
     }
@@ -257,8 +258,8 @@ mod tests {
     fn rows_of_zeros_and_empty_matrices_are_quantised() {
         for (out, inputs) in [(0, 3), (2, 0), (2, 3)] {
             let weight = Tensor::zeros(&[out, inputs]);
-            for grid in [Grid::Int8, Grid::Int4 { group: 8 }] {
-                assert_eq!(QuantisedWeight::new(&weight, grid, None).dequantised(), weight);
+            for levels in [Levels::Int8, Levels::Int4 { group: 8 }] {
+                assert_eq!(QuantisedWeight::new(&weight, levels, None).dequantised(), weight);
             }
         }
     }

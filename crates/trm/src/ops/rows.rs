@@ -4,49 +4,26 @@
 //! Numbers are made in plain f32 and part by part, so that they are still in the cache when the next operation and the rounding
 //! come to them.
 
-use super::linear::{Format, PackedWeight};
+use super::linear::PackedWeight;
 use crate::timing::{Phase, phase};
 use std::ops::Range;
-use trm_kernels::{PANEL, PackedRows, Part, QuantisedRows, Whole, WholeRows};
-
-/// What rows are rounded to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RowsFormat {
-    /// Nothing.
-    F32,
-    /// bfloat16
-    Bf16,
-    /// Whole numbers, in steps for each row.
-    Whole(Whole),
-    /// Whole numbers of 8 bits, for quantised weights: in inference only.
-    Quantised,
-}
-
-impl From<Format> for RowsFormat {
-    fn from(format: Format) -> Self {
-        match format {
-            Format::F32 => Self::F32,
-            Format::Bf16 => Self::Bf16,
-            Format::Whole(whole) => Self::Whole(whole),
-        }
-    }
-}
+use trm_kernels::{Format, Left, Part, Rounded};
 
 /// Some matrices `[rows, width]`, one for each slot.
 #[derive(Clone, Debug)]
 pub struct Rows {
     pub(super) width: usize,
-    pub(super) values: Values,
+    pub(super) format: Format,
+    values: Values,
 }
 
-/// What rows are kept as.
+/// How rows are kept.
 #[derive(Clone, Debug)]
-pub(super) enum Values {
-    /// One slot after the other.
-    F32(Vec<f32>),
-    Bf16(Vec<PackedRows>),
-    Whole(Vec<WholeRows>),
-    Quantised(Vec<QuantisedRows>),
+enum Values {
+    /// As plain numbers, one slot after the other.
+    Plain(Vec<f32>),
+    /// Rounded to a format, a matrix for each slot.
+    Rounded(Vec<Rounded>),
 }
 
 /// One slot.
@@ -60,25 +37,29 @@ pub struct Slot {
 
 impl Rows {
     /// Zeros, room for some slots.
-    pub fn new(format: RowsFormat, slots: usize, rows: usize, width: usize) -> Self {
-        let values = match format {
-            RowsFormat::F32 => Values::F32(vec![0.0; slots * rows * width]),
-            RowsFormat::Bf16 => Values::Bf16(vec![PackedRows::zeros(rows, width); slots]),
-            RowsFormat::Whole(whole) => Values::Whole(vec![WholeRows::zeros(whole, rows, width); slots]),
-            // They take the shape that their weight asks for.
-            RowsFormat::Quantised => Values::Quantised(vec![QuantisedRows::default(); slots]),
+    pub fn new(format: Format, slots: usize, rows: usize, width: usize) -> Self {
+        let zeros = || {
+            let mut zeros = Rounded::new(format);
+            // Quantised rows take the shape that their weight asks for.
+            if format != Format::Quantised {
+                zeros.resize([rows, width]);
+            }
+            zeros
         };
-        Self { width, values }
+        let values = match format {
+            Format::F32 => Values::Plain(vec![0.0; slots * rows * width]),
+            _ => Values::Rounded((0..slots).map(|_| zeros()).collect()),
+        };
+        Self { width, format, values }
     }
 
     /// Bytes of a slot of `[rows, width]`. Rows for quantised weights have none until they take the shape of their weight.
-    pub fn slot_bytes(format: RowsFormat, rows: usize, width: usize) -> usize {
+    pub fn slot_bytes(format: Format, rows: usize, width: usize) -> usize {
         match format {
-            RowsFormat::F32 => 4 * rows * width,
-            // Whole tiles of 32 rows and 32 numbers.
-            RowsFormat::Bf16 => 2 * rows.next_multiple_of(32) * width.next_multiple_of(32),
-            RowsFormat::Whole(whole) => 4 * rows * WholeRows::values_per_row(whole, width),
-            RowsFormat::Quantised => 0,
+            // Whole tiles of 32 rows.
+            Format::Bf16 => 4 * rows.next_multiple_of(32) * format.values_per_row(width),
+            Format::F32 | Format::Fixed(_) => 4 * rows * format.values_per_row(width),
+            Format::Quantised => 0,
         }
     }
 
@@ -87,53 +68,51 @@ impl Rows {
         Part { rows: 0..at.rows, columns: 0..self.width }
     }
 
-    /// Stores a part of a slot; one that there is no room for is forgotten.
+    /// Stores a part of a slot. Without room for any slot nothing is stored.
     ///
     /// # Shapes
     /// `values` is `[rows, columns]` of the part.
     ///
     /// # Panics
-    /// If whole numbers are kept and these are no whole rows.
+    /// If fixed-point numbers are kept and the part is not one of whole rows, or quantised ones, for which there is
+    /// [`Self::put_input`].
     pub fn put(&mut self, at: Slot, part: &Part, values: &[f32]) {
+        let shape = [at.rows, self.width];
+        self.put_after(at, part, values, |rounded| rounded.resize(shape));
+    }
+
+    /// Stores a part of a slot of what `weight` is multiplied by. Without room for any slot nothing is stored.
+    ///
+    /// # Shapes
+    /// `values` is `[rows, columns]` of the part.
+    ///
+    /// # Panics
+    /// If quantised rows are kept and the weight is not quantised, or if the weight asks for rounding by the largest number of a
+    /// row and the part is not one of whole rows.
+    pub fn put_input(&mut self, at: Slot, part: &Part, values: &[f32], weight: &PackedWeight) {
+        let (shape, is_quantised) = ([at.rows, self.width], self.format == Format::Quantised);
+        self.put_after(at, part, values, |rounded| match is_quantised {
+            true => rounded.resize_for(at.rows, &weight.forward),
+            false => rounded.resize(shape),
+        });
+    }
+
+    fn put_after(&mut self, at: Slot, part: &Part, values: &[f32], resize: impl FnOnce(&mut Rounded)) {
         match &mut self.values {
-            Values::F32(slots) if !slots.is_empty() => {
+            Values::Plain(slots) if !slots.is_empty() => {
                 let slot = &mut slots[place(at, self.width)];
                 for (r, values) in part.rows.clone().zip(values.chunks_exact(part.columns.len())) {
                     slot[r * self.width..][part.columns.clone()].copy_from_slice(values);
                 }
             }
-            Values::Bf16(slots) if !slots.is_empty() => {
+            Values::Rounded(slots) if !slots.is_empty() => {
                 let _timed = phase(Phase::Packing);
-                let packed = &mut slots[at.slot];
-                packed.resize([at.rows, self.width]);
-                packed.store(part, values);
-            }
-            Values::Whole(slots) if !slots.is_empty() => {
-                let _timed = phase(Phase::Packing);
-                assert_eq!(part.columns, 0..self.width, "whole rows, whose largest number counts");
                 let rounded = &mut slots[at.slot];
-                rounded.resize([at.rows, self.width]);
-                rounded.store(part.rows.clone(), values);
+                resize(rounded);
+                rounded.store(part, values);
             }
-            Values::Quantised(slots) if !slots.is_empty() => panic!("rows are rounded for a weight"),
             _ => {}
         }
-    }
-
-    /// Stores a part of a slot of what `weight` is multiplied by.
-    ///
-    /// # Shapes
-    /// As for [`Self::put`].
-    ///
-    /// # Panics
-    /// If rows for quantised weights are asked for and the weight is none, or rounds whole rows and this is no part of whole rows.
-    pub fn put_input(&mut self, at: Slot, part: &Part, values: &[f32], weight: &PackedWeight) {
-        let Values::Quantised(slots) = &mut self.values else { return self.put(at, part, values) };
-        let PackedWeight::Quantised(panels, step) = weight else { panic!("a quantised weight") };
-        let _timed = phase(Phase::Packing);
-        let rows = &mut slots[at.slot];
-        rows.resize(at.rows, panels);
-        rows.store(part, values, *step);
     }
 
     /// Stores what `make` fills a part of a slot with: in place where plain numbers of whole rows are kept, else by way of
@@ -145,13 +124,14 @@ impl Rows {
         self.make_and(at, part, scratch, make, |rows, made| rows.put(at, part, made));
     }
 
-    /// The same for what `weight` is multiplied by.
+    /// Stores what `make` fills a part of a slot with, of what `weight` is multiplied by: in place where plain numbers of whole
+    /// rows are kept, else by way of `scratch`.
     ///
     /// # Shapes
-    /// As for [`Self::make`].
+    /// What is filled is `[rows, columns]` of the part, which `scratch` has room for.
     ///
     /// # Panics
-    /// As [`Self::put_input`].
+    /// If [`Self::put_input`] would.
     pub fn make_input(
         &mut self,
         at: Slot,
@@ -163,10 +143,10 @@ impl Rows {
         self.make_and(at, part, scratch, make, |rows, made| rows.put_input(at, part, made, weight));
     }
 
-    /// Changes a part of a slot, as [`Self::make`] makes it.
+    /// Changes a part of a slot: in place where plain numbers of whole rows are kept, else by way of `scratch`.
     ///
     /// # Shapes
-    /// As for [`Self::make`].
+    /// What is changed is `[rows, columns]` of the part, which `scratch` has room for.
     pub fn change(&mut self, at: Slot, part: &Part, scratch: &mut [f32], change: impl FnOnce(&mut [f32])) {
         if self.in_place(at, part).is_none() {
             self.get(at, part, &mut scratch[..part.rows.len() * part.columns.len()]);
@@ -195,7 +175,7 @@ impl Rows {
     fn in_place(&mut self, at: Slot, part: &Part) -> Option<&mut [f32]> {
         let (first, width) = (place(at, self.width).start, self.width);
         match &mut self.values {
-            Values::F32(slots) if !slots.is_empty() && part.columns == (0..width) => {
+            Values::Plain(slots) if !slots.is_empty() && part.columns == (0..width) => {
                 Some(&mut slots[first + part.rows.start * width..first + part.rows.end * width])
             }
             _ => None,
@@ -205,26 +185,46 @@ impl Rows {
     /// Reads a part of a slot.
     ///
     /// # Shapes
-    /// As for [`Self::put`].
+    /// `values` is `[rows, columns]` of the part.
+    ///
+    /// # Panics
+    /// If fixed-point numbers are kept and the part is not one of whole rows, or quantised ones, which are not read back.
     pub fn get(&self, at: Slot, part: &Part, values: &mut [f32]) {
         match &self.values {
-            Values::F32(slots) => {
+            Values::Plain(slots) => {
                 let slot = &slots[place(at, self.width)];
                 for (r, values) in part.rows.clone().zip(values.chunks_exact_mut(part.columns.len())) {
                     values.copy_from_slice(&slot[r * self.width..][part.columns.clone()]);
                 }
             }
-            Values::Bf16(slots) => {
+            Values::Rounded(slots) => {
                 let _timed = phase(Phase::Packing);
                 slots[at.slot].load(part, values);
             }
-            Values::Whole(slots) => {
-                let _timed = phase(Phase::Packing);
-                assert_eq!(part.columns, 0..self.width, "whole rows");
-                slots[at.slot].load(part.rows.clone(), values);
-            }
-            Values::Quantised(_) => panic!("what quantised weights are multiplied by is not read back"),
         }
+    }
+
+    /// A slot as the left operand of a product.
+    pub(super) fn left(&self, at: Slot) -> Left<'_> {
+        match &self.values {
+            Values::Plain(values) => Left::Plain { rows: at.rows, values: &values[place(at, self.width)] },
+            Values::Rounded(slots) => Left::Rounded(&slots[at.slot]),
+        }
+    }
+
+    /// Whether they are plain numbers.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self.values, Values::Plain(_))
+    }
+
+    /// Some rows of a slot of plain numbers as the left operand of a product.
+    ///
+    /// # Panics
+    /// If they are rounded.
+    pub(super) fn plain_rows(&self, at: Slot, rows: &Range<usize>) -> Left<'_> {
+        let first = at.slot * at.rows;
+        let values = &self.plain(at.slot + 1, at.rows)[(first + rows.start) * self.width..];
+        Left::Plain { rows: rows.len(), values: &values[..rows.len() * self.width] }
     }
 
     /// The first slots as one matrix of plain numbers.
@@ -233,14 +233,22 @@ impl Rows {
     /// If they are rounded.
     pub fn plain(&self, slots: usize, rows: usize) -> &[f32] {
         match &self.values {
-            Values::F32(values) => &values[..slots * rows * self.width],
-            _ => panic!("these rows are rounded"),
+            Values::Plain(values) => &values[..slots * rows * self.width],
+            Values::Rounded(_) => panic!("these rows are rounded"),
+        }
+    }
+
+    /// The first slots as operands of the gradient of a weight: one of plain numbers, or one for each slot.
+    pub(super) fn operands(&self, slots: usize, rows: usize) -> Vec<Left<'_>> {
+        match &self.values {
+            Values::Plain(_) => vec![Left::Plain { rows: slots * rows, values: self.plain(slots, rows) }],
+            Values::Rounded(kept) => kept[..slots].iter().map(Left::Rounded).collect(),
         }
     }
 }
 
 /// Where a slot stands in plain numbers.
-pub(super) fn place(at: Slot, width: usize) -> Range<usize> {
+fn place(at: Slot, width: usize) -> Range<usize> {
     at.slot * at.rows * width..(at.slot + 1) * at.rows * width
 }
 
@@ -249,8 +257,8 @@ pub(super) fn place(at: Slot, width: usize) -> Range<usize> {
 pub enum InParts {
     /// As a whole: the next operation looks at all of it.
     No,
-    /// Some rows at a time of plain numbers and of those with a step for each row, some columns of others, where there is more
-    /// than one row: a single one shares its columns among the threads.
+    /// In parts, if there is more than one row. Where the left operand is plain, or has a step for each row, a part is some whole
+    /// rows; otherwise it is some columns of all rows. A single row is made as a whole: its columns are shared among the threads.
     Yes,
 }
 
@@ -261,42 +269,29 @@ impl InParts {
     }
 
     /// Most numbers of `[rows, width]` that are made at once.
-    pub fn largest(self, format: RowsFormat, rows: usize, width: usize) -> usize {
+    pub fn largest(self, format: Format, rows: usize, width: usize) -> usize {
+        let whole = rows * width;
         match format {
-            _ if self == Self::No || rows == 1 => rows * width,
-            RowsFormat::F32 | RowsFormat::Whole(_) => rows.min(SOME_ROWS + 1) * width,
-            RowsFormat::Bf16 => some_panels(rows),
-            // They may be rounded by whole rows.
-            RowsFormat::Quantised => (rows * width).max(some_panels(rows)),
+            _ if self == Self::No || rows == 1 => whole,
+            // The largest number of a row may say how it is rounded, and then it is made as a whole.
+            Format::Quantised => whole.max(format.part_len(rows, width)),
+            _ => format.part_len(rows, width),
         }
     }
 
-    /// `[rows, width]` in parts of whole rows; of no rows, one part without any. A single row left over goes with those before
-    /// it: products of one are made in another way.
+    /// `[rows, width]` in parts of whole rows, never of a single one if there are more; of no rows, one part without any.
     pub fn of_rows(self, rows: usize, width: usize) -> impl Iterator<Item = Part> {
-        let height = if self == Self::No { rows } else { SOME_ROWS };
-        let firsts =
-            (0..rows.max(1)).step_by(height.max(1)).filter(move |first| *first == 0 || first + 1 < rows);
-        firsts.map(move |first| {
-            let end = first + height;
-            Part { rows: first..if end + 1 < rows { end } else { rows }, columns: 0..width }
-        })
+        let whole = Part { rows: 0..rows, columns: 0..width };
+        let parts = (self == Self::Yes).then(|| Part::by_rows(rows, width));
+        let is_whole = parts.is_none();
+        parts.into_iter().flatten().chain(is_whole.then_some(whole))
     }
-}
-
-/// Rows that are made at once: whole tiles of rounded ones, whole blocks of gemm's, and of a wide matrix no more than a
-/// second-level cache holds.
-const SOME_ROWS: usize = 48;
-
-/// Numbers of `rows` rows that are made at once: 32 kB, or a panel.
-pub(super) fn some_panels(rows: usize) -> usize {
-    const SOME: usize = 1 << 13;
-    rows * PANEL * (SOME / (rows * PANEL)).max(1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use trm_kernels::Fixed;
 
     #[test]
     fn a_slot_is_made_and_changed_as_plain_numbers() {
@@ -304,7 +299,7 @@ mod tests {
         let at = Slot { slot: 1, rows };
         // Few bits, so that rounding changes nothing.
         let values: Vec<f32> = (0..rows * width).map(|i| (i % 101) as f32 - 50.0).collect();
-        for format in [RowsFormat::F32, RowsFormat::Bf16] {
+        for format in [Format::F32, Format::Bf16] {
             let mut kept = Rows::new(format, 2, rows, width);
             let mut scratch = vec![f32::NAN; rows * width];
             let whole = kept.all(at);
@@ -332,7 +327,7 @@ mod tests {
         let values: Vec<f32> = (0..rows * width).map(|i| (i * i % 101) as f32 - 50.0).collect();
         // Half a step of a number below 51.
         let close = |a: f32, b: f32| (a - b).abs() <= 51.0 / 4094.0;
-        let mut kept = Rows::new(RowsFormat::Whole(Whole::Int16), 2, rows, width);
+        let mut kept = Rows::new(Format::Fixed(Fixed::Twelve), 2, rows, width);
         let mut scratch = vec![f32::NAN; rows * width];
         let whole = kept.all(at);
         kept.make(at, &whole, &mut scratch, |made| made.copy_from_slice(&values));
@@ -350,9 +345,7 @@ mod tests {
 
     #[test]
     fn what_has_no_room_is_forgotten() {
-        for format in
-            [RowsFormat::F32, RowsFormat::Bf16, RowsFormat::Whole(Whole::Int16), RowsFormat::Quantised]
-        {
+        for format in [Format::F32, Format::Bf16, Format::Fixed(Fixed::Twelve), Format::Quantised] {
             let mut none = Rows::new(format, 0, 3, 40);
             none.put(Slot { slot: 0, rows: 3 }, &Part { rows: 0..3, columns: 0..40 }, &[1.0; 120]);
             let mut scratch = [0.0; 120];

@@ -30,7 +30,7 @@ pub fn report(report: &Report) -> String {
 }
 
 fn machine_tables(machine: &Machine) -> String {
-    let Machine { cpu, features, level, threads, f32, bf16, int16, int8, bandwidth } = machine;
+    let Machine { cpu, features, level, threads, f32, bf16, fixed12, fixed7, bandwidth } = machine;
     let mut text = format!("{cpu}; {}\nlevel {level}, {threads} threads\n\n", features.join(", "));
     let peak = |name: &str, peak: &Peak| {
         let gflops = |rate: f64| format!("{:.0} GFLOP/s", rate * 1e-9);
@@ -38,8 +38,8 @@ fn machine_tables(machine: &Machine) -> String {
     };
     let mut rows = vec![peak("f32", f32)];
     rows.extend(bf16.iter().map(|bf16| peak("bf16", bf16)));
-    rows.extend(int16.iter().map(|int16| peak("int16", int16)));
-    rows.extend(int8.iter().map(|int8| peak("int8", int8)));
+    rows.extend(fixed12.iter().map(|fixed12| peak("fixed12", fixed12)));
+    rows.extend(fixed7.iter().map(|fixed7| peak("fixed7", fixed7)));
     rows.extend(bandwidth.iter().map(|b| {
         let gb = |rate: f64| format!("{:.1} GB/s", rate * 1e-9);
         [format!("reading {}", b.memory), gb(b.one_thread), gb(b.all_threads)]

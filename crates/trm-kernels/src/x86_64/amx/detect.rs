@@ -1,17 +1,23 @@
 //! Whether there are tiles that may be used.
 
 use super::tiles::{BLOCK, Sums, Tiles};
-use crate::bf16::{Start, Strips, TILE, TILE_WORDS};
+use crate::layout::{Start, Strips, TILE, TILE_WORDS};
+use crate::level::Amx;
 
 /// Whether CPU and operating system let this process use the tiles, and they multiply as they should.
 ///
 /// # Source
 /// Intel SDM volume 1, chapter 18; Linux, Documentation/arch/x86/xstate.rst.
 pub(crate) fn available() -> bool {
-    cpu_has_tiles() && permitted() && multiplies_right()
+    // SAFETY: the CPU has tiles of both kinds, and the system lets this process use them.
+    cpu_has_tiles() && permitted() && multiplies_right(unsafe { Amx::assume() })
 }
 
 fn cpu_has_tiles() -> bool {
+    // Miri knows no CPUID.
+    if cfg!(miri) {
+        return false;
+    }
     use std::arch::x86_64::{__cpuid, __cpuid_count};
     /// BF16, TILE, INT8.
     const AMX: u32 = 1 << 22 | 1 << 24 | 1 << 25;
@@ -48,7 +54,7 @@ fn permitted() -> bool {
 
 /// A block of whole numbers, which every order of summation gives exactly. It is packed by hand: the level, which packing
 /// asks for, is being decided.
-fn multiplies_right() -> bool {
+fn multiplies_right(cpu: Amx) -> bool {
     const STEPS: usize = 2;
     const PAIRS: usize = STEPS * TILE;
     let number = |i: usize, modulus: usize| (i % modulus) as f32 - 3.0;
@@ -66,7 +72,7 @@ fn multiplies_right() -> bool {
         [&left[..], &right].map(|words| Strips { words, stride: PAIRS * TILE }),
         Sums { dst: &mut dst, stride: BLOCK },
     );
-    Tiles::of_blocks().block(STEPS, operands, None, sums, [BLOCK; 2], Start::Zeros);
+    Tiles::of_blocks(cpu).block(STEPS, operands, None, sums, [BLOCK; 2], Start::Zeros);
     let want = |r, c| (0..2 * PAIRS).map(|k| a(r, k) * b(k, c)).sum::<f32>();
     dst.iter().enumerate().all(|(i, dst)| *dst == want(i / BLOCK, i % BLOCK))
 }

@@ -2,18 +2,22 @@
 
 use super::blocks::multiply_blocks;
 use super::tiles::{BLOCK, Sums, Tiles};
-use crate::bf16::{PANEL, Start, Strips, TILE};
+use crate::layout::{PANEL, Start, Strips, TILE};
+use crate::level::Amx;
 use crate::quantised::Tile;
 use crate::vectorize;
 
 /// A group of weights has a multiple of so many words: whole tiles.
 pub(crate) const GROUP_WORDS: usize = TILE;
 
-/// Computes the columns of one panel for any number of rows: the same sums, scaled in the same order, as the other kernels.
-/// Call it at level AMX only.
-pub(crate) fn run(tile: Tile) {
+/// Computes the columns of one panel for any number of rows, with the bits that the other kernels give: exact sums, scaled in the
+/// same order.
+///
+/// # Panics
+/// If the weights are no bytes in whole tiles, or a slice is too short for the sizes.
+pub(crate) fn run(cpu: Amx, tile: Tile) {
     assert!(tile.in_word == 4 && tile.group_words.is_multiple_of(GROUP_WORDS));
-    let tiles = Tiles::of_blocks();
+    let tiles = Tiles::of_blocks(cpu);
     for first_col in (0..tile.cols).step_by(BLOCK) {
         for first_row in (0..tile.rows).step_by(BLOCK) {
             let totals = block_of(&tiles, &tile, first_row, first_col);
@@ -33,16 +37,20 @@ pub(crate) fn run(tile: Tile) {
     }
 }
 
-/// The sums of one group, in the bits of a destination whose numbers do not count. Call it at level AMX only.
-pub(crate) fn whole_sums(tile: Tile) {
+/// Writes the 32-bit sums of the only group to `dst`, bit for bit, where f32 numbers stand otherwise: [`scale_sums`] makes numbers of
+/// them afterwards.
+///
+/// # Panics
+/// If a slice is too short for the sizes.
+pub(crate) fn whole_sums(cpu: Amx, tile: Tile) {
     let Tile { rows, cols, group_words, dst, dst_stride, .. } = tile;
     let stride = group_words * TILE;
     let operands = [tile.left_strips, tile.panel].map(|words| Strips { words, stride });
     let sums = Sums { dst: bytemuck::cast_slice_mut::<_, i32>(dst), stride: dst_stride };
-    multiply_blocks([rows, cols, group_words / TILE], operands, sums, Start::Zeros);
+    multiply_blocks(cpu, [rows, cols, group_words / TILE], operands, sums, Start::Zeros);
 }
 
-/// Makes of the sums of one group the numbers they stand for.
+/// Replaces the 32-bit sums that [`whole_sums`] left in `dst` by the f32 numbers they stand for.
 pub(crate) fn scale_sums(tile: Tile) {
     let Tile { rows, cols, zero, dst, dst_stride, .. } = tile;
     let (scales, zeros) = (&tile.scales[..cols], [0.0; PANEL]);
@@ -68,12 +76,12 @@ fn block_of(tiles: &Tiles, tile: &Tile, first_row: usize, first_col: usize) -> [
     let Tile { groups, group_words, zero, .. } = *tile;
     let stride = groups * group_words * TILE;
     let [left, right] = [tile.left_strips, tile.panel].map(|words| Strips { words, stride });
-    let (left, right) = (left.from(first_row / TILE, 0), right.from(first_col / TILE, 0));
+    let (left, right) = (left.skip(first_row / TILE, 0), right.skip(first_col / TILE, 0));
     let mut totals = [0.0; BLOCK * BLOCK];
     for g in 0..groups {
         let mut sums = [0i32; BLOCK * BLOCK];
         let dst = Sums { dst: &mut sums, stride: BLOCK };
-        let operands = [left, right].map(|strips| strips.from(0, g * group_words / TILE));
+        let operands = [left, right].map(|strips| strips.skip(0, g * group_words / TILE));
         tiles.block(group_words / TILE, operands, None, dst, [BLOCK; 2], Start::Zeros);
         let scales = &tile.scales[g * PANEL + first_col..][..BLOCK];
         let rows = totals.chunks_exact_mut(BLOCK).zip(sums.chunks_exact(BLOCK));

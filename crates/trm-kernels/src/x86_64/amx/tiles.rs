@@ -3,8 +3,11 @@
 //! Four tiles of sums make a block, fed by two tiles of the left operand and two of the right: one load for each
 //! multiplication. Tiles are named in inline assembly, since Rust has no stable intrinsics for them.
 
-use crate::bf16::{PANEL, Start, Strips, TILE};
+use crate::layout::{PANEL, Start, Strips, TILE, holds};
+use crate::level::Amx;
 use std::arch::asm;
+use std::cell::Cell;
+use std::marker::PhantomData;
 
 /// Rows and columns of a block of sums.
 pub(super) const BLOCK: usize = 2 * TILE;
@@ -205,24 +208,37 @@ unsafe fn add_few(
     }
 }
 
+thread_local! {
+    /// Whether this thread's tiles have a shape now: there is one shape for all eight of them.
+    static CONFIGURED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// The tiles of this thread, of 64 bytes a row; given back when it goes.
 pub(super) struct Tiles {
     /// Rows of those of sums, and of the fifth; the others have 16.
     rows: usize,
+    /// It stays on its thread, whose registers these are.
+    _on_this_thread: PhantomData<*const ()>,
 }
 
 impl Tiles {
-    /// Of 16 rows each.
-    pub fn of_blocks() -> Self {
-        Self::configure(TILE)
+    /// Tiles of 16 rows each.
+    ///
+    /// # Panics
+    /// If this thread has others.
+    pub fn of_blocks(cpu: Amx) -> Self {
+        Self::configure(cpu, TILE)
     }
 
-    /// For products of so many rows, 1 to 16.
-    pub fn of_few(rows: usize) -> Self {
-        Self::configure(rows)
+    /// Tiles for products of so many rows, 1 to 16.
+    ///
+    /// # Panics
+    /// If this thread has others.
+    pub fn of_few(cpu: Amx, rows: usize) -> Self {
+        Self::configure(cpu, rows)
     }
 
-    fn configure(rows: usize) -> Self {
+    fn configure(_cpu: Amx, rows: usize) -> Self {
         /// As LDTILECFG reads it: palette 1, bytes of a row at 16, rows at 48.
         #[repr(C, align(64))]
         struct Shape {
@@ -233,6 +249,7 @@ impl Tiles {
             rows: [u8; 16],
         }
         assert!((1..=TILE).contains(&rows));
+        assert!(!CONFIGURED.replace(true), "one shape at a time");
         let shape = Shape {
             palette: 1,
             start_row: 0,
@@ -244,13 +261,13 @@ impl Tiles {
                 _ => 0,
             }),
         };
-        // SAFETY: the CPU has tiles; it reads the 64 bytes of `shape`.
+        // SAFETY: `_cpu` proves that there are tiles; the CPU reads the 64 bytes of `shape`.
         unsafe {
             asm!("ldtilecfg [{}]", in(reg) &raw const shape, options(nostack, readonly, preserves_flags),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _);
         }
-        Self { rows }
+        Self { rows, _on_this_thread: PhantomData }
     }
 
     /// `[rows, cols]` of 32 by 32 sums: what they start from, and the products of `steps` tiles of the inner dimension. Words
@@ -302,12 +319,12 @@ impl Tiles {
         start: Start<T>,
     ) {
         assert!(steps > 0 && self.rows == TILE);
-        assert!(sums.dst.len() >= (BLOCK - 1) * sums.stride + BLOCK);
+        assert!(holds(sums.dst.len(), BLOCK, sums.stride, BLOCK));
         let first = sums.first(start, BLOCK);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
         assert!(left.stride == right.stride);
         assert!(left.strip(1, steps).len() == right.strip(1, steps).len(), "the second strips are there");
-        // Spelt out, and inlined, for the same reason as above.
+        // Spelt out, and inlined: as arrays they would pass through memory.
         let operands = [left.strip(0, steps).as_ptr(), right.strip(0, steps).as_ptr()];
         let strip = left.stride * WORD;
         // SAFETY: the tiles are configured; the assertions, and those of `Strips::strip`, are what it asks for.
@@ -348,7 +365,7 @@ impl Tiles {
 
     #[inline(always)]
     fn whole_few(&self, steps: usize, [left, right]: [Strips; 2], sums: Sums<f32>, start: Start) {
-        assert!(steps > 0 && sums.dst.len() >= (self.rows - 1) * sums.stride + PANEL);
+        assert!(steps > 0 && holds(sums.dst.len(), self.rows, sums.stride, PANEL));
         let first = sums.first(start, PANEL);
         let dst = (sums.dst.as_mut_ptr(), sums.stride * WORD);
         let strip = |i: usize| right.strip(i, steps).as_ptr();
@@ -379,9 +396,9 @@ fn within<T: Sum>(
     }
 }
 
-/// Multiplies tiles in registers for some rounds; returns the floating-point operations made. Call it at level AMX only.
-pub(crate) fn spin(rounds: u64) -> u64 {
-    let tiles = Tiles::of_blocks();
+/// Multiplies tiles in registers for some rounds; returns the floating-point operations made.
+pub(crate) fn spin(cpu: Amx, rounds: u64) -> u64 {
+    let tiles = Tiles::of_blocks(cpu);
     for _ in 0..rounds {
         // SAFETY: the tiles are configured; no memory is used.
         unsafe {
@@ -403,5 +420,6 @@ impl Drop for Tiles {
     fn drop(&mut self) {
         // SAFETY: the CPU has tiles; nothing is in them any more.
         unsafe { asm!("tilerelease", options(nomem, nostack, preserves_flags)) };
+        CONFIGURED.set(false);
     }
 }

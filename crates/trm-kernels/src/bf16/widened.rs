@@ -4,14 +4,16 @@
 //! The product of two such numbers has at most 16 bits of mantissa and is exact in f32 (inside its range of exponents),
 //! so separate additions, as here, and fused ones, as in `x86_64/fma.rs`, round alike and give the same bits.
 
+use super::kernel::{Tile, left_word};
+use super::unpair;
 use crate::Overwrite;
-use crate::bf16::{BLOCK, TILE, Tile, left_word, unpair};
+use crate::layout::{BLOCK, TILE};
 
 /// Columns whose sums are formed side by side: a strip, some registers of every CPU.
 const COLUMNS: usize = TILE;
 
 /// Computes a tile in plain Rust, in loops that compilers widen.
-pub(crate) fn run(mut tile: Tile) {
+pub(super) fn run(mut tile: Tile) {
     for first in (0..tile.cols).step_by(COLUMNS) {
         match tile.rows {
             1 => sums::<1>(&mut tile, first),
@@ -33,7 +35,7 @@ fn sums<const ROWS: usize>(tile: &mut Tile, first: usize) {
             sums[..cols].copy_from_slice(&tile.dst[r * tile.dst_stride + first..][..cols]);
         }
     }
-    let strip = tile.panel.from(first / COLUMNS, 0).words;
+    let strip = tile.panel.skip(first / COLUMNS, 0).words;
     for (p, words) in strip.as_chunks::<COLUMNS>().0[..tile.pairs].iter().enumerate() {
         for (r, sums) in sums.iter_mut().enumerate() {
             let [low, high] = unpair(tile.left[left_word(r, p)]);

@@ -2,7 +2,7 @@
 //! best the CPU has.
 
 /// A matrix as `gemm` takes it: its first number, and how far the next column and the next row are.
-pub(crate) struct Strided<P> {
+pub(super) struct Strided<P> {
     pub first: P,
     pub col_stride: usize,
     pub row_stride: usize,
@@ -13,7 +13,7 @@ pub(crate) struct Strided<P> {
 /// # Safety
 /// Every element lies inside its allocation, and nothing else refers to `dst`.
 #[cfg(target_arch = "x86_64")]
-pub(crate) unsafe fn gemm(
+pub(super) unsafe fn gemm(
     [m, n, k]: [usize; 3],
     dst: Strided<*mut f32>,
     read_dst: bool,
@@ -67,12 +67,12 @@ pub(crate) unsafe fn gemm(
     }
 }
 
-/// As above, where there is one level.
+/// `dst = lhs rhs` or, with `read_dst`, `dst += lhs rhs`, where `lhs` is `[m, k]` and `rhs` is `[k, n]`, by the only level there is.
 ///
 /// # Safety
 /// Every element lies inside its allocation, and nothing else refers to `dst`.
 #[cfg(not(target_arch = "x86_64"))]
-pub(crate) unsafe fn gemm(
+pub(super) unsafe fn gemm(
     [m, n, k]: [usize; 3],
     dst: Strided<*mut f32>,
     read_dst: bool,
@@ -81,7 +81,7 @@ pub(crate) unsafe fn gemm(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        gemm::gemm(
+        ::gemm::gemm(
             m,
             n,
             k,
@@ -100,7 +100,7 @@ pub(crate) unsafe fn gemm(
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            ::gemm::Parallelism::None,
         );
     }
 }

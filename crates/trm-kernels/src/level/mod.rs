@@ -1,9 +1,14 @@
 //! Which instruction set loops run with: the best the CPU has, unless `TRM_LEVEL` or [`at_level`] says otherwise.
 
+#[cfg(target_arch = "x86_64")]
+mod tokens;
+
 use crate::math::MulAdd;
 use std::cell::Cell;
 use std::fmt;
 use std::sync::OnceLock;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use tokens::{Amx, Avx2, Avx512, Avx512Bf16, Avx512Vnni};
 
 /// Instruction sets that loops are compiled for, best last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,16 +19,16 @@ pub enum Level {
     Avx2,
     /// x86-64 with AVX-512 F, BW, CD, DQ, VL (x86-64-v4).
     Avx512,
-    /// The same with products of bytes and 32-bit sums (VNNI: Cascade Lake, Ice Lake).
+    /// AVX-512 with products of bytes and 32-bit sums (VNNI: Cascade Lake, Ice Lake).
     Avx512Vnni,
-    /// The same with native products of bfloat16 numbers too (Zen 4, Cooper Lake, Sapphire Rapids and later).
+    /// AVX-512 with VNNI and native products of bfloat16 numbers (Zen 4, Cooper Lake, Sapphire Rapids and later).
     Avx512Bf16,
-    /// The same with products of whole tiles of them, AMX-BF16 (Sapphire Rapids and later).
+    /// All of that with products of whole tiles of bfloat16 numbers and of bytes, AMX (Sapphire Rapids and later).
     Amx,
 }
 
 impl Level {
-    /// All of them, best last.
+    /// All levels, best last.
     pub const ALL: [Self; 6] =
         [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16, Self::Amx];
 
@@ -39,12 +44,12 @@ impl Level {
         }
     }
 
-    /// Whether this CPU has it.
+    /// Whether this CPU has these instructions.
     pub fn is_available(self) -> bool {
         Cpu::get().has(self)
     }
 
-    /// Those that this CPU has, best last.
+    /// The levels that this CPU has, best last.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|level| level.is_available())
     }
@@ -118,7 +123,7 @@ pub fn at_level<R>(level: Level, body: impl FnOnce() -> R) -> R {
 /// Runs `body` compiled for the level in use. Mark the closure `#[inline(always)]`, so that its loops are
 /// compiled inside.
 ///
-/// The same bits come out at every level: Rust neither contracts `a * b + c` nor reorders sums, and a body that
+/// Every level gives equal bits: Rust neither contracts `a * b + c` nor reorders sums, and a body that
 /// keeps to this (no `mul_add`) is only made wider.
 #[inline(always)]
 pub fn vectorize<R>(body: impl FnOnce() -> R) -> R {
@@ -129,8 +134,9 @@ pub fn vectorize<R>(body: impl FnOnce() -> R) -> R {
     )
 }
 
-/// The same for a body that multiplies and adds in one where that is one instruction: twice as fast where it does little
-/// else, and the last bit of its results may differ at the portable level.
+/// Runs `body` compiled for the level in use, with a [`MulAdd`] that multiplies and adds in one where that is one instruction:
+/// twice as fast where a body does little else, and the last bit of its results may differ at the portable level. Mark the
+/// closure `#[inline(always)]`, so that its loops are compiled inside.
 #[inline(always)]
 pub fn vectorize_fused<R>(body: impl FnOnce(MulAdd) -> R) -> R {
     Cpu::get().run(level(), body)
@@ -182,7 +188,7 @@ impl Cpu {
         match level {
             Level::Portable => true,
             Level::Avx2 => self.avx2.is_some(),
-            Level::Avx512 => self.avx512.is_some(),
+            Level::Avx512 => self.has(Level::Avx2) && self.avx512.is_some(),
             Level::Avx512Vnni => self.has(Level::Avx512) && self.vnni,
             Level::Avx512Bf16 => self.has(Level::Avx512Vnni) && self.bf16,
             Level::Amx => self.has(Level::Avx512Bf16) && self.amx,

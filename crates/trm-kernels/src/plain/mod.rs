@@ -1,18 +1,14 @@
 //! f32 matrix products on row-major slices, by the `gemm` crate on the calling thread.
 //!
 //! Both forms are laid out so that `gemm` reads the operand with the long rows in place instead of packing it. What is
-//! multiplied by more than once is better packed in [`F32Panels`](crate::F32Panels).
+//! multiplied by more than once is better packed in a [`Right`](crate::Right).
 
-use crate::gemm_kernels::{Strided, gemm};
+mod gemm;
+mod panels;
 
-/// What happens to the values already in the destination.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overwrite {
-    /// They are replaced.
-    Yes,
-    /// The product is added to them.
-    No,
-}
+use crate::layout::{Overwrite, holds};
+use gemm::{Strided, gemm};
+pub(crate) use panels::{F32Panels, multiply};
 
 /// `dst = a b` or `dst += a b`.
 ///
@@ -23,7 +19,7 @@ pub enum Overwrite {
 /// If a slice has another length.
 pub fn matmul([rows, inner, cols]: [usize; 3], a: &[f32], b: &[f32], dst: &mut [f32], overwrite: Overwrite) {
     assert_eq!(a.len(), rows * inner, "a is [rows, inner]");
-    product([rows, inner, cols], a, [inner, 1], b, dst, overwrite);
+    by_strides([rows, inner, cols], a, [inner, 1], b, dst, overwrite);
 }
 
 /// `dst = a^T b` or `dst += a^T b`: the gradient of a weight matrix, a sum over all rows.
@@ -45,10 +41,10 @@ pub fn matmul_lhs_transposed(
     assert!(first + rows <= a_cols, "the columns lie inside a");
     assert_eq!(a.len(), inner * a_cols, "a is [inner, a_cols]");
     let a = if inner == 0 { a } else { &a[first..] };
-    product([rows, inner, cols], a, [1, a_cols], b, dst, overwrite);
+    by_strides([rows, inner, cols], a, [1, a_cols], b, dst, overwrite);
 }
 
-fn product(
+fn by_strides(
     [rows, inner, cols]: [usize; 3],
     a: &[f32],
     a_strides: [usize; 2],
@@ -62,7 +58,7 @@ fn product(
 }
 
 /// A right operand, whose rows lie `stride` numbers apart.
-pub(crate) struct Rhs<'a> {
+struct Rhs<'a> {
     pub values: &'a [f32],
     pub stride: usize,
 }
@@ -71,7 +67,7 @@ pub(crate) struct Rhs<'a> {
 ///
 /// # Panics
 /// If an operand ends before the last of its numbers.
-pub(crate) fn strided(
+fn strided(
     [rows, inner, cols]: [usize; 3],
     (a, [a_row_stride, a_inner_stride]): (&[f32], [usize; 2]),
     b: Rhs,
@@ -87,9 +83,10 @@ pub(crate) fn strided(
         }
         return;
     }
-    assert!(a.len() > (rows - 1) * a_row_stride + (inner - 1) * a_inner_stride);
-    assert!(b.values.len() >= (inner - 1) * b.stride + cols);
-    assert!(dst_stride >= cols && dst.len() >= (rows - 1) * dst_stride + cols);
+    let last = (inner - 1).checked_mul(a_inner_stride).expect("an index inside a");
+    assert!(last < a.len() && holds(a.len() - last, rows, a_row_stride, 1));
+    assert!(holds(b.values.len(), inner, b.stride, cols));
+    assert!(dst_stride >= cols && holds(dst.len(), rows, dst_stride, cols));
     // gemm wants the destination by columns: dst^T [cols, rows] = b^T [cols, inner] a^T [inner, rows].
     let dst = Strided { first: dst.as_mut_ptr(), col_stride: dst_stride, row_stride: 1 };
     let lhs = Strided { first: b.values.as_ptr(), col_stride: b.stride, row_stride: 1 };

@@ -1,59 +1,81 @@
-//! A product with a panel of whole numbers, how its operands are turned for sums over rows, and the portable kernel.
+//! A product with a panel of fixed-point numbers, how its operands are turned for sums over rows, and the portable kernel.
 
-use super::{Whole, round};
-use crate::bf16::Start;
+use super::{Fixed, nearest};
+use crate::layout::{Start, holds};
 #[cfg(target_arch = "x86_64")]
-use crate::level::{Level, level};
+use crate::level::Avx2;
 use crate::math::largest_magnitude;
+#[cfg(target_arch = "x86_64")]
+use crate::x86_64::avx2_fixed;
 
 /// Columns of a panel: two registers of sums.
 pub(crate) const STRIP: usize = 16;
 
-/// What multiplies by a panel, turns and rounds operands.
+/// What multiplies by a panel, turns and rounds operands, with the proof that the CPU has the instructions.
 #[derive(Clone, Copy)]
-pub(super) struct Kernel {
-    pub strip: fn(Strip),
-    byte_firsts: fn(&[u32]) -> [i32; STRIP],
-    pub turn: fn(Turn),
-    pub round: fn(Round),
+pub(super) enum Kernel {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
 }
 
 impl Kernel {
-    const PORTABLE: Self = Self {
-        strip: |strip| strip.run_portable(),
-        byte_firsts: byte_firsts_portable,
-        turn: |turn| turn.run_portable(),
-        round: |round| round.run_portable(),
-    };
-
-    /// Those of the level in use.
+    /// That of the level in use.
     pub fn of_level() -> Self {
         #[cfg(target_arch = "x86_64")]
-        if level() >= Level::Avx2 {
-            use crate::x86_64::avx2_whole::{byte_firsts, round, strip, turn};
-            return Self { strip, byte_firsts, turn, round };
+        if let Some(cpu) = Avx2::in_use() {
+            return Self::Avx2(cpu);
         }
-        Self::PORTABLE
+        Self::Portable
+    }
+
+    /// Multiplies by a panel.
+    pub fn strip(self, strip: Strip) {
+        match self {
+            Self::Portable => strip.run_portable(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(cpu) => avx2_fixed::multiply_strip(cpu, strip),
+        }
+    }
+
+    /// Turns a strip.
+    pub fn turn(self, turn: Turn) {
+        match self {
+            Self::Portable => turn.run_portable(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(cpu) => avx2_fixed::turn_strip(cpu, turn),
+        }
+    }
+
+    /// Rounds rows.
+    pub fn round(self, rows: Unrounded) {
+        match self {
+            Self::Portable => rows.run_portable(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(cpu) => avx2_fixed::round(cpu, rows),
+        }
     }
 
     /// What sums of a panel's columns start at: what is added to numbers on the left, taken out of each.
-    pub fn firsts(self, whole: Whole, panel: &[u32]) -> [i32; STRIP] {
-        match whole {
-            Whole::Int16 => [0; STRIP],
-            Whole::Int8 => (self.byte_firsts)(panel),
+    pub fn firsts(self, fixed: Fixed, panel: &[u32]) -> [i32; STRIP] {
+        match (fixed, self) {
+            (Fixed::Twelve, _) => [0; STRIP],
+            (Fixed::Seven, Self::Portable) => byte_firsts_portable(panel),
+            #[cfg(target_arch = "x86_64")]
+            (Fixed::Seven, Self::Avx2(cpu)) => avx2_fixed::byte_firsts(cpu, panel),
         }
     }
 }
 
 /// A product with a panel of 16 columns: 32-bit sums times the steps of their row and column.
 pub(crate) struct Strip<'a> {
-    pub whole: Whole,
+    pub fixed: Fixed,
     pub rows: usize,
     pub cols: usize,
     /// Words of the inner dimension that are summed.
     pub words: usize,
     /// Words of a row.
-    pub left: Left<'a>,
+    pub left: Operand<'a>,
     /// `[words, 16]`
     pub right: &'a [u32],
     /// What sums start at.
@@ -68,14 +90,14 @@ pub(crate) struct Strip<'a> {
 
 /// Where a left operand has its words.
 #[derive(Clone, Copy)]
-pub(crate) enum Left<'a> {
+pub(crate) enum Operand<'a> {
     /// Side by side, rows so many words apart.
     Rows(&'a [u32], usize),
     /// As [`Turn`] leaves them, strips of 16 rows behind each other: words of a row 16 apart.
     Turned(&'a [u32]),
 }
 
-impl<'a> Left<'a> {
+impl<'a> Operand<'a> {
     /// Where row r starts, and the words from one of its words to the next.
     #[inline(always)]
     pub fn place(self, r: usize, row_words: usize) -> (&'a [u32], usize, usize) {
@@ -99,18 +121,20 @@ impl<'a> Left<'a> {
 }
 
 impl Strip<'_> {
+    /// What kernels that read and write by pointers rely on.
+    ///
     /// # Panics
     /// If something lies outside its slice.
     #[inline(always)]
     pub fn check(&self) {
         let Self { rows, cols, words, .. } = *self;
         assert!(rows > 0 && (1..=STRIP).contains(&cols));
+        assert!(self.right.len() / STRIP >= words && self.row_steps.len() == rows);
         assert!(match self.left {
-            Left::Rows(left, stride) => left.len() >= (rows - 1) * stride + words,
-            Left::Turned(left) => left.len() >= rows.div_ceil(STRIP) * words * STRIP,
+            Operand::Rows(left, stride) => holds(left.len(), rows, stride, words),
+            Operand::Turned(left) => holds(left.len(), rows.div_ceil(STRIP), words * STRIP, words * STRIP),
         });
-        assert!(self.right.len() >= words * STRIP && self.row_steps.len() == rows);
-        assert!(self.dst.len() >= (rows - 1) * self.dst_stride + cols);
+        assert!(holds(self.dst.len(), rows, self.dst_stride, cols));
         if let Start::Bias(bias) = self.start {
             assert!(bias.len() >= cols);
         }
@@ -118,16 +142,16 @@ impl Strip<'_> {
 
     fn run_portable(mut self) {
         self.check();
-        let whole = self.whole;
+        let fixed = self.fixed;
         for r in 0..self.rows {
             let mut sums = *self.firsts;
             let (left, first, step) = self.left.place(r, self.words);
             let left = left[first..].iter().step_by(step);
             for (words, left) in self.right.chunks_exact(STRIP).take(self.words).zip(left) {
-                for place in 0..whole.in_word() {
-                    let left = whole.left(*left, place);
+                for place in 0..fixed.in_word() {
+                    let left = fixed.left(*left, place);
                     for (sum, word) in sums.iter_mut().zip(words) {
-                        *sum = sum.wrapping_add(left * whole.right(*word, place));
+                        *sum = sum.wrapping_add(left * fixed.right(*word, place));
                     }
                 }
             }
@@ -151,16 +175,16 @@ impl Strip<'_> {
 }
 
 fn byte_firsts_portable(panel: &[u32]) -> [i32; STRIP] {
-    let (whole, mut firsts) = (Whole::Int8, [0; STRIP]);
+    let (fixed, mut firsts) = (Fixed::Seven, [0; STRIP]);
     for words in panel.chunks_exact(STRIP) {
         for (first, word) in firsts.iter_mut().zip(words) {
-            *first -= whole.zero() * (0..whole.in_word()).map(|place| whole.right(*word, place)).sum::<i32>();
+            *first -= fixed.zero() * (0..fixed.in_word()).map(|place| fixed.right(*word, place)).sum::<i32>();
         }
     }
     firsts
 }
 
-/// Of a product.
+/// A side of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Left,
@@ -169,7 +193,7 @@ pub(crate) enum Side {
 
 /// A strip of 16 columns of some rows, whose numbers become those of words of several rows.
 pub(crate) struct Turn<'a> {
-    pub whole: Whole,
+    pub fixed: Fixed,
     pub side: Side,
     /// From the first word of the strip on.
     pub words: &'a [u32],
@@ -185,36 +209,38 @@ impl Turn<'_> {
     /// What is added to numbers.
     #[inline(always)]
     pub fn zero(&self) -> i32 {
-        if self.side == Side::Left { self.whole.zero() } else { 0 }
+        if self.side == Side::Left { self.fixed.zero() } else { 0 }
     }
 
+    /// What kernels that read and write by pointers rely on.
+    ///
     /// # Panics
     /// If something lies outside its slice.
     #[inline(always)]
     pub fn check(&self) {
         let rows = self.shares.len();
-        assert!(rows > 0 && self.words.len() >= (rows - 1) * self.stride + STRIP / self.whole.in_word());
-        assert!(self.turned.len() >= rows.div_ceil(self.whole.in_word()) * STRIP);
+        assert!(rows > 0 && holds(self.words.len(), rows, self.stride, STRIP / self.fixed.in_word()));
+        assert!(self.turned.len() >= rows.div_ceil(self.fixed.in_word()) * STRIP);
     }
 
     fn run_portable(self) {
         self.check();
-        let (whole, zero, in_word) = (self.whole, self.zero(), self.whole.in_word());
+        let (fixed, zero, in_word) = (self.fixed, self.zero(), self.fixed.in_word());
         self.turned.fill(0);
         for (r, share) in self.shares.iter().enumerate() {
             let row = &self.words[r * self.stride..];
             for (c, word) in self.turned[r / in_word * STRIP..][..STRIP].iter_mut().enumerate() {
-                let number = whole.left(row[c / in_word], c % in_word) - whole.zero();
+                let number = fixed.left(row[c / in_word], c % in_word) - fixed.zero();
                 let scaled = (((number * i32::from(*share)) >> 14) + 1) >> 1;
-                *word |= whole.in_place(scaled + zero, r % in_word);
+                *word |= fixed.in_place(scaled + zero, r % in_word);
             }
         }
     }
 }
 
 /// Rows that become counts of steps of their own.
-pub(crate) struct Round<'a> {
-    pub whole: Whole,
+pub(crate) struct Unrounded<'a> {
+    pub fixed: Fixed,
     /// `[rows, width]`
     pub values: &'a [f32],
     /// Not none.
@@ -225,17 +251,17 @@ pub(crate) struct Round<'a> {
     pub steps: &'a mut [f32],
 }
 
-impl Round<'_> {
+impl Unrounded<'_> {
     fn run_portable(self) {
-        let Self { whole, width, .. } = self;
-        let words = self.words.chunks_exact_mut(whole.row_words(width));
+        let Self { fixed, width, .. } = self;
+        let words = self.words.chunks_exact_mut(fixed.row_words(width));
         for ((values, words), step) in self.values.chunks_exact(width).zip(words).zip(self.steps) {
             let per_step;
-            [*step, per_step] = whole.scale(largest_magnitude(values));
-            for (word, values) in words.iter_mut().zip(values.chunks(whole.in_word())) {
+            [*step, per_step] = fixed.scale(largest_magnitude(values));
+            for (word, values) in words.iter_mut().zip(values.chunks(fixed.in_word())) {
                 *word = 0;
                 for (place, value) in values.iter().enumerate() {
-                    *word |= whole.in_place(round(value * per_step) + whole.zero(), place);
+                    *word |= fixed.in_place(nearest(value * per_step) + fixed.zero(), place);
                 }
             }
         }

@@ -1,43 +1,42 @@
-//! Matrix products of whole numbers with 32-bit sums: more of them in a second than f32 on CPUs that have AVX2 and no products of
-//! bfloat16 numbers.
+//! Matrix products of fixed-point numbers with 32-bit sums: more of them in a second than f32 on CPUs that have AVX2 and no
+//! products of bfloat16 numbers.
 //!
 //! A row of a left operand counts steps of a 2047th or a 63rd of its largest magnitude, a column of a right operand likewise. Then
-//! sums are exact, and what they stand for is the sum times both steps. Operands are rounded once and used many times:
-//! [`WholePanels`] on the right, [`WholeRows`] on the left. Every element of a product is made in the same way whatever the number
-//! of rows, and with the same bits at every level.
+//! sums are exact, and what they stand for is the sum times both steps. Every element of a product is made in the same way
+//! whatever the number of rows, and with the same bits at every level.
 //!
 //! AVX2 multiplies unsigned bytes by signed ones. So bytes of a left operand are stored with 64 more than they stand for, and a sum
 //! starts at -64 times the sum of its column of the right operand, which takes that out again.
 
+mod kernel;
 mod panels;
 mod rows;
-mod tile;
 
-use crate::bf16::Start;
+use crate::layout::Start;
 use crate::math::{WHOLE, largest_magnitude};
-pub use panels::WholePanels;
-pub use rows::WholeRows;
+use kernel::Kernel;
+pub(crate) use kernel::{Operand, STRIP, Side, Strip, Turn, Unrounded};
+pub(crate) use panels::FixedPanels;
+pub(crate) use rows::FixedRows;
 use std::cell::RefCell;
 use std::ops::Range;
-use tile::Kernel;
-pub(crate) use tile::{Left, Round, STRIP, Side, Strip, Turn};
 
-/// Whole numbers that operands are rounded to.
+/// Fixed numbers that operands are rounded to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whole {
+pub enum Fixed {
     /// 12 bits with the sign, in 16: from -2047 to 2047. Sums of 512 products are exact.
-    Int16,
+    Twelve,
     /// 7 bits with the sign, in 8: from -63 to 63. So two pairs of products fit 16 bits, `4 127 63 < 2^15`, and sums of 2^18 are exact.
-    Int8,
+    Seven,
 }
 
-impl Whole {
+impl Fixed {
     /// Largest magnitude.
     #[inline(always)]
     pub(crate) const fn largest(self) -> f32 {
         match self {
-            Self::Int16 => 2047.0,
-            Self::Int8 => 63.0,
+            Self::Twelve => 2047.0,
+            Self::Seven => 63.0,
         }
     }
 
@@ -45,8 +44,8 @@ impl Whole {
     #[inline(always)]
     pub(crate) const fn in_word(self) -> usize {
         match self {
-            Self::Int16 => 2,
-            Self::Int8 => 4,
+            Self::Twelve => 2,
+            Self::Seven => 4,
         }
     }
 
@@ -54,16 +53,16 @@ impl Whole {
     #[inline(always)]
     pub(crate) const fn zero(self) -> i32 {
         match self {
-            Self::Int16 => 0,
-            Self::Int8 => 64,
+            Self::Twelve => 0,
+            Self::Seven => 64,
         }
     }
 
     /// Most products of a 32-bit sum.
     const fn longest_sum(self) -> usize {
         match self {
-            Self::Int16 => 512,
-            Self::Int8 => 1 << 18,
+            Self::Twelve => 512,
+            Self::Seven => 1 << 18,
         }
     }
 
@@ -76,8 +75,8 @@ impl Whole {
     #[inline(always)]
     fn in_place(self, number: i32, place: usize) -> u32 {
         match self {
-            Self::Int16 => u32::from(number as u16) << (16 * place),
-            Self::Int8 => u32::from(number as u8) << (8 * place),
+            Self::Twelve => u32::from(number as u16) << (16 * place),
+            Self::Seven => u32::from(number as u8) << (8 * place),
         }
     }
 
@@ -85,8 +84,8 @@ impl Whole {
     #[inline(always)]
     fn left(self, word: u32, place: usize) -> i32 {
         match self {
-            Self::Int16 => i32::from((word >> (16 * place)) as i16),
-            Self::Int8 => i32::from((word >> (8 * place)) as u8),
+            Self::Twelve => i32::from((word >> (16 * place)) as i16),
+            Self::Seven => i32::from((word >> (8 * place)) as u8),
         }
     }
 
@@ -94,8 +93,8 @@ impl Whole {
     #[inline(always)]
     fn right(self, word: u32, place: usize) -> i32 {
         match self {
-            Self::Int16 => i32::from((word >> (16 * place)) as i16),
-            Self::Int8 => i32::from((word >> (8 * place)) as i8),
+            Self::Twelve => i32::from((word >> (16 * place)) as i16),
+            Self::Seven => i32::from((word >> (8 * place)) as i8),
         }
     }
 
@@ -112,64 +111,33 @@ impl Whole {
 
 /// The nearest whole number, ties to even; the number is below 2^15.
 #[inline(always)]
-pub(crate) fn round(value: f32) -> i32 {
+pub(crate) fn nearest(value: f32) -> i32 {
     i32::from((value + WHOLE).to_bits() as i16)
 }
 
-/// Some columns of `a b`, from a whole panel of 16 on, and what they start from; both operands are rounded.
-///
-/// # Shapes
-/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, columns]`, a bias is `[columns]`.
-///
-/// # Panics
-/// As [`matmul_whole_rows`].
-pub fn matmul_whole(
-    rows: usize,
-    a: &[f32],
-    (b, columns): (&WholePanels, Range<usize>),
-    dst: &mut [f32],
-    start: Start,
-) {
-    thread_local! {
-        /// The left operand.
-        static LEFT: RefCell<WholeRows> = RefCell::new(WholeRows::new(Whole::Int16));
-    }
-    LEFT.with_borrow_mut(|left| {
-        left.set_whole(b.whole());
-        left.pack([rows, b.inner()], a);
-        matmul_whole_rows(left, 0..rows, (b, columns), dst, start);
-    });
-}
-
-/// Some rows and columns of `a b`, the columns from a whole panel of 16 on, and what they start from.
+/// Some rows and columns of `a b`, the columns from a strip of 16 on, and what they start from.
 ///
 /// # Shapes
 /// `a` is `[all rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, columns]`, a bias is `[columns]`.
 ///
 /// # Panics
-/// If the shapes do not fit, the numbers are not of one kind, the first column is no multiple of 16, or the rows or columns do not
-/// lie inside the operands.
-pub fn matmul_whole_rows(
-    a: &WholeRows,
+/// If the shapes do not fit, the numbers are not of one kind, or the rows or columns do not lie inside the operands.
+pub(crate) fn multiply(
+    a: &FixedRows,
     rows: Range<usize>,
-    (b, columns): (&WholePanels, Range<usize>),
+    (b, columns): (&FixedPanels, Range<usize>),
     dst: &mut [f32],
     start: Start,
 ) {
-    let whole = b.whole();
-    assert_eq!(a.whole(), whole, "numbers of one kind");
+    let fixed = b.fixed();
+    assert_eq!(a.fixed(), fixed, "numbers of one kind");
     assert_eq!(a.inner(), b.inner(), "a is [rows, inner], b is [inner, cols]");
-    assert!(rows.end <= a.rows(), "rows of a");
-    assert!(columns.start.is_multiple_of(STRIP) && columns.end <= b.cols(), "columns of b, from a panel on");
-    assert_eq!(dst.len(), rows.len() * columns.len(), "dst is [rows, columns]");
-    if let Start::Bias(bias) = start {
-        assert_eq!(bias.len(), columns.len(), "a bias for each column");
-    }
+    assert!(columns.start.is_multiple_of(STRIP), "columns of b, from a strip on");
     if rows.is_empty() {
         return;
     }
     let (kernel, stride, dst_stride) = (Kernel::of_level(), a.stride(), columns.len());
-    let most_words = whole.longest_sum() / whole.in_word();
+    let most_words = fixed.longest_sum() / fixed.in_word();
     for column in columns.clone().step_by(STRIP) {
         let cols = STRIP.min(columns.end - column);
         let panel = b.panel(column / STRIP);
@@ -177,12 +145,12 @@ pub fn matmul_whole_rows(
         for first in (0..b.column_words().max(1)).step_by(most_words) {
             let words = most_words.min(b.column_words() - first);
             let start = if first > 0 { Start::Sums } else { start.of(&(at..at + cols)) };
-            (kernel.strip)(Strip {
-                whole,
+            kernel.strip(Strip {
+                fixed,
                 rows: rows.len(),
                 cols,
                 words,
-                left: Left::Rows(&a.words()[rows.start * stride + first..], stride),
+                left: Operand::Rows(&a.words()[rows.start * stride + first..], stride),
                 right: &panel.words[first * STRIP..],
                 firsts: panel.firsts,
                 row_steps: &a.steps()[rows.clone()],
@@ -198,9 +166,16 @@ pub fn matmul_whole_rows(
 /// `d_weight += d^T x`, summed over the pairs of d and x: the gradient of a weight matrix. It makes no difference how many calls add
 /// the pairs.
 ///
-/// A row of d and that of x count for the product of their steps. So both rows, of up to 512 of them, are rounded again, to the square
-/// root of the share that this is of the largest product: a row that counts for a hundredth then still has a tenth of its numbers on
-/// either side, where d alone would be left with a hundredth.
+/// An exact sum over rows needs one step for all of them. So rows are taken in groups of up to 512. Row r of d has the step s[r],
+/// and row r of x the step t[r]; their products count steps of `s[r] t[r]`. Within a group both rows are multiplied by
+/// `sqrt(s[r] t[r] / max over the group of s t)` and rounded again, after which all products count steps of that maximum:
+///
+/// ```text
+/// d_weight += max(s t) sum over r of round(d[r] root[r])^T round(x[r] root[r])
+/// ```
+///
+/// With the root on both sides, a row that counts for a hundredth keeps a tenth of its numbers on either side. With the whole
+/// factor on d alone, a hundredth of them would be left there.
 ///
 /// # Shapes
 /// Each d is `[rows, out]`, of which the columns `outputs` are used, each x is `[rows, inputs]`; rows may differ from pair to
@@ -208,8 +183,8 @@ pub fn matmul_whole_rows(
 ///
 /// # Panics
 /// If the shapes do not fit, the numbers are not of one kind, or the first output is no multiple of 16.
-pub fn weight_gradient_whole(
-    pairs: &[(&WholeRows, &WholeRows)],
+pub(crate) fn weight_gradient(
+    pairs: &[(&FixedRows, &FixedRows)],
     outputs: Range<usize>,
     d_weight: &mut [f32],
 ) {
@@ -226,13 +201,13 @@ pub fn weight_gradient_whole(
     let kernel = Kernel::of_level();
     OPERANDS.with_borrow_mut(|[left, right]| {
         for (d, x) in pairs {
-            let (whole, inputs) = (d.whole(), x.inner());
-            assert_eq!(whole, x.whole(), "numbers of one kind");
+            let (fixed, inputs) = (d.fixed(), x.inner());
+            assert_eq!(fixed, x.fixed(), "numbers of one kind");
             assert!(d.rows() == x.rows() && outputs.end <= d.inner(), "d and x have the same rows");
             assert_eq!(d_weight.len(), outputs.len() * inputs, "d_weight is [outputs, inputs]");
             for first in (0..d.rows()).step_by(ROWS) {
                 let rows = first..(first + ROWS).min(d.rows());
-                let words = rows.len().div_ceil(whole.in_word());
+                let words = rows.len().div_ceil(fixed.in_word());
                 let strip_words = words * STRIP;
                 let steps: Vec<f32> = d.steps()[rows.clone()]
                     .iter()
@@ -243,20 +218,20 @@ pub fn weight_gradient_whole(
                 let roots = roots(&steps, step);
                 left.resize(outputs.len().div_ceil(STRIP) * strip_words, 0);
                 for (strip, turned) in (outputs.start / STRIP..).zip(left.chunks_exact_mut(strip_words)) {
-                    (kernel.turn)(d.turn(&rows, strip, (&roots, Side::Left), turned));
+                    kernel.turn(d.turn(&rows, strip, (&roots, Side::Left), turned));
                 }
                 right.resize(strip_words, 0);
                 let row_steps = vec![step; outputs.len()];
                 for input in (0..inputs).step_by(STRIP) {
-                    (kernel.turn)(x.turn(&rows, input / STRIP, (&roots, Side::Right), right));
-                    (kernel.strip)(Strip {
-                        whole,
+                    kernel.turn(x.turn(&rows, input / STRIP, (&roots, Side::Right), right));
+                    kernel.strip(Strip {
+                        fixed,
                         rows: outputs.len(),
                         cols: STRIP.min(inputs - input),
                         words,
-                        left: Left::Turned(left),
+                        left: Operand::Turned(left),
                         right,
-                        firsts: &kernel.firsts(whole, right),
+                        firsts: &kernel.firsts(fixed, right),
                         row_steps: &row_steps,
                         col_steps: &[1.0; STRIP],
                         start: Start::Sums,

@@ -1,62 +1,122 @@
-//! A tile of a product of whole numbers, and the portable kernel.
+//! A tile of a product of 8-bit numbers, and the portable kernel.
 
 use super::QuantisedPanels;
-use crate::bf16::{PANEL, Start, TILE};
 #[cfg(target_arch = "x86_64")]
-use crate::level::{Level, level};
+use crate::layout::holds;
+use crate::layout::{BLOCK, PANEL, Start, TILE};
+#[cfg(target_arch = "x86_64")]
+use crate::level::{Amx, Avx2, Avx512Vnni};
 use crate::vectorize;
+#[cfg(target_arch = "x86_64")]
+use crate::x86_64::{amx, avx2_bytes, avx512_vnni};
 
-/// Rows that are multiplied at once: 24 registers of sums, 4 of the panel, 1 of the left operand.
-pub(crate) const BLOCK: usize = 6;
 /// Columns that the portable kernel works on at once: a strip.
 const LANES: usize = TILE;
 
-/// What computes a tile of so many rows at most.
+/// What computes a tile, with the proof that the CPU has the instructions.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Kernel {
-    pub run: fn(Tile),
-    /// The same in two halves, where that can be: sums, in bits that are no numbers yet, and what makes numbers of them, for as
-    /// few rows as you like.
-    pub halves: Option<[fn(Tile); 2]>,
-    pub most_rows: usize,
-    /// It reads the left operand in strips, and knows a bias.
-    pub reads_strips: bool,
-    /// It takes halves of bytes apart itself, as fast as it multiplies bytes.
-    pub takes_halves: bool,
+pub(super) enum Kernel {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
+    /// Weights of one group are multiplied in two halves: sums first, and numbers are made of these when they are in the cache.
+    #[cfg(target_arch = "x86_64")]
+    Amx {
+        cpu: Amx,
+        in_halves: bool,
+    },
 }
 
 impl Kernel {
-    pub const PORTABLE: Self = Self {
-        run: |tile| tile.run_portable(),
-        halves: None,
-        most_rows: BLOCK,
-        reads_strips: false,
-        takes_halves: false,
-    };
-
     /// The kernel of the level in use. Tiles of AMX pay where there are rows for them; a few wait for the weights, which four
     /// bits then keep small.
     #[cfg(target_arch = "x86_64")]
     pub fn of(rows: usize, b: &QuantisedPanels) -> Self {
-        use crate::x86_64::{amx, avx2_bytes, avx512_vnni};
-        let whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
-        match level() {
-            Level::Amx if rows > BLOCK && whole_tiles => {
-                let halves = (b.groups == 1).then_some([amx::whole_sums as fn(Tile), amx::scale_sums]);
-                let (run, most_rows) = (amx::run_quantised as fn(Tile), usize::MAX);
-                Self { run, halves, most_rows, reads_strips: true, ..Self::PORTABLE }
+        let has_whole_tiles = (b.group_words * b.bits.in_word()).is_multiple_of(4 * amx::GROUP_WORDS);
+        match Amx::in_use() {
+            Some(cpu) if rows > BLOCK && has_whole_tiles => {
+                return Self::Amx { cpu, in_halves: b.groups == 1 };
             }
-            level if level >= Level::Avx512Vnni => Self { run: avx512_vnni::run, ..Self::PORTABLE },
-            level if level >= Level::Avx2 => {
-                Self { run: avx2_bytes::run, takes_halves: true, ..Self::PORTABLE }
-            }
-            _ => Self::PORTABLE,
+            _ => {}
+        }
+        if let Some(cpu) = Avx512Vnni::in_use() {
+            Self::Avx512Vnni(cpu)
+        } else if let Some(cpu) = Avx2::in_use() {
+            Self::Avx2(cpu)
+        } else {
+            Self::Portable
         }
     }
 
     #[cfg(not(target_arch = "x86_64"))]
     pub fn of(_rows: usize, _b: &QuantisedPanels) -> Self {
-        Self::PORTABLE
+        Self::Portable
+    }
+
+    /// Computes a tile.
+    pub fn run(self, tile: Tile) {
+        match self {
+            Self::Portable => tile.run_portable(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(cpu) => avx2_bytes::run(cpu, tile),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni(cpu) => avx512_vnni::run(cpu, tile),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx { cpu, .. } => amx::run_quantised(cpu, tile),
+        }
+    }
+
+    /// The first half of [`Self::run`], where there are halves: leaves 32-bit sums in `dst`, bit for bit, which count as f32
+    /// numbers only after [`Self::scale_sums`].
+    pub fn whole_sums(self, tile: Tile) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx { cpu, in_halves: true } => amx::whole_sums(cpu, tile),
+            _ => unreachable!("this kernel has no halves"),
+        }
+    }
+
+    /// The second half of [`Self::run`], for as few rows as you like: makes numbers of the sums in `dst`.
+    pub fn scale_sums(self, tile: Tile) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx { in_halves: true, .. } => amx::scale_sums(tile),
+            _ => unreachable!("this kernel has no halves"),
+        }
+    }
+
+    /// Whether there are halves.
+    pub fn in_halves(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx { in_halves, .. } => in_halves,
+            _ => false,
+        }
+    }
+
+    /// Most rows of a tile.
+    pub fn most_rows(self) -> usize {
+        if self.reads_strips() { usize::MAX } else { BLOCK }
+    }
+
+    /// Whether it reads the left operand in strips, and knows a bias.
+    pub fn reads_strips(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it takes halves of bytes apart itself, as fast as it multiplies bytes.
+    pub fn takes_halves(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -72,7 +132,7 @@ pub(crate) struct Tile<'a> {
     pub group_words: usize,
     /// p, `[rows, groups * group_words * in_word]`, unless the kernel reads strips
     pub left: &'a [i8],
-    /// The same in strips of 16 rows, up to a whole block of 32, if it does
+    /// p in strips of 16 rows, up to a whole block of 32, if the kernel reads strips
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only AMX reads them"))]
     pub left_strips: &'a [u32],
     /// `[rows, groups]`
@@ -97,14 +157,15 @@ impl Tile<'_> {
     pub fn check(&self) {
         let Self { rows, cols, groups, group_words, .. } = *self;
         assert!(matches!(self.in_word, 4 | 8) && (1..=BLOCK).contains(&rows) && (1..=PANEL).contains(&cols));
-        assert!(self.panel.len() >= groups * group_words * PANEL && self.scales.len() >= groups * PANEL);
-        assert!(self.left.len() >= rows * groups * group_words * self.in_word);
-        assert!(self.left_sums.len() >= rows * groups && self.steps.len() >= rows);
-        assert!(self.dst.len() >= (rows - 1) * self.dst_stride + cols);
+        assert!(holds(self.panel.len() / PANEL, groups, group_words, group_words));
+        assert!(self.scales.len() / PANEL >= groups && self.left_sums.len() / rows >= groups);
+        let row_len = groups * group_words * self.in_word;
+        assert!(self.left.len() / rows >= row_len && self.steps.len() >= rows);
+        assert!(holds(self.dst.len(), rows, self.dst_stride, cols));
     }
 
-    /// The same sums in plain Rust.
-    pub fn run_portable(self) {
+    /// Computes the tile in plain Rust.
+    fn run_portable(self) {
         vectorize(
             #[inline(always)]
             || match (self.in_word, self.rows) {

@@ -1,16 +1,16 @@
-//! Left operands that are kept.
+//! Left operands in fixed-point numbers.
 
-use super::tile::Kernel;
-use super::{Round, STRIP, Side, Turn, Whole};
-use crate::bf16::Words;
+use super::kernel::Kernel;
+use super::{Fixed, STRIP, Side, Turn, Unrounded};
+use crate::layout::Words;
 use crate::vectorize;
 use std::ops::Range;
 
-/// A matrix `[rows, inner]` of whole numbers, laid out as the left operand of products and as both operands of products
-/// over its rows ([`weight_gradient_whole`](super::weight_gradient_whole)).
+/// A matrix `[rows, inner]` of fixed-point numbers, laid out as the left operand of products and as both operands of products
+/// over its rows ([`weight_gradient`](super::weight_gradient)).
 #[derive(Clone, Debug, PartialEq)]
-pub struct WholeRows {
-    whole: Whole,
+pub(crate) struct FixedRows {
+    fixed: Fixed,
     rows: usize,
     inner: usize,
     /// Row-major, the first number of a word in its lowest bits; a row goes up to a multiple of 16 numbers, and what is behind its
@@ -20,15 +20,16 @@ pub struct WholeRows {
     steps: Vec<f32>,
 }
 
-impl WholeRows {
+impl FixedRows {
     /// No rows yet.
-    pub fn new(whole: Whole) -> Self {
-        Self { whole, rows: 0, inner: 0, words: Words::default(), steps: Vec::new() }
+    pub fn new(fixed: Fixed) -> Self {
+        Self { fixed, rows: 0, inner: 0, words: Words::default(), steps: Vec::new() }
     }
 
     /// Zeros.
-    pub fn zeros(whole: Whole, rows: usize, inner: usize) -> Self {
-        let mut zeros = Self::new(whole);
+    #[cfg(test)]
+    pub fn zeros(fixed: Fixed, rows: usize, inner: usize) -> Self {
+        let mut zeros = Self::new(fixed);
         zeros.resize([rows, inner]);
         zeros
     }
@@ -55,16 +56,9 @@ impl WholeRows {
         }
     }
 
-    /// Takes other numbers; there are no rows then.
-    pub(super) fn set_whole(&mut self, whole: Whole) {
-        if self.whole != whole {
-            *self = Self::new(whole);
-        }
-    }
-
     /// What its numbers are.
-    pub(super) fn whole(&self) -> Whole {
-        self.whole
+    pub(crate) fn fixed(&self) -> Fixed {
+        self.fixed
     }
 
     /// Rows.
@@ -78,8 +72,8 @@ impl WholeRows {
     }
 
     /// Memory of a row, in f32 numbers.
-    pub fn values_per_row(whole: Whole, inner: usize) -> usize {
-        whole.row_words(inner) + 1
+    pub(crate) fn values_per_row(fixed: Fixed, inner: usize) -> usize {
+        fixed.row_words(inner) + 1
     }
 
     /// Rounds and stores some rows, `[rows, inner]`. A row that holds a number that is not finite stands for numbers that are not
@@ -93,8 +87,8 @@ impl WholeRows {
         if inner == 0 {
             return;
         }
-        (Kernel::of_level().round)(Round {
-            whole: self.whole,
+        Kernel::of_level().round(Unrounded {
+            fixed: self.fixed,
             values,
             width: inner,
             words: &mut self.words[rows.start * stride..rows.end * stride],
@@ -105,7 +99,7 @@ impl WholeRows {
     /// Reads some rows, `[rows, inner]`.
     ///
     /// # Panics
-    /// As [`Self::store`].
+    /// If there are no such rows, or the slice has another length.
     pub fn load(&self, rows: Range<usize>, values: &mut [f32]) {
         assert_eq!(values.len(), rows.len() * self.inner, "values are [rows, inner]");
         let (stride, inner) = (self.stride(), self.inner);
@@ -119,15 +113,15 @@ impl WholeRows {
             || {
                 let rows = values.chunks_exact_mut(inner).zip(words.chunks_exact(stride));
                 for ((row, words), step) in rows.zip(steps) {
-                    match self.whole {
-                        Whole::Int16 => {
+                    match self.fixed {
+                        Fixed::Twelve => {
                             for (value, number) in row.iter_mut().zip(bytemuck::cast_slice::<_, i16>(words)) {
                                 *value = f32::from(*number) * step;
                             }
                         }
-                        Whole::Int8 => {
+                        Fixed::Seven => {
                             for (value, number) in row.iter_mut().zip(bytemuck::cast_slice::<_, u8>(words)) {
-                                *value = (i32::from(*number) - Whole::Int8.zero()) as f32 * step;
+                                *value = (i32::from(*number) - Fixed::Seven.zero()) as f32 * step;
                             }
                         }
                     }
@@ -138,7 +132,7 @@ impl WholeRows {
 
     /// Words from row to row.
     pub(super) fn stride(&self) -> usize {
-        self.whole.row_words(self.inner)
+        self.fixed.row_words(self.inner)
     }
 
     pub(super) fn words(&self) -> &[u32] {
@@ -158,8 +152,8 @@ impl WholeRows {
         turned: &'a mut [u32],
     ) -> Turn<'a> {
         let stride = self.stride();
-        let first = rows.start * stride + strip * STRIP / self.whole.in_word();
+        let first = rows.start * stride + strip * STRIP / self.fixed.in_word();
         let words = &self.words[first..rows.end * stride];
-        Turn { whole: self.whole, side, words, stride, shares, turned }
+        Turn { fixed: self.fixed, side, words, stride, shares, turned }
     }
 }

@@ -1,8 +1,8 @@
 //! A right operand of f32 numbers in panels, each a matrix of few columns for `gemm`: its rows lie one behind the other, where
 //! those of a wide matrix lie on a page of memory each.
 
-use crate::bf16::PANEL;
-use crate::matmul::{Overwrite, Rhs, strided};
+use super::{Rhs, strided};
+use crate::layout::{PANEL, Start};
 use crate::vectorize;
 use std::ops::Range;
 
@@ -10,13 +10,18 @@ use std::ops::Range;
 ///
 /// Panel j holds columns `64 j ..` as a row-major matrix; the last may have fewer.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct F32Panels {
+pub(crate) struct F32Panels {
     inner: usize,
     cols: usize,
     values: Vec<f32>,
 }
 
 impl F32Panels {
+    /// Rows.
+    pub fn inner(&self) -> usize {
+        self.inner
+    }
+
     /// Columns.
     pub fn cols(&self) -> usize {
         self.cols
@@ -73,30 +78,25 @@ impl F32Panels {
     }
 }
 
-/// Some columns of `a b`, from a whole panel on, or added to `dst`.
+/// Some columns of `a b`, from a whole panel on, and what they start from.
 ///
 /// # Shapes
-/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, columns]`.
+/// `a` is `[rows, inner]`, `b` is `[inner, cols]`, `dst` is `[rows, columns]`, a bias is `[columns]`.
 ///
 /// # Panics
-/// If the shapes do not fit, the first column is no multiple of [`PANEL`], or the columns do not lie inside b.
-pub fn matmul_panels(
+/// If the shapes do not fit, or the columns do not lie inside b.
+pub(crate) fn multiply(
     rows: usize,
     a: &[f32],
     (b, columns): (&F32Panels, Range<usize>),
     dst: &mut [f32],
-    overwrite: Overwrite,
+    start: Start,
 ) {
-    assert_eq!(a.len(), rows * b.inner, "a is [rows, inner]");
-    assert_eq!(dst.len(), rows * columns.len(), "dst is [rows, columns]");
-    assert!(
-        columns.start.is_multiple_of(PANEL) && columns.end <= b.cols,
-        "columns of b from a whole panel on"
-    );
     if rows == 0 {
         return;
     }
     let stride = columns.len();
+    let overwrite = start.without_bias(dst, stride);
     for first in columns.clone().step_by(PANEL) {
         let (width, used) = (PANEL.min(b.cols - first), PANEL.min(columns.end - first));
         let panel = Rhs { values: &b.values[first * b.inner..(first + width) * b.inner], stride: width };
