@@ -22,7 +22,7 @@ test:
 format:
     cargo fmt --all
 
-# every check a change has to pass, or those named: format clippy tests levels benches docs wasm32 pytorch golden
+# every check a change has to pass, or those named: format clippy tests examples levels memory benches docs wasm32 pytorch golden
 ci *checks:
     .ci/run {{ checks }}
 

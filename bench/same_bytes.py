@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Do two builds of `trm` train the same bytes?
 
-    python3 bench/same_bytes.py OLD/trm NEW/trm [--presets quick cells ...] [--precisions f32 bf16 ...]
+    python3 bench/same_bytes.py OLD/trm NEW/trm [--presets quick cells ...] [--precisions f32 bf16 ...] [--shared]
 
 Each preset is trained for a moment, made small, by both programs, and every file of the two run folders is compared. What
 tells how long something took (elapsed seconds, samples a second) is left out of the comparison, and so are the pictures, whose
@@ -35,14 +35,16 @@ PRESETS = {
 }
 TIMES = re.compile(rb'"(elapsed_s|epoch_s|samples_per_s|segments_per_s)":\s*[-+0-9.eE]+')
 PICTURES = {".png", ".svg"}
+# Which process claims a folder.
+IGNORED = {"run.lock"}
 
 
 def without_times(data: bytes) -> bytes:
     return TIMES.sub(rb'"\1":0', data)
 
 
-def content(path: Path):
-    """What of a file is to be the same."""
+def parts(path: Path) -> dict[str, object]:
+    """What of a file is to be the same, by name: members of a zip file, tensors and metadata, keys of each record."""
     if path.suffix == ".pt":
         with zipfile.ZipFile(path) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
@@ -51,11 +53,18 @@ def content(path: Path):
         data = path.read_bytes()
         end = 8 + int.from_bytes(data[:8], "little")
         header = json.loads(data[8:end])
+        metadata = header.pop("__metadata__")
         # The checksum covers the times.
-        header["__metadata__"].pop("trm.crc32", None)
-        texts = {key: without_times(text.encode()) for key, text in header.pop("__metadata__").items()}
-        return header, texts, data[end:]
-    return without_times(path.read_bytes())
+        metadata.pop("trm.crc32", None)
+        found = {key: without_times(text.encode()) for key, text in metadata.items()}
+        for name, tensor in header.items():
+            first, last = tensor["data_offsets"]
+            found[name] = (tensor["dtype"], tensor["shape"], data[end + first : end + last])
+        return found
+    if path.suffix == ".jsonl":
+        records = [json.loads(without_times(line)) for line in path.read_bytes().splitlines()]
+        return {f"{key} of record {i}": value for i, record in enumerate(records) for key, value in record.items()}
+    return {"content": without_times(path.read_bytes())}
 
 
 def pickle_without_times(data: bytes) -> bytes:
@@ -76,11 +85,20 @@ def train(program: Path, preset: str, precision: str, data: Path, run: Path) -> 
         sys.exit(f"{program} ends with {done.returncode} on {preset}, {precision}:\n{done.stderr}")
 
 
-def differences(old: Path, new: Path) -> list[str]:
+def differences(old: Path, new: Path, shared: bool) -> list[str]:
+    """What differs between two run folders, or, if `shared`, of what both of them have."""
     kept = lambda folder: {p.name for p in folder.iterdir() if p.suffix not in PICTURES and not p.name.startswith(".")}
-    names = [kept(old), kept(new)]
-    found = [f"{name} is in one folder alone" for name in names[0] ^ names[1]]
-    return found + [f"{n} differs" for n in sorted(names[0] & names[1]) if content(old / n) != content(new / n)]
+    names = [kept(old) - IGNORED, kept(new) - IGNORED]
+    found = [] if shared else [f"{name} is in one folder alone" for name in sorted(names[0] ^ names[1])]
+    for name in sorted(names[0] & names[1]):
+        both = [parts(old / name), parts(new / name)]
+        alone = set() if shared else both[0].keys() ^ both[1].keys()
+        different = {part for part in both[0].keys() & both[1].keys() if both[0][part] != both[1][part]}
+        listed = sorted(alone | different)
+        if listed:
+            more = f" and {len(listed) - 4} more" if len(listed) > 4 else ""
+            found.append(f"{name} differs in {', '.join(listed[:4])}{more}")
+    return found
 
 
 def main() -> None:
@@ -89,6 +107,7 @@ def main() -> None:
     parser.add_argument("new", type=Path)
     parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
     parser.add_argument("--precisions", nargs="+", default=["f32", "bf16"])
+    parser.add_argument("--shared", action="store_true", help="compare only what files of both builds have")
     arguments = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory() as folder:
@@ -101,7 +120,7 @@ def main() -> None:
                 runs = [folder / f"{preset}-{precision}-{side}" for side in ("old", "new")]
                 for program, run in zip((arguments.old, arguments.new), runs):
                     train(program, preset, precision, data, run)
-                found = differences(*runs)
+                found = differences(*runs, arguments.shared)
                 failed |= bool(found)
                 print(f"{preset:12} {precision:6} {'; '.join(found) or 'the same bytes'}", flush=True)
     sys.exit(1 if failed else 0)

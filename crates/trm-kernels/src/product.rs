@@ -169,10 +169,9 @@ fn plain_gradient((d, x): (Left, Left), outputs: &Range<usize>, d_weight: &mut [
         panic!("rounded rows in a gradient of f32");
     };
     assert_eq!(rows, x_rows, "d and x have the same rows");
-    if rows > 0 {
-        let (out, shape) = (d.len() / rows, [outputs.len(), rows, x.len() / rows]);
-        plain::matmul_lhs_transposed(shape, d, [out, outputs.start], x, d_weight, Overwrite::No);
-    }
+    let (Some(out), Some(inputs)) = (d.len().checked_div(rows), x.len().checked_div(rows)) else { return };
+    let shape = [outputs.len(), rows, inputs];
+    plain::matmul_lhs_transposed(shape, d, [out, outputs.start], x, d_weight, Overwrite::No);
 }
 
 /// An operand in a format that rounds.

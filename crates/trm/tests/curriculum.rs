@@ -36,7 +36,6 @@ fn config(curriculum: Curriculum) -> TrmConfig {
         },
         training: TrainingConfig { lr: 1e-2, batch_size: 8, ..TrainingConfig::default() },
         run: RunConfig { epochs: 5, patience: 0, ..RunConfig::default() },
-        ..TrmConfig::default()
     };
     config.validate().unwrap();
     config

@@ -14,7 +14,7 @@ use super::{LayerNorm, Linear, Mixer, MixerKind, MixerTape, NormTape, turn};
 use crate::config::NetworkConfig;
 use crate::network::{First, Id, Layout, Operands, PackedWeights, Role, Room, RowSums, Vectors};
 use crate::ops::{
-    Dropout, InParts, Part, Rows, Format, Slot, add_to_members, gate_backward, gate_forward,
+    Dropout, Format, InParts, Part, Rows, Slot, add_to_members, gate_backward, gate_forward,
     gate_forward_part, gelu, gelu_backward, gelu_forward, linear_backward_bias, linear_backward_input,
     product, rows_backward_input, rows_backward_input_in_parts, rows_forward_in_parts, rows_forward_into,
     sum_units, unit_rows,

@@ -13,7 +13,7 @@ use super::{LayerNorm, Linear, NormTape, turn};
 use crate::config::{Mixing, NetworkConfig, Positions};
 use crate::network::{Layout, Operands, PackedWeights, Role, Room, RowSums, Vectors};
 use crate::ops::{
-    CellAttention, Part, Rows, Format, Slot, gate_backward, gate_forward, gelu_backward, gelu_forward,
+    CellAttention, Format, Part, Rows, Slot, gate_backward, gate_forward, gelu_backward, gelu_forward,
     linear_backward_bias, rows_backward_input, rows_forward, transpose,
 };
 use crate::sudoku::{CELLS, Units};

@@ -38,4 +38,4 @@ pub use recursion::Model;
 pub use shard::Shard;
 pub use states::{States, StatesMut};
 pub use streams::stream;
-pub use thinker::Thinker;
+pub use thinker::{Predictor, Thinker};

@@ -43,7 +43,7 @@ pub struct Shard {
     pub answer: ReadOutTape,
     /// The logits, `[puzzles, 81, 9]`; the backward pass makes it its gradient.
     pub logits: Vec<f32>,
-    /// Gradient of the penalties, of the same shape, if there are any.
+    /// Gradient of the penalties, `[puzzles, 81, 9]`; empty until a backward pass has penalties.
     pub d_constraint: Vec<f32>,
     /// (y, z) at the start of each outer cycle, when recording.
     pub starts: Vec<(Vec<f32>, Vec<f32>)>,

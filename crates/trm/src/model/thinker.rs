@@ -4,6 +4,9 @@ use super::{Budget, Engine, Model, Observer, Prediction, Recording, paper};
 use crate::parallel::Threads;
 use std::fmt::Debug;
 
+/// Answers lists of puzzles as [`Thinker::predict`] does, with buffers that are reused from list to list.
+pub type Predictor<'a> = Box<dyn FnMut(&[u8], &Budget, &Threads) -> Vec<Prediction> + 'a>;
+
 /// A model that answers puzzles. A puzzle is left as soon as its board obeys the rules and agrees with the givens.
 pub trait Thinker: Debug + Send + Sync {
     /// How long the model thinks about a puzzle if nothing else is wished: as in training.
@@ -29,7 +32,7 @@ pub trait Thinker: Debug + Send + Sync {
     fn predict(&self, cells: &[u8], budget: &Budget, threads: &Threads) -> Vec<Prediction>;
 
     /// [`Self::predict`] for one list after the other, with buffers that are reused.
-    fn predictor(&self) -> Box<dyn FnMut(&[u8], &Budget, &Threads) -> Vec<Prediction> + '_>;
+    fn predictor(&self) -> Predictor<'_>;
 
     /// [`Self::predict`], with somebody who looks on for each puzzle. The predictions are the same.
     fn predict_observed(
@@ -66,7 +69,7 @@ impl Thinker for Model {
         Engine::new(Recording::Nothing).predict(self, cells, budget, threads)
     }
 
-    fn predictor(&self) -> Box<dyn FnMut(&[u8], &Budget, &Threads) -> Vec<Prediction> + '_> {
+    fn predictor(&self) -> Predictor<'_> {
         let mut engine = Engine::new(Recording::Nothing);
         Box::new(move |cells, budget, threads| engine.predict(self, cells, budget, threads))
     }
@@ -107,7 +110,7 @@ impl Thinker for paper::Model {
         self.predict(cells, budget, threads)
     }
 
-    fn predictor(&self) -> Box<dyn FnMut(&[u8], &Budget, &Threads) -> Vec<Prediction> + '_> {
+    fn predictor(&self) -> Predictor<'_> {
         Box::new(|cells, budget, threads| self.predict(cells, budget, threads))
     }
 

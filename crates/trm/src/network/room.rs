@@ -1,6 +1,6 @@
 //! Room for activations, made or only counted by the same code: what a run is said to take is what it takes.
 
-use crate::ops::{Rows, Format};
+use crate::ops::{Format, Rows};
 
 /// Makes the buffers of tapes and states or, as a plan, only counts them.
 #[derive(Debug)]

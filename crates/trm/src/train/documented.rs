@@ -76,20 +76,19 @@ impl Kind for Model {
 
     fn forward_backward(
         &self,
-        settings: &TrmConfig,
         engine: &mut Engine,
         batch: &Batch,
         states: &mut States,
-        step: StepContext,
+        step: StepContext<TrmConfig>,
         grads: &mut Weights,
         threads: &Threads,
     ) -> StepOutcome {
-        let NetworkConfig { dropout, seed, .. } = settings.network;
+        let NetworkConfig { dropout, seed, .. } = step.settings.network;
         let this_step = TrainingStep {
             number: step.number,
             hypotheses: step.last_stage,
             dropout: Dropout::new(dropout, seed, step.number),
-            constraint_weights: constraint_weights(&settings.training, step.number, step.total),
+            constraint_weights: constraint_weights(&step.settings.training, step.number, step.total),
         };
         let tally = engine.forward_backward(self, batch, states, &this_step, grads, threads);
         StepOutcome {

@@ -35,7 +35,9 @@ pub trait CarriedStates<K>: Debug + Default {
 
 /// Where a step stands in its run.
 #[derive(Clone, Copy, Debug)]
-pub struct StepContext {
+pub struct StepContext<'a, S> {
+    /// Settings of the run.
+    pub settings: &'a S,
     /// Its number, from 0.
     pub number: u64,
     /// Steps of the whole run.
@@ -98,11 +100,10 @@ pub trait Kind: Thinker + Sized {
     /// Adds the gradient of the mean loss of a batch to `grads`; the pass starts from `states` and leaves in them where it ended.
     fn forward_backward(
         &self,
-        settings: &Self::Settings,
         engine: &mut Self::Engine,
         batch: &Batch,
         states: &mut Self::States,
-        step: StepContext,
+        step: StepContext<Self::Settings>,
         grads: &mut Weights,
         threads: &Threads,
     ) -> StepOutcome;

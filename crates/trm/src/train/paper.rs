@@ -96,11 +96,10 @@ impl Kind for Model {
 
     fn forward_backward(
         &self,
-        _: &Settings,
         engine: &mut Engine,
         batch: &Batch,
         states: &mut Carry,
-        _: StepContext,
+        _: StepContext<Settings>,
         grads: &mut Weights,
         threads: &Threads,
     ) -> StepOutcome {

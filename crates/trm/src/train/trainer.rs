@@ -224,11 +224,10 @@ impl<K: Kind> Trainer<K> {
         let batch = Batch::of(&self.batch.puzzles);
         let (number, total) = (self.optimizer.step, self.total_steps());
         let last_stage = self.stages.as_ref().is_none_or(|s| s.is_last(self.progress.opened.len()));
-        let step = StepContext { number, total, last_stage };
         self.grads.clear(&self.threads);
         let Self { model, settings, engine, batch: places, grads, threads, .. } = self;
-        let outcome =
-            model.forward_backward(settings, engine, &batch, &mut places.states, step, grads, threads);
+        let step = StepContext { settings: &*settings, number, total, last_stage };
+        let outcome = model.forward_backward(engine, &batch, &mut places.states, step, grads, threads);
         let grad_norm = global_norm(&self.grads, &self.threads);
         if !(outcome.loss().is_finite() && grad_norm.is_finite()) {
             return Err(self.divergence(outcome.loss(), grad_norm));

@@ -6,7 +6,7 @@ open-candidate, cell, vector-documented, vector-original and constraint.safetens
     ~/.cache/trm/torch-venv/bin/python crates/trm/tests/golden/generate.py            # writes the files here
     ~/.cache/trm/torch-venv/bin/python crates/trm/tests/golden/generate.py --check    # compares, writes nothing
 
-The model below is written from the equations of docs/architecture.md and shares nothing with the Rust code.
+The model below is written from the equations of docs/models.md and shares nothing with the Rust code.
 It runs in float64 on one thread; results are rounded to f32 when stored. All random numbers come from Python's
 own generator with a fixed seed, so a second run gives the same bytes, and another version of PyTorch the same
 numbers up to rounding, which is what --check allows for.
