@@ -17,10 +17,10 @@ pub fn print(text: &str) -> Result<(), CliError> {
     }
 }
 
-/// One JSON document on a line of its own.
+/// Prints one JSON document on a line of its own.
 ///
 /// # Errors
-/// As [`print`].
+/// Standard output cannot be written to.
 pub fn print_json(value: &impl serde::Serialize) -> Result<(), CliError> {
     let mut line = serde_json::to_string(value).map_err(|e| CliError::Failed(e.to_string()))?;
     line.push('\n');

@@ -141,6 +141,8 @@ fn the_other_kind_is_refused_and_overwriting_leaves_nothing_stale() {
                 "history.jsonl",
                 "holdout.json",
                 "run.lock",
+                "training_history.png",
+                "training_history.svg",
                 PAPER.1,
                 "trm_paper_production.safetensors",
             ],

@@ -61,23 +61,23 @@ impl<'a> Strips<'a> {
     }
 }
 
-/// What happens to the values already in the destination of a product.
+/// Whether a product replaces the values in its destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
-    /// They are replaced.
+    /// The product replaces the values.
     Yes,
-    /// The product is added to them.
+    /// The product is added to the values.
     No,
 }
 
-/// What the sums of a product start from.
+/// The numbers that the sums of a product start from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Start<'a, T = f32> {
-    /// Nothing: the destination is overwritten.
+    /// Zeros. The destination is overwritten.
     Zeros,
-    /// One number for each column: the destination is overwritten.
+    /// A bias, one number for each column. The destination is overwritten.
     Bias(&'a [T]),
-    /// What the destination holds.
+    /// The values in the destination.
     Sums,
 }
 
@@ -92,7 +92,7 @@ impl<T> Start<'_, T> {
         }
     }
 
-    /// What some columns start from.
+    /// The start of the sums of `columns` alone.
     ///
     /// # Panics
     /// If there is a bias without these columns.

@@ -1,7 +1,8 @@
 //! Branch-free elementary functions that the compiler can widen inside [`crate::vectorize`] and [`crate::vectorize_fused`].
 
-/// Computes `a * b + c`. Where the instruction set has one instruction for it, that takes half the time and rounds once; so it is at
-/// every level but the portable one, where it depends on the CPU the program was compiled for.
+/// Computes `a * b + c`, in one instruction that rounds once where the instruction set has it, else in two. Every
+/// level but the portable one has the instruction; for the portable level it depends on the CPU that the program was
+/// compiled for.
 #[derive(Clone, Copy, Debug)]
 pub struct MulAdd {
     pub(crate) is_fused: bool,
@@ -20,11 +21,11 @@ pub(crate) const WHOLE: f32 = 12_582_912.0;
 
 /// What [`exp_nonpositive`] is made of.
 pub(crate) mod exp {
-    /// ln 2 in two parts, this with few enough bits that n times it is exact.
+    /// The high part of ln 2. It has so few bits that n times it is exact.
     pub const LN2_HIGH: f32 = 0.693_359_4;
-    /// The rest of ln 2.
+    /// The low part of ln 2: the rest.
     pub const LN2_LOW: f32 = -2.121_944_4e-4;
-    /// Of the polynomial, that of the highest power first.
+    /// Coefficient of the highest power of the polynomial.
     pub const FIRST: f32 = 0.008_312_399;
     /// Coefficients of the polynomial after [`FIRST`], by falling powers.
     pub const COEFFICIENTS: [f32; 5] = [0.041_891_284, 0.166_671_2, 0.499_992_25, 1.0, 1.0];
@@ -79,8 +80,8 @@ pub fn normal(x: f32, mul_add: MulAdd) -> (f32, f32) {
     (integral, INV_SQRT_2PI * gaussian)
 }
 
-/// The integral that [`normal`] gives, in half the time, for what is rounded to bfloat16 next: x times it has an absolute error
-/// below 4e-6 for `|x| <= 8`, and below `1e-6 |x|` beyond.
+/// The integral of the standard normal distribution up to `x`, in half the time of [`normal`], for results that are
+/// rounded to bfloat16 next. Times x it has an absolute error below 4e-6 for `|x| <= 8`, and below `1e-6 |x|` beyond.
 #[inline(always)]
 pub fn normal_integral_for_bf16(x: f32, mul_add: MulAdd) -> f32 {
     const POLYNOMIAL: [f32; 11] = [
@@ -99,7 +100,8 @@ pub fn normal_integral_for_bf16(x: f32, mul_add: MulAdd) -> f32 {
     odd_integral(x, 4.75, POLYNOMIAL, mul_add)
 }
 
-/// The integral that [`normal`] gives, for what is rounded to a hundred steps next: x times it has an absolute error below 2e-4 for `|x| <= 8`, and below `4e-5 |x|` beyond.
+/// The integral of the standard normal distribution up to `x`, for results that are rounded to a hundred steps next.
+/// Times x it has an absolute error below 2e-4 for `|x| <= 8`, and below `4e-5 |x|` beyond.
 #[inline(always)]
 pub fn normal_integral_for_int8(x: f32, mul_add: MulAdd) -> f32 {
     const POLYNOMIAL: [f32; 7] = [

@@ -91,7 +91,7 @@ impl Right {
         }
     }
 
-    /// What its numbers are.
+    /// Number format of the right operand.
     pub fn format(&self) -> Format {
         match &self.0 {
             Panels::F32(_) => Format::F32,
@@ -101,7 +101,7 @@ impl Right {
         }
     }
 
-    /// Its rows and columns, `[inner, cols]`.
+    /// Shape of the right operand, `[inner, cols]`.
     pub fn shape(&self) -> [usize; 2] {
         match &self.0 {
             Panels::F32(panels) => [panels.inner(), panels.cols()],
@@ -111,8 +111,8 @@ impl Right {
         }
     }
 
-    /// Whether a left operand can be rounded for it in parts of some columns: not where the largest number of each row says how it
-    /// is rounded.
+    /// Whether a left operand can be rounded in parts of some columns for this right operand. It cannot if the largest
+    /// number of a row says how the row is rounded.
     pub fn rounds_in_parts(&self) -> bool {
         match &self.0 {
             Panels::F32(_) | Panels::Bf16(_) => true,
@@ -179,7 +179,7 @@ impl Rounded {
         }
     }
 
-    /// Takes another shape, `[rows, inner]`; the numbers are zeros if it is another.
+    /// Changes the shape to `[rows, inner]`. If the shape is another than before, all numbers are zero.
     ///
     /// # Panics
     /// If it is quantised, and so rounded for a right operand: see [`Self::resize_for`].
@@ -193,8 +193,8 @@ impl Rounded {
         }
     }
 
-    /// Takes the shape of a left operand of products with `right`, and what that says of rounding; the numbers are zeros if it is
-    /// another shape.
+    /// Takes the shape and the rounding of a left operand of `rows` rows for products with `right`. If the shape is
+    /// another than before, all numbers are zero.
     ///
     /// # Panics
     /// If it is quantised and `right` is not.
@@ -248,7 +248,7 @@ impl Rounded {
         }
     }
 
-    /// What its numbers are.
+    /// Number format that the left operand is rounded to.
     pub fn format(&self) -> Format {
         match &self.0 {
             Kept::Bf16(_) => Format::Bf16,
@@ -257,7 +257,7 @@ impl Rounded {
         }
     }
 
-    /// Its rows and the length of each, `[rows, inner]`.
+    /// Shape of the left operand, `[rows, inner]`.
     pub fn shape(&self) -> [usize; 2] {
         match &self.0 {
             Kept::Bf16(rows) => [rows.rows(), rows.inner()],
@@ -290,7 +290,7 @@ impl Left<'_> {
         }
     }
 
-    /// What its numbers are.
+    /// Number format of the left operand.
     pub fn format(self) -> Format {
         match self {
             Self::Plain { .. } => Format::F32,

@@ -7,8 +7,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// Some columns of `left right`, and what they start from. Every element has the same bits in whatever company of rows and
-/// columns it is computed (plain f32 numbers apart, whose sums gemm cuts by the number of rows).
+/// Computes some columns of `left right`; the sums start from `start`. Every element has the same bits whatever other
+/// rows and columns are computed with it. Plain f32 operands are the exception: gemm cuts their sums by the number of
+/// rows.
 ///
 /// # Shapes
 /// `left` is `[rows, inner]`, `right` is `[inner, cols]`, `dst` is `[rows, columns]`, a bias is `[columns]`.
@@ -52,10 +53,10 @@ fn multiply_rounded(left: &Rounded, (right, columns): (&Right, Range<usize>), ds
     }
 }
 
-/// All of `left right`, and a bias or zeros to start from, in parts that stay in the cache: `take` gets each when it is made,
-/// `[rows, columns]`. Parts are some whole rows where `left` is plain or has a step for each row, and some whole panels of columns
-/// otherwise. Every element has the bits that [`multiply`] gives it (plain f32 numbers apart, whose sums gemm cuts by the number
-/// of rows).
+/// Computes `left right`, from a bias or zeros, in parts that stay in the cache. `take` gets each part,
+/// `[rows, columns]`, when it is made. Parts are whole rows where `left` is plain or has a step for each row, and whole
+/// panels of columns otherwise. Every element has the bits that [`multiply`] gives it. Plain f32 operands are the
+/// exception: gemm cuts their sums by the number of rows.
 ///
 /// # Shapes
 /// `left` is `[rows, inner]`, `right` is `[inner, cols]`, a bias is `[cols]`; `buffer` is [`Format::part_len`] of the format of
@@ -169,8 +170,8 @@ fn plain_gradient((d, x): (Left, Left), outputs: &Range<usize>, d_weight: &mut [
         panic!("rounded rows in a gradient of f32");
     };
     assert_eq!(rows, x_rows, "d and x have the same rows");
-    let (Some(out), Some(inputs)) = (d.len().checked_div(rows), x.len().checked_div(rows)) else { return };
-    let shape = [outputs.len(), rows, inputs];
+    let Some(out) = d.len().checked_div(rows) else { return };
+    let shape = [outputs.len(), rows, x.len() / rows];
     plain::matmul_lhs_transposed(shape, d, [out, outputs.start], x, d_weight, Overwrite::No);
 }
 

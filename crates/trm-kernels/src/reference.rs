@@ -63,7 +63,7 @@ pub fn numbers(len: usize, seed: u32) -> Vec<f32> {
     (0..len).map(|_| next()).collect()
 }
 
-/// Compares a product with its twin, element by element.
+/// Compares a product with the plain-loop reference, element by element.
 #[cfg(test)]
 pub fn assert_close(got: &[f32], want: &[f64], what: &str) {
     for (i, (g, w)) in got.iter().zip(want).enumerate() {

@@ -5,16 +5,16 @@ use std::io::{self, BufWriter};
 use std::path::Path;
 use tempfile::NamedTempFile;
 
-/// Where the new content goes: it can be written and sought in.
+/// The writer that the new content of a file goes to. It can write and seek.
 pub type AtomicWriter = BufWriter<NamedTempFile>;
 
 /// How the names of files begin that are not complete yet.
 pub const PREFIX: &str = ".trm-";
 
-/// Writes a file under a temporary name in the same folder, syncs it to disk and renames it into place.
+/// Writes a file under a temporary name in the same folder, syncs it to disk and renames it to `path`.
 ///
 /// # Errors
-/// What the system says; the file at `path` is then what it was before.
+/// An error of the operating system. The file at `path` is then what it was before.
 pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut AtomicWriter) -> io::Result<()>,

@@ -19,7 +19,8 @@ pub struct Evaluation {
     pub loss: f64,
     /// Mean penalty of a board for rows, columns and boxes: see `ops/constraint_loss.rs`.
     pub constraint_loss: f64,
-    /// Mean number of cells of a predicted board whose digit stands again in their row, column or box.
+    /// Mean number of conflicting cells of a predicted board: cells whose digit occurs again in the same row, column
+    /// or box.
     pub conflicts_per_board: f64,
     /// Share of all cells that are right.
     pub cell_accuracy: f64,
@@ -39,7 +40,7 @@ pub struct Evaluation {
     pub solved_by_guesses: Vec<(usize, u64)>,
 }
 
-/// Predicts every puzzle within `budget` and compares with its solution.
+/// Predicts every puzzle within `budget` and compares the answer with the solution.
 pub fn evaluate(model: &dyn Thinker, puzzles: &[Puzzle], budget: &Budget, threads: &Threads) -> Evaluation {
     let (mut total, mut predict) = (Tally::default(), model.predictor());
     let mut all = Vec::with_capacity(puzzles.len());

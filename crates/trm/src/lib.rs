@@ -44,11 +44,11 @@
 //! |---|---|
 //! | [`sudoku`], [`data`] | boards, exact solver, generators, symmetries; puzzle files |
 //! | [`config`] | every setting, presets, TOML |
-//! | [`ops`], [`network`], [`layers`] | operations with their gradients; the list of tensors; layers |
+//! | [`ops`], [`network`] | operations with their gradients; the list of tensors |
 //! | [`model`] | the recursion of the documented family and, in [`model::paper`], that of the paper |
 //! | [`solve`], [`trace`], [`evaluate`] | answers, how they came about, how good they are |
 //! | [`train`], [`checkpoint`], [`compress`] | runs, model files, smaller models |
-//! | [`plot`], [`bench`] | pictures; speed on this machine |
+//! | [`plot`], [`mod@bench`] | pictures; speed on this machine |
 #![forbid(unsafe_code)]
 
 #[doc(hidden)]
@@ -59,7 +59,7 @@ pub mod compress;
 pub mod config;
 pub mod data;
 pub mod evaluate;
-pub mod layers;
+mod layers;
 pub mod model;
 pub mod network;
 pub mod ops;

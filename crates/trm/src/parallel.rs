@@ -44,8 +44,8 @@ impl Threads {
     }
 }
 
-/// Calls `work` on every chunk of `size` values and its number, on the threads of the set that the caller is a worker of;
-/// alone where it is none.
+/// Calls `work` with every chunk of `size` values and the chunk's number, on the threads that the caller is a worker
+/// of, or on the caller's thread alone if it is no worker.
 pub fn for_each_chunk(values: &mut [f32], size: usize, work: impl Fn(usize, &mut [f32]) + Send + Sync) {
     #[cfg(feature = "threads")]
     if rayon::current_num_threads() > 1 && rayon::current_thread_index().is_some() {

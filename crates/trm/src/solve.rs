@@ -12,13 +12,13 @@ const CHUNK: usize = 4096;
 /// Whether the givens of the puzzle are kept in the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Givens {
-    /// The answer has the puzzle's digits where it gives them.
+    /// The answer keeps the puzzle's given digits.
     Preserved,
     /// The answer is the bare prediction of all 81 cells.
     Predicted,
 }
 
-/// What the model made of one puzzle.
+/// The answer to one puzzle, with how certain it is and whether it is right by the rules.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The puzzle.
@@ -27,7 +27,8 @@ pub struct Answer {
     pub board: Grid,
     /// The board obeys the rules and agrees with the givens. It is then a solution, whoever found it.
     pub solved: bool,
-    /// Cells whose digit stands again in their row, column or box, or differs from the given.
+    /// Conflicting cells, from 0 to 80: the digit occurs again in the same row, column or box, or differs from the
+    /// given.
     pub conflicts: Vec<usize>,
     /// Softmax of each cell's logits.
     pub probabilities: Vec<[f32; DIGITS]>,

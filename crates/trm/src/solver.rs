@@ -79,7 +79,7 @@ impl Solver {
         self
     }
 
-    /// So many worker threads; 0 for one on each CPU. Answers do not depend on it.
+    /// Sets the number of worker threads; 0 means one on each CPU. Answers do not depend on it.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
         self.threads = Threads::new(threads);
@@ -106,8 +106,8 @@ impl Solver {
         solve(&*self.model, puzzles, Givens::Preserved, &self.budget, &self.threads)
     }
 
-    /// Answers one puzzle and tells how the answer came about: every outer cycle, hypothesis, restart and guess. The answer is that of
-    /// [`Self::solve`].
+    /// Answers one puzzle as [`Self::solve`] does, and also returns how the answer came about: every outer cycle,
+    /// hypothesis, restart and guess.
     pub fn trace(&self, puzzle: &Grid) -> (Answer, Trace) {
         let puzzles = std::slice::from_ref(puzzle);
         solve_traced(&*self.model, puzzles, Givens::Preserved, &self.budget, &self.threads).remove(0)

@@ -17,24 +17,24 @@ impl Tensor {
         Self::filled(shape, 0.0)
     }
 
-    /// A tensor with every value the same.
+    /// A tensor of this shape whose values all equal `value`.
     pub fn filled(shape: &[usize], value: f32) -> Self {
         let len = shape.iter().product();
         Self { shape: shape.to_vec(), data: vec![value; len] }
     }
 }
 
-/// Some values in short: their mean and, if there are several, the least and the largest.
+/// Summary of some values: their mean and, if there are several, the least and the largest.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
-    /// Their mean.
+    /// Mean of the values.
     pub mean: f64,
-    /// The least and the largest of several.
+    /// The least and the largest value, if there are several.
     pub range: Option<[f64; 2]>,
 }
 
 impl Spread {
-    /// Of these values.
+    /// Mean and range of `values`.
     pub fn of(values: &[f32]) -> Self {
         let values = || values.iter().map(|v| f64::from(*v));
         let range = [values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max)];

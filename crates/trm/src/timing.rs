@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// What the time of a step is spent on.
+/// The phases of a step, by what their time is spent on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// `x W^T`, the rounding of x included.
@@ -39,7 +39,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// All of them, in the order of the enum.
+    /// All phases, in the order of the enum.
     pub const ALL: [Self; 13] = [
         Self::ForwardProducts,
         Self::BackwardProducts,
@@ -103,7 +103,7 @@ impl Drop for Timed {
     }
 }
 
-/// Counts what the current phase took so far and goes on with another; returns the former.
+/// Adds the time since the last call to the current phase and goes on with another phase; returns the phase before.
 fn switch(next: Option<Phase>) -> Option<Phase> {
     let now = Instant::now();
     let (former, since) = CURRENT.replace(next.map(|phase| (phase, now)))?;

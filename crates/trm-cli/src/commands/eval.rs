@@ -71,7 +71,7 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     print(&format!("\n{ms_per_puzzle:.2} ms a puzzle, {:.0} puzzles/s\n", 1e3 / ms_per_puzzle))
 }
 
-/// The last puzzles of a file, or all of them; at least one.
+/// Reads the last puzzles of a file, or all of them; at least one.
 pub fn read_puzzles(data: &Path, last: Option<usize>, skip_bad_rows: bool) -> Result<Vec<Puzzle>, CliError> {
     let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
     let mut dataset = read_csv(data, &options).map_err(|e| CliError::Input(e.to_string()))?;
@@ -86,7 +86,7 @@ pub fn read_puzzles(data: &Path, last: Option<usize>, skip_bad_rows: bool) -> Re
     Ok(dataset.puzzles)
 }
 
-/// The evaluation as a person reads it.
+/// The evaluation as a table for a person.
 pub fn table(e: &Evaluation) -> String {
     let mut text = format!(
         "puzzles          {}\nloss             {:.4}\nconstraint loss  {:.4}\ncell accuracy    {}\nblank accuracy   {}\n\

@@ -202,7 +202,7 @@ fn describe(args: &InfoArgs, checkpoint: Checkpoint) -> Info {
     }
 }
 
-/// As if it were f32, but for how it is stored.
+/// Describes the model as if its weights were f32, and then how they are stored.
 fn describe_quantised(args: &InfoArgs, quantised: QuantisedCheckpoint) -> Info {
     let model = quantised.dequantised();
     let config = quantised.config.clone();

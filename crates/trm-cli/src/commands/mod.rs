@@ -63,7 +63,7 @@ impl BudgetArgs {
 }
 
 impl ModelArgs {
-    /// What to call the model in a heading.
+    /// Name of the model for headings.
     pub fn name(&self) -> String {
         self.model.as_ref().map_or("the model that comes with trm".into(), |file| file.display().to_string())
     }

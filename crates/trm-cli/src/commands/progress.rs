@@ -31,7 +31,7 @@ pub enum Display {
 }
 
 impl Display {
-    /// What the options and the terminal ask for.
+    /// The kind of progress display that the options and the terminal ask for.
     pub fn choose(quiet: bool, json: bool) -> Self {
         match (quiet, json) {
             (true, _) => Self::Quiet,

@@ -6,11 +6,11 @@ use crate::layout::{BLOCK, PANEL, Start, Strips, TILE, TILE_WORDS};
 #[cfg(target_arch = "x86_64")]
 use crate::level::{Amx, Avx2, Avx512Bf16};
 
-/// `left right`, and what it starts from.
+/// The operands of a product `left right`, and the numbers that its sums start from.
 pub(crate) struct Product<'a> {
     pub rows: usize,
     pub cols: usize,
-    /// Pairs of the inner dimension; up to whole tiles there are zeros.
+    /// Pairs of numbers along the inner dimension. Zeros fill the last tile.
     pub pairs: usize,
     /// Strips of all rows, up to a whole block of 32 or to the last of 16.
     pub left: Strips<'a>,
@@ -33,7 +33,7 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// That of the level in use.
+    /// The kernel of the level in use.
     #[cfg(target_arch = "x86_64")]
     pub fn of_level() -> Self {
         if let Some(cpu) = Amx::in_use() {

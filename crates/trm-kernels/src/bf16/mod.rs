@@ -12,7 +12,9 @@ mod widened;
 
 use crate::layout::{PANEL, Part, Start, Strips, TILE, TILE_WORDS, Words, by_columns};
 use kernel::Kernel;
-pub(crate) use kernel::{Product, Tile, left_word};
+pub(crate) use kernel::Product;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use kernel::{Tile, left_word};
 pub(crate) use panels::Bf16Panels;
 pub(crate) use rows::Bf16Rows;
 use std::cell::RefCell;
@@ -94,7 +96,7 @@ pub(crate) fn weight_gradient(pairs: &[(&Bf16Rows, &Bf16Rows)], outputs: Range<u
     /// Tiles of the inner dimension in one pass.
     const PASS: usize = 16;
     thread_local! {
-        /// d^T and x of a pass, the latter a panel at a time.
+        /// d^T and one panel of x at a time, of a pass.
         static OPERANDS: RefCell<[Words; 2]> = RefCell::default();
     }
     let Some((_, x)) = pairs.first() else { return };

@@ -23,7 +23,7 @@ impl Bf16Rows {
         zeros
     }
 
-    /// Takes another shape; the numbers are zeros if it is another.
+    /// Changes the shape to `[rows, inner]`. If the shape is another than before, all numbers are zero.
     pub fn resize(&mut self, [rows, inner]: [usize; 2]) {
         if [self.rows, self.inner] != [rows, inner] {
             self.words.clear();

@@ -74,7 +74,7 @@ enum Packer {
 }
 
 impl Packer {
-    /// That of the level in use.
+    /// The packer of the level in use.
     fn of_level() -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Some(cpu) = Avx512Bf16::in_use() {

@@ -20,7 +20,7 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// That of the level in use.
+    /// The kernel of the level in use.
     pub fn of_level() -> Self {
         #[cfg(target_arch = "x86_64")]
         if let Some(cpu) = Avx2::in_use() {
@@ -56,7 +56,7 @@ impl Kernel {
         }
     }
 
-    /// What sums of a panel's columns start at: what is added to numbers on the left, taken out of each.
+    /// Numbers that the sums of a panel's columns start from: they take out what is added to each number on the left.
     pub fn firsts(self, fixed: Fixed, panel: &[u32]) -> [i32; STRIP] {
         match (fixed, self) {
             (Fixed::Twelve, _) => [0; STRIP],
@@ -78,7 +78,7 @@ pub(crate) struct Strip<'a> {
     pub left: Operand<'a>,
     /// `[words, 16]`
     pub right: &'a [u32],
-    /// What sums start at.
+    /// Numbers that the sums start from.
     pub firsts: &'a [i32; STRIP],
     /// `[rows]`
     pub row_steps: &'a [f32],
@@ -93,12 +93,12 @@ pub(crate) struct Strip<'a> {
 pub(crate) enum Operand<'a> {
     /// Side by side, rows so many words apart.
     Rows(&'a [u32], usize),
-    /// As [`Turn`] leaves them, strips of 16 rows behind each other: words of a row 16 apart.
+    /// Words as [`Turn`] writes them: strips of 16 rows behind each other, neighbouring words of a row 16 apart.
     Turned(&'a [u32]),
 }
 
 impl<'a> Operand<'a> {
-    /// Where row r starts, and the words from one of its words to the next.
+    /// Start of row r, and the number of words between two neighbouring words of the row.
     #[inline(always)]
     pub fn place(self, r: usize, row_words: usize) -> (&'a [u32], usize, usize) {
         match self {
@@ -121,7 +121,7 @@ impl<'a> Operand<'a> {
 }
 
 impl Strip<'_> {
-    /// What kernels that read and write by pointers rely on.
+    /// Checks the bounds that kernels rely on when they read and write by pointers.
     ///
     /// # Panics
     /// If something lies outside its slice.
@@ -191,7 +191,8 @@ pub(crate) enum Side {
     Right,
 }
 
-/// A strip of 16 columns of some rows, whose numbers become those of words of several rows.
+/// Operands of turning a strip of 16 columns of some rows: words that hold numbers of one row become words that hold
+/// numbers of one column in several rows.
 pub(crate) struct Turn<'a> {
     pub fixed: Fixed,
     pub side: Side,
@@ -199,20 +200,21 @@ pub(crate) struct Turn<'a> {
     pub words: &'a [u32],
     /// Words from row to row.
     pub stride: usize,
-    /// The share of each row, in 2^-15ths, that its numbers become.
+    /// The factor of each row's numbers, in 2^-15ths.
     pub shares: &'a [i16],
-    /// `[words, 16]`: a number of the first row of a word in the lowest bits, zeros on the right for rows that there are not.
+    /// Result, `[words, 16]`. The number of a word's first row lies in its lowest bits. For the right operand missing
+    /// rows are zeros.
     pub turned: &'a mut [u32],
 }
 
 impl Turn<'_> {
-    /// What is added to numbers.
+    /// The number that is added to each number of this side.
     #[inline(always)]
     pub fn zero(&self) -> i32 {
         if self.side == Side::Left { self.fixed.zero() } else { 0 }
     }
 
-    /// What kernels that read and write by pointers rely on.
+    /// Checks the bounds that kernels rely on when they read and write by pointers.
     ///
     /// # Panics
     /// If something lies outside its slice.

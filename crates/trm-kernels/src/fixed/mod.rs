@@ -191,7 +191,7 @@ pub(crate) fn weight_gradient(
     /// Most rows of a sum.
     const ROWS: usize = 512;
     thread_local! {
-        /// d^T and x, the latter a panel at a time.
+        /// d^T, and one panel of x at a time.
         static OPERANDS: RefCell<[Vec<u32>; 2]> = RefCell::default();
     }
     assert!(outputs.start.is_multiple_of(STRIP), "outputs from a strip on");
@@ -244,7 +244,7 @@ pub(crate) fn weight_gradient(
     });
 }
 
-/// The square root of the share that each step is of the largest, in 2^-15ths; all of it is one of them less.
+/// `sqrt(step / largest)` of each step, in 2^-15ths, so that it fits 16 bits: 1 becomes 2^15 - 1.
 fn roots(steps: &[f32], largest: f32) -> Vec<i16> {
     let share = if largest.is_finite() && largest > 0.0 { 1.0 / largest } else { 0.0 };
     // A conversion to i16 saturates, and makes 0 of NaN.

@@ -92,7 +92,7 @@ thread_local! {
     static IN_USE: Cell<Option<Level>> = const { Cell::new(None) };
 }
 
-/// The level in use: that of [`choose_level`], or of the [`at_level`] around the caller.
+/// The level in use: the one that [`at_level`] sets for the caller, or else the one that [`choose_level`] finds.
 ///
 /// # Panics
 /// Where [`choose_level`] has an error: to run at another level than was asked for would be worse.
@@ -104,7 +104,8 @@ pub fn level() -> Level {
     })
 }
 
-/// Runs `body`, and every kernel it calls on this thread, at a level: so tests and measurements see all of them.
+/// Runs `body`, and every kernel that it calls on this thread, at `level`, so that tests and measurements can reach
+/// every level.
 ///
 /// # Panics
 /// If the CPU lacks it.

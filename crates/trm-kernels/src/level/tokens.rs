@@ -27,7 +27,7 @@ proof!(Avx512Bf16: "AVX-512 BF16, VNNI and all of x86-64-v4");
 proof!(Amx: "tiles of bfloat16 numbers and of bytes, and the system saves them");
 
 impl Amx {
-    /// The proof before there is a level, for the test of the tiles that decides whether there is one.
+    /// The proof without a check, for the self-test of the tiles, which runs before a level is chosen.
     ///
     /// # Safety
     /// The CPU has AMX-TILE, AMX-BF16 and AMX-INT8, and the system lets this process use them.

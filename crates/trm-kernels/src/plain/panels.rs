@@ -1,5 +1,5 @@
-//! A right operand of f32 numbers in panels, each a matrix of few columns for `gemm`: its rows lie one behind the other, where
-//! those of a wide matrix lie on a page of memory each.
+//! A right operand of f32 numbers in panels. Each panel is a matrix of few columns for `gemm`. Its rows lie one behind
+//! the other; in a wide matrix each row would lie on a page of memory of its own.
 
 use super::{Rhs, strided};
 use crate::layout::{PANEL, Start};

@@ -68,26 +68,26 @@ impl Kernel {
         }
     }
 
-    /// The first half of [`Self::run`], where there are halves: leaves 32-bit sums in `dst`, bit for bit, which count as f32
-    /// numbers only after [`Self::scale_sums`].
+    /// The first half of [`Self::run`], for kernels that work in halves: writes the bits of 32-bit integer sums to
+    /// `dst`. [`Self::scale_sums`] turns them into f32 numbers.
     pub fn whole_sums(self, tile: Tile) {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx { cpu, in_halves: true } => amx::whole_sums(cpu, tile),
-            _ => unreachable!("this kernel has no halves"),
+            _ => unreachable!("this kernel has no halves for {} rows", tile.rows),
         }
     }
 
-    /// The second half of [`Self::run`], for as few rows as you like: makes numbers of the sums in `dst`.
+    /// The second half of [`Self::run`], for any number of rows: turns the integer sums in `dst` into f32 numbers.
     pub fn scale_sums(self, tile: Tile) {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Amx { in_halves: true, .. } => amx::scale_sums(tile),
-            _ => unreachable!("this kernel has no halves"),
+            _ => unreachable!("this kernel has no halves for {} rows", tile.rows),
         }
     }
 
-    /// Whether there are halves.
+    /// Whether the kernel works in two halves, integer sums and scaling.
     pub fn in_halves(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -101,7 +101,7 @@ impl Kernel {
         if self.reads_strips() { usize::MAX } else { BLOCK }
     }
 
-    /// Whether it reads the left operand in strips, and knows a bias.
+    /// Whether the kernel reads the left operand in strips and can start from a bias.
     pub fn reads_strips(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -110,7 +110,7 @@ impl Kernel {
         }
     }
 
-    /// Whether it takes halves of bytes apart itself, as fast as it multiplies bytes.
+    /// Whether the kernel splits bytes into 4-bit weights itself, as fast as it multiplies bytes.
     pub fn takes_halves(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -126,7 +126,7 @@ pub(crate) struct Tile<'a> {
     pub cols: usize,
     /// Numbers of a column in a word: 4 or 8.
     pub in_word: usize,
-    /// What is added to weights where they are stored.
+    /// The number that is added to weights where they are stored.
     pub zero: i32,
     pub groups: usize,
     pub group_words: usize,
@@ -149,7 +149,7 @@ pub(crate) struct Tile<'a> {
 }
 
 impl Tile<'_> {
-    /// What kernels that read `left` row by row rely on.
+    /// Checks the bounds and sizes that kernels rely on when they read `left` row by row.
     ///
     /// # Panics
     /// If a slice is too short for the sizes, or a size is not one that they know.
@@ -215,7 +215,7 @@ impl Tile<'_> {
         }
     }
 
-    /// Writes the totals of sixteen columns, or of those that there are.
+    /// Writes the totals of sixteen columns, or of as many as there are.
     #[inline(always)]
     pub fn store(&mut self, first: usize, totals: &[[f32; LANES]]) {
         let cols = LANES.min(self.cols - first);

@@ -137,7 +137,7 @@ impl QuantisedPanels {
         self.cols
     }
 
-    /// What inputs are rounded to multiples of, if that is fixed.
+    /// The step that inputs are rounded to multiples of, if it is fixed.
     pub fn step(&self) -> Option<f32> {
         self.step
     }

@@ -20,12 +20,12 @@ const NINE: usize = 9;
 /// The cells of each unit of one kind.
 pub type Members = Vec<[usize; NINE]>;
 
-/// Heads that see units: head h sees those of `kinds[h % kinds.len()]`.
+/// Attention heads that see units: head h sees the units of `kinds[h % kinds.len()]`.
 #[derive(Clone, Copy, Debug)]
 pub struct UnitHeads<'a> {
     /// Number of heads.
     pub count: usize,
-    /// Channels of each.
+    /// Channels of a head.
     pub dim: usize,
     /// The units of each kind.
     pub kinds: &'a [Members],

@@ -178,7 +178,7 @@ pub(super) fn softmax<S: Simd>(simd: S, scores: &mut Nine, scale: f32) {
     }
 }
 
-/// Turns the gradient of the weights `p` into that of the scores.
+/// Turns the gradient of the weights `p` into the gradient of the scores.
 #[inline(always)]
 pub(super) fn softmax_backward<S: Simd>(simd: S, p: &Nine, d: &mut Nine, scale: f32) {
     let scale = simd.splat_f32s(scale);

@@ -107,7 +107,8 @@ unsafe fn sums<const ROWS: usize, const IN_WORD: usize>(mut tile: Tile) {
     }
 }
 
-/// Bytes of rows as pairs of 16-bit numbers, those of a word in two: the first and the third, the second and the fourth.
+/// Bytes of rows as pairs of 16-bit numbers. The four bytes of a word make two pairs: the first and the third, the
+/// second and the fourth.
 type Spread<const ROWS: usize> = [[[i32; SPREAD]; ROWS]; 2];
 
 /// # Safety
@@ -199,7 +200,7 @@ unsafe fn add_halves<const ROWS: usize>(
                     *numbers = _mm256_and_si256(low, _mm256_set1_epi8(0xf));
                 }
                 for (r, short) in short.iter_mut().enumerate() {
-                    // SAFETY: the same.
+                    // SAFETY: p < len, so word p of row r can be read by the caller's promise.
                     let left = unsafe {
                         left.add((r * row_words + p) * 8 + 4 * half).cast::<i32>().read_unaligned()
                     };

@@ -59,7 +59,7 @@ fn round_64_avx512(numbers: &[f32; RUN], per_step: f32, rounded: &mut [i8; RUN],
     let mut sums = unsafe { _mm512_loadu_si512(lanes.as_ptr().cast()) };
     let mut whole = [_mm512_setzero_si512(); 4];
     for (whole, numbers) in whole.iter_mut().zip(numbers.as_chunks::<16>().0) {
-        // SAFETY: the same.
+        // SAFETY: sixteen numbers are read where sixteen numbers are.
         let steps = _mm512_mul_ps(unsafe { _mm512_loadu_ps(numbers.as_ptr()) }, per_step);
         // To the nearest, ties to even. Of a NaN the second operand is left.
         *whole = _mm512_cvtps_epi32(_mm512_min_ps(_mm512_max_ps(steps, least), most));

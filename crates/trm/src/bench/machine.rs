@@ -11,35 +11,35 @@ use trm_kernels::peak::{read, spin_bf16, spin_f32, spin_fixed};
 /// How long a ceiling is measured.
 const TIME: Duration = Duration::from_millis(250);
 
-/// The CPU, and its ceilings.
+/// The CPU, its threads, and the ceilings that were measured on them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Machine {
-    /// Its name, if the system tells.
+    /// Name of the CPU, if the system tells.
     pub cpu: String,
-    /// Instruction sets that matter here and that it has.
+    /// Instruction sets that the CPU has, of those that the kernels can use.
     pub features: Vec<&'static str>,
-    /// The one in use.
+    /// Name of the instruction set that the kernels use.
     pub level: &'static str,
     /// Worker threads.
     pub threads: usize,
-    /// Products of f32 numbers.
+    /// Ceiling of products of f32 numbers.
     pub f32: Peak,
-    /// Products of bfloat16 numbers, where there are instructions for them.
+    /// Ceiling of products of bfloat16 numbers, if the CPU has instructions for them.
     pub bf16: Option<Peak>,
-    /// Products of fixed-point numbers of 12 bits, where there are instructions for them.
+    /// Ceiling of products of 12-bit fixed-point numbers, if the CPU has instructions for them.
     pub fixed12: Option<Peak>,
-    /// Products of fixed-point numbers of 7 bits, where there are instructions for them.
+    /// Ceiling of products of 7-bit fixed-point numbers, if the CPU has instructions for them.
     pub fixed7: Option<Peak>,
-    /// Reading what lies in each of the memories.
+    /// Speed of reading, for each cache and for main memory.
     pub bandwidth: Vec<Bandwidth>,
 }
 
 /// Floating-point operations a second, from registers.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Peak {
-    /// On one thread.
+    /// Floating-point operations a second on one thread.
     pub one_thread: f64,
-    /// On all worker threads.
+    /// Floating-point operations a second on all worker threads.
     pub all_threads: f64,
 }
 
@@ -48,9 +48,9 @@ pub struct Peak {
 pub struct Bandwidth {
     /// `L2`, `L3` or `DRAM`.
     pub memory: &'static str,
-    /// On one thread.
+    /// Bytes a second on one thread.
     pub one_thread: f64,
-    /// On all worker threads, each with memory of its own.
+    /// Bytes a second on all worker threads, each with memory of its own.
     pub all_threads: f64,
 }
 
@@ -75,12 +75,14 @@ impl Machine {
         }
     }
 
-    /// What products of a format could do on all threads; in f32 where there is no instruction for the format.
+    /// The ceiling of products in `format` on all threads, in operations a second. For a format without instructions
+    /// on this CPU it is the ceiling of f32.
     pub fn ceiling(&self, format: Format) -> f64 {
         self.peak(format).all_threads
     }
 
-    /// What products of a format could do on one thread and on all; in f32 where there is no instruction for the format.
+    /// The ceilings of products in `format` on one thread and on all threads. For a format without instructions on
+    /// this CPU they are the ceilings of f32.
     pub fn peak(&self, format: Format) -> Peak {
         match format {
             Format::Bf16 => self.bf16.unwrap_or(self.f32),

@@ -11,7 +11,8 @@ use std::time::Instant;
 pub struct PhaseShares {
     /// Puzzles of a step.
     pub batch_size: usize,
-    /// Phases that took some time, by name; the last is what is in none of them: waiting for the slowest thread, and all else.
+    /// The phases that took time, by name, with their share of the whole. The last entry is the time outside of every
+    /// phase, such as waiting for the slowest thread.
     pub shares: Vec<(&'static str, f64)>,
 }
 

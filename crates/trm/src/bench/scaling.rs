@@ -7,32 +7,32 @@ use crate::parallel::Threads;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// One thing that was varied, all else as configured.
+/// Measurements that vary one setting; all others stay as configured.
 #[derive(Clone, Debug, Serialize)]
 pub struct Sweep {
-    /// What was varied.
+    /// Name of the setting that was varied.
     pub name: &'static str,
-    /// In order.
+    /// The measurements, in the order of the setting's values.
     pub points: Vec<Point>,
 }
 
-/// One value of it.
+/// The measurement for one value of the setting.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
-    /// The value as printed.
+    /// The value of the setting, as printed.
     pub label: String,
-    /// Threads it ran on.
+    /// Worker threads that the measurement ran on.
     pub threads: usize,
-    /// What came of it.
+    /// The speed that was measured.
     pub speed: Speed,
 }
 
 /// All of a scaling study.
 #[derive(Clone, Debug, Serialize)]
 pub struct Scaling {
-    /// What was varied.
+    /// One sweep for each setting that was varied.
     pub sweeps: Vec<Sweep>,
-    /// Where the time goes, at a small and a large batch.
+    /// Shares of the phases of a step, at a small and a large batch.
     pub phases: Vec<PhaseShares>,
 }
 

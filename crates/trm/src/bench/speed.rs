@@ -8,20 +8,20 @@ use crate::parallel::Threads;
 use crate::train::Kind;
 use serde::Serialize;
 
-/// What was measured at one batch size.
+/// Speed at one batch size.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Speed {
     /// Puzzles of a step.
     pub batch_size: usize,
-    /// Median over the steps.
+    /// Puzzles a second: the median over the steps.
     pub samples_per_s: f64,
-    /// Of the slowest step and of the fastest.
+    /// Puzzles a second of the slowest step and of the fastest.
     pub range: [f64; 2],
     /// Floating-point operations a second, as [`Measured::flops`] counts them.
     pub flop_per_s: f64,
-    /// Share of the ceiling.
+    /// `flop_per_s` as a share of the ceiling that was measured in the same process.
     pub share_of_peak: f64,
-    /// Largest memory of the process meanwhile.
+    /// Largest memory of the process during the measurement, in megabytes.
     pub peak_memory_mb: Option<f64>,
 }
 
@@ -79,7 +79,7 @@ pub fn inference<S: Measured>(
     Ok(Speed::new(batch_size, &times, settings.flops()[0], ceiling))
 }
 
-/// One puzzle after the other.
+/// Measures the time of one puzzle alone: puzzles are solved one after the other.
 pub fn latency<S: Measured>(
     settings: &S,
     threads: &Threads,

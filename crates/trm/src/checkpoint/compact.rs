@@ -19,13 +19,13 @@ const MASK: &str = ".mask";
 
 /// A tensor to be written.
 pub enum Stored<'a> {
-    /// As it is.
+    /// The tensor itself.
     F32(&'a Tensor),
-    /// In a form of its own.
+    /// Bytes in one of the format's types.
     Bytes {
-        /// As the format calls it.
+        /// The format's name for the type.
         dtype: &'static str,
-        /// Of the numbers in `bytes`.
+        /// Shape of the numbers in `bytes`.
         shape: Vec<usize>,
         /// Little-endian.
         bytes: Vec<u8>,
@@ -108,7 +108,7 @@ fn mask(kept: impl Iterator<Item = bool>) -> Vec<u8> {
     bytes
 }
 
-/// Whether a name is that of a mask; the name it belongs to.
+/// The name of the tensor that the mask called `name` belongs to; nothing if `name` is not the name of a mask.
 pub fn masked_name(name: &str) -> Option<&str> {
     name.strip_suffix(MASK)
 }

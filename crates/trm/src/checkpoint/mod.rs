@@ -28,22 +28,22 @@ const FORMAT_VERSION: i64 = 1;
 /// The file of the model that comes with this library: weights/README.md says what it was trained on and what it can do.
 pub const SHIPPED: &[u8] = include_bytes!("../../weights/sudoku.safetensors");
 
-/// What a model file holds. A production file holds the model and its configuration only.
+/// The content of a model file. A production file holds the model and its configuration only.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checkpoint<S = TrmConfig> {
-    /// Weights by name, as [`Stored::layout`] has them.
+    /// Weights by name, with the names and shapes of [`Stored::layout`].
     pub model: StateDict,
-    /// The settings they were trained with.
+    /// The settings that the weights were trained with.
     pub config: S,
     /// AdamW's state.
     pub optimizer: Option<OptimizerState>,
     /// Losses and accuracies, one for each epoch.
     pub history: Option<Losses>,
-    /// What resuming needs beyond weights and moments.
+    /// The state of the run, which resuming needs beyond weights and moments.
     pub training: Option<Training>,
 }
 
-/// What AdamW adds to the root of the second moment; PyTorch's default.
+/// The number that AdamW adds to the root of the second moment; PyTorch's default.
 pub const ADAM_EPS: f64 = 1e-8;
 
 /// AdamW's moments and settings.
@@ -81,9 +81,9 @@ pub struct Losses {
 pub struct Training {
     /// The trainer's own record.
     pub state_json: String,
-    /// The averaged weights, if there are any.
+    /// The averaged weights, if the run keeps an average.
     pub ema: Option<StateDict>,
-    /// The states of the puzzles that stay in the batch, if there are any.
+    /// The states of the puzzles that stay in the batch, if the kind of model has such states.
     pub carry: Option<StateDict>,
 }
 
@@ -95,23 +95,23 @@ pub enum CheckpointError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// It is no model file, or a broken one.
+    /// The file is no model file, or it is broken.
     #[error("{}: {reason}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// Its tensors are not those of its configuration.
+    /// The tensors of the file are not the ones that its configuration asks for.
     #[error("{}: its tensors do not fit its configuration:\n  {}", path.display(), problems.join("\n  "))]
     Tensors {
         /// The file.
         path: PathBuf,
-        /// One line for each tensor.
+        /// One line for each tensor that is missing, extra, misshapen or not finite.
         problems: Vec<String>,
     },
 }
@@ -188,10 +188,10 @@ impl Stored for TrmConfig {
 }
 
 impl<S: Stored> Checkpoint<S> {
-    /// Reads a file of this kind of settings.
+    /// Reads a checkpoint with this kind of settings.
     ///
     /// # Errors
-    /// As [`Stored::read`].
+    /// An unreadable or broken file, or tensors that do not fit the settings: see [`CheckpointError`].
     pub fn read_stored(path: &Path) -> Result<Self, CheckpointError> {
         S::read(path)
     }

@@ -5,31 +5,33 @@ use crate::model::Thinker;
 use crate::parallel::Threads;
 use std::path::Path;
 
-/// What a model file turned out to be.
+/// The content of a model file, by the kind of model that the file holds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelFile {
     /// A model of this project or of the Python original.
     Trm(Box<Checkpoint>),
-    /// One of this project whose weights are whole numbers.
+    /// A model of this project whose weights are quantised to whole numbers.
     Quantised(Box<QuantisedCheckpoint>),
     /// A model of the paper.
     Paper(Box<PaperCheckpoint>),
 }
 
 impl ModelFile {
-    /// Reads a file; `.safetensors` by its ending, anything else as PyTorch's format. The names of its tensors tell what
-    /// it is.
+    /// Reads a model file: `.safetensors` by the ending of the name, anything else as PyTorch's format. The names of
+    /// the tensors tell which kind of model the file holds.
     ///
     /// # Errors
-    /// As for [`Checkpoint::read`].
+    /// An unreadable or broken file, or tensors that do not fit the configuration: see [`CheckpointError`].
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         Self::read_with(path, &[])
     }
 
-    /// The same, told what an official file of the paper's model does not tell, as `key=value`.
+    /// Reads a model file, with `settings`, each `key=value`, for what an official file of the paper's model does not
+    /// say.
     ///
     /// # Errors
-    /// As for [`Self::read`]; settings for a file of another kind, which tells everything.
+    /// A file that [`Self::read`] refuses, or settings for a file of another kind: such a file holds all of its
+    /// settings.
     pub fn read_with(path: &Path, settings: &[String]) -> Result<Self, CheckpointError> {
         match PaperCheckpoint::of_file(path, settings)? {
             Some(paper) => Ok(Self::Paper(Box::new(paper))),

@@ -37,9 +37,9 @@ const TELLING_NAME: &str = "inner.H_init";
 /// What the official program's names begin with: it saves a compiled module that holds the model beside its loss.
 const OFFICIAL_PREFIX: &str = "_orig_mod.model.";
 
-/// Tensors and settings of a model of the paper. Tensors have their names without the prefixes of modules around the model. The
-/// model's settings are read off the tensors where they show them, from the metadata or by default elsewhere; those of a run stand in
-/// checkpoints of runs alone.
+/// Tensors and settings of a model of the paper. Tensors have their names without the prefixes of modules around the
+/// model. The settings of the model are read off the tensors where the tensors show them, and from the metadata or by
+/// default elsewhere. Only the checkpoint of a run holds settings of training.
 pub type PaperCheckpoint = Checkpoint<Settings>;
 
 /// The name of a tensor without the prefixes of modules around the model: `_orig_mod.` by compilation, `model.` by the loss.
@@ -52,7 +52,8 @@ fn own_name(name: &str) -> &str {
 }
 
 impl PaperCheckpoint {
-    /// Reads a file if it holds a model of the paper; `settings` are what the file does not tell, as `key=value`.
+    /// Reads a file if it holds a model of the paper; nothing if it holds another kind. `settings`, each `key=value`,
+    /// say what the file does not.
     ///
     /// # Errors
     /// An unreadable, broken or hostile file; tensors that are missing, extra, misshapen or not finite; wrong settings.

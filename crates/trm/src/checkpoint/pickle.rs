@@ -39,7 +39,7 @@ pub enum Node {
     Call {
         /// A [`Node::Global`], if the pickle is sane.
         callable: Id,
-        /// Its arguments, a sequence.
+        /// The arguments of the call, a sequence.
         args: Id,
         /// Items set on the result: an OrderedDict's content.
         items: Vec<(Id, Id)>,

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 use trm_kernels::{GROUP_MULTIPLE, LONGEST_GROUP};
 
-/// What the tensors do not tell, in the metadata.
+/// The key of the metadata for what the tensors do not tell.
 pub const QUANTISED_JSON: &str = "trm.quantised_json";
 const SCALE: &str = ".scale";
 const STEP: &str = ".step";
@@ -24,7 +24,7 @@ const STEP: &str = ".step";
 /// A quantised model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct QuantisedCheckpoint {
-    /// The configuration it was trained with.
+    /// The configuration that the model was trained with.
     pub config: TrmConfig,
     /// Gates, norms, biases, and every other tensor that stays f32.
     pub tensors: StateDict,

@@ -46,7 +46,7 @@ impl Write for Crc {
     }
 }
 
-/// AdamW's step and settings, as the metadata have them.
+/// Step and settings of AdamW, as the metadata of a file hold them.
 #[derive(Serialize, Deserialize)]
 pub struct OptimizerSettings {
     pub step: u64,
@@ -57,7 +57,7 @@ pub struct OptimizerSettings {
 }
 
 impl OptimizerSettings {
-    /// Those of an optimiser.
+    /// Step and settings of the optimiser `o`.
     pub fn of(o: &OptimizerState) -> Self {
         Self { step: o.step, lr: o.lr, betas: o.betas, eps: o.eps, weight_decay: o.weight_decay }
     }

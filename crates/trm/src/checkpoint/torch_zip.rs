@@ -23,7 +23,7 @@ pub struct TorchZip {
     archive: ZipArchive<File>,
     /// Folder that all entries lie in.
     prefix: String,
-    /// Length of the file: what all its entries together cannot exceed.
+    /// Length of the file in bytes. All entries together cannot exceed it.
     pub file_bytes: u64,
 }
 
@@ -86,7 +86,7 @@ impl TorchZip {
         self.read(&format!("data/{key}"), self.file_bytes)
     }
 
-    /// The values of a storage of f32, read to where they stay.
+    /// The values of a storage of f32, read straight into the vector that is returned.
     pub fn f32_storage(&mut self, key: &str) -> Result<Vec<f32>, ReadError> {
         let name = format!("data/{key}");
         let mut values = vec![0.0f32; self.size(&name, self.file_bytes)? / size_of::<f32>()];

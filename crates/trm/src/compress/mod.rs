@@ -25,16 +25,19 @@ pub fn pruned(checkpoint: &Checkpoint, kind: Pruning, sparsity: f64) -> Checkpoi
     Checkpoint { model: weights.state_dict(), config, optimizer: None, history: None, training: None }
 }
 
-/// What quantising knows of the inputs of the matrices.
+/// Knowledge about the inputs of the matrices that quantising makes use of.
 #[derive(Clone, Copy, Debug)]
 pub struct Calibration<'a> {
-    /// One for each tensor of the layout: the error of a weight counts by the mean square of its input.
+    /// Statistics of the inputs, one entry for each tensor of the layout. The error of a weight counts by the mean
+    /// square of its input.
     pub inputs: &'a [InputStatistics],
-    /// Whether inputs are rounded to fixed steps, a 127th of their largest magnitude, instead of steps that follow each row.
+    /// Whether inputs are rounded to multiples of a fixed step, a 127th of their largest magnitude. Otherwise the step
+    /// follows the largest magnitude of each row.
     pub fixed_steps: bool,
 }
 
-/// Rounds the matrices of a model to `levels`. Those with nine inputs or a few outputs stay f32; with 4 bits the read-out keeps 8.
+/// Rounds the matrices of a model to `levels`. Matrices with nine inputs or with few outputs stay f32. With 4 bits the
+/// read-out keeps 8.
 pub fn quantise(
     checkpoint: &Checkpoint,
     levels: Levels,

@@ -6,8 +6,9 @@ use crate::model::{Network, paper};
 use crate::network::Weights;
 use crate::tensor::Tensor;
 
-/// Sets the share `sparsity` of the weights of the blocks' matrices to zero; for [`Pruning::Structured`] those of that share of
-/// the channels of each inner layer. What is zero already goes first, so that pruning can go on in steps.
+/// Sets the share `sparsity` of the weights of the blocks' matrices to zero. For [`Pruning::Structured`] these are all
+/// weights of that share of the channels of each inner layer. Weights that are zero already go first, so that pruning
+/// can go on in steps.
 pub fn prune(network: &Network, weights: &mut Weights, kind: Pruning, sparsity: f64) {
     if kind == Pruning::Structured {
         return network.blocks().for_each(|block| clear_channels(block, weights, sparsity));
@@ -15,8 +16,9 @@ pub fn prune(network: &Network, weights: &mut Weights, kind: Pruning, sparsity: 
     clear_weights(weights, kind, sparsity);
 }
 
-/// Sets the share `sparsity` of the weights of the paper's network to zero, as [`prune`] does; for [`Pruning::Structured`] those of
-/// the channels of each SwiGLU with the least `sqrt(|gate row|^2 + |up row|^2) |W_out column|`.
+/// Sets the share `sparsity` of the weights of the paper's network to zero. Weights that are zero already go first, so
+/// that pruning can go on in steps. For [`Pruning::Structured`] these are all weights of the channels of each SwiGLU
+/// with the least `sqrt(|gate row|^2 + |up row|^2) |W_out column|`.
 pub fn prune_paper(network: &paper::Network, weights: &mut Weights, kind: Pruning, sparsity: f64) {
     if kind != Pruning::Structured {
         return clear_weights(weights, kind, sparsity);

@@ -12,7 +12,7 @@ use serde::Serialize;
 /// Accuracy of one pruned model.
 #[derive(Clone, Debug, Serialize)]
 pub struct SweepPoint {
-    /// What was left out.
+    /// The kind of pruning.
     pub kind: Pruning,
     /// Which share.
     pub sparsity: f64,

@@ -19,11 +19,11 @@ pub enum Update {
     Single,
 }
 
-/// What a gate is.
+/// The two kinds of gates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Gates {
-    /// One number (SPEC.md).
+    /// A gate is one number for the whole state (SPEC.md).
     Scalar,
     /// A number for each of the d channels of a state.
     Vector,
@@ -77,7 +77,7 @@ impl Precision {
     }
 }
 
-/// What one vector of the states y and z stands for.
+/// The thing that one vector of the states y and z stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
@@ -85,14 +85,16 @@ pub enum State {
     Board,
     /// A cell: 81 vectors with the same weights for all.
     Cell,
-    /// A digit in a cell: 729 vectors with the same weights for all, so that the model knows no digit from another.
+    /// A candidate, that is a digit in a cell: 729 vectors with the same weights for all, so that the model knows no
+    /// digit from another.
     Candidate,
-    /// The same, but only for candidates that the givens leave open: two to three hundred of the 729 in a hard puzzle.
+    /// A candidate that the givens leave open: two to three hundred of the 729 have a vector in a hard puzzle. All
+    /// vectors have the same weights, so that the model knows no digit from another.
     OpenCandidate,
 }
 
 impl State {
-    /// Vectors of one puzzle; the most that it can have, if that depends on the puzzle.
+    /// Number of vectors of one puzzle; the largest number if it depends on the puzzle.
     pub fn tokens(self) -> usize {
         match self {
             Self::Board => 1,
@@ -101,7 +103,8 @@ impl State {
         }
     }
 
-    /// The kinds of units that its vectors form: of all 729 candidates where only some of them have one.
+    /// The kinds of units that the vectors of a puzzle form. For open candidates these are the units of all 729
+    /// candidates.
     pub fn units(self) -> Arc<[Units]> {
         match self {
             Self::Board => Arc::new([]),
@@ -119,7 +122,8 @@ impl State {
         }
     }
 
-    /// What one vector is embedded from and what is read off it: (length of the one-hot input, logits).
+    /// Widths around one vector of the state: (length of the one-hot input that it is embedded from, number of logits
+    /// that are read off it).
     pub fn widths(self) -> [usize; 2] {
         match self {
             Self::Board => [INPUT_DIM, OUTPUT_DIM],
@@ -134,10 +138,10 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mixing {
-    /// Not at all.
+    /// Vectors do not learn of each other.
     None,
-    /// Each sees the mean of its row, column and box (and, among candidates, of its cell), each kind through a matrix
-    /// of its own.
+    /// Each vector sees the mean of its row, column and box (and, among candidates, of its cell), each kind through a
+    /// matrix of its own.
     UnitMean,
     /// Attention of every cell to all cells.
     Attention,
@@ -148,7 +152,7 @@ pub enum Mixing {
 }
 
 impl Mixing {
-    /// As it is written in files.
+    /// The value of the setting as files have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -186,7 +190,7 @@ pub struct PositionTable {
     pub name: &'static str,
     /// Number of vectors.
     pub places: usize,
-    /// Which of them each of the 81 cells has.
+    /// For each of the 81 cells, the index of its vector.
     pub place_of: &'static [usize],
 }
 
@@ -204,58 +208,60 @@ pub enum Supervision {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ConstraintSchedule {
-    /// The same from the first step.
+    /// The weight is constant from the first step on.
     Constant,
-    /// From zero in a straight line to its whole at the last step.
+    /// The weight rises linearly from zero to its full value at the last step.
     Linear,
 }
 
-/// In which order a run meets puzzles of different difficulty.
+/// The order in which a run meets puzzles of different difficulty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Curriculum {
-    /// All of them from the start.
+    /// No curriculum: all puzzles from the start.
     None,
-    /// Easy ones first; harder ones join them as the run goes on.
+    /// Easy puzzles first; harder ones join them as the run goes on.
     EasyToHard,
-    /// Hard ones first; easier ones join them as the run goes on.
+    /// Hard puzzles first; easier ones join them as the run goes on.
     HardFirst,
-    /// Easy ones first; harder ones join them when the accuracy on the newest reaches a threshold.
+    /// Easy puzzles first; harder ones join when the accuracy on the newest stage reaches a threshold.
     Competence,
 }
 
-/// What makes a puzzle difficult.
+/// The measure of a puzzle's difficulty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CurriculumBy {
-    /// The guesses that the exact solver needs.
+    /// The number of guesses that the exact solver needs.
     Guesses,
-    /// Few givens.
+    /// The number of blanks: the fewer givens, the harder.
     Givens,
 }
 
-/// What is kept of the forward pass for the backward pass.
+/// The activations of the forward pass that are kept for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckpointActivations {
     /// Every activation of every cycle: fastest.
     None,
-    /// The states at each outer cycle; the rest is computed again: least memory, the same gradients.
+    /// Only the states at the start of each outer cycle. The rest is computed again in the backward pass: least
+    /// memory, the same gradients.
     Cycle,
 }
 
-/// Which weights are left out.
+/// The kinds of pruning: which weights become zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pruning {
-    /// None.
+    /// No weights.
     None,
-    /// In each matrix those of least magnitude.
+    /// In each matrix the weights of least magnitude.
     Unstructured,
-    /// Of four neighbouring inputs of an output the two of least magnitude: half of all.
+    /// The two weights of least magnitude among every four neighbouring inputs of an output: half of all weights.
     #[serde(rename = "2:4")]
     TwoOfFour,
-    /// Units of the inner layer of each MLP, with all their weights: those with the least `|W1 row| |W2 column|`.
+    /// All weights of some channels of the inner layer of each MLP: the channels with the least
+    /// `|W1 row| |W2 column|`.
     Structured,
 }
 
@@ -276,7 +282,7 @@ impl FromStr for Pruning {
 }
 
 impl Pruning {
-    /// As it is written.
+    /// The kind of pruning as settings and file names have it.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -286,7 +292,8 @@ impl Pruning {
         }
     }
 
-    /// Whether there is this sparsity.
+    /// Whether this kind of pruning can reach the share `sparsity` of zeros: exactly 0.5 for 2:4, from 0 to 0.99 for
+    /// the others.
     pub fn has(self, sparsity: f64) -> bool {
         match self {
             Self::TwoOfFour => sparsity == 0.5,

@@ -22,19 +22,20 @@ pub struct DataConfig {
     /// Share of the training puzzles in which some blanks, from none to all of them, are filled in from the solution:
     /// every difficulty between the puzzle's own and none, and the boards that a solver meets on its way.
     pub reveal: f64,
-    /// Share of the training puzzles that are generated when they are drawn, each a new one: an endless stream beside those
-    /// of files. Their givens are those of generated puzzles.
+    /// Share of the training puzzles that are generated when they are drawn, each a new one: an endless stream beside
+    /// the puzzles of files. They have as many givens as other generated puzzles.
     pub fresh: f64,
-    /// In which order puzzles of different difficulty are met (SPEC.md).
+    /// Order in which puzzles of different difficulty are met (SPEC.md).
     pub curriculum: Curriculum,
-    /// What makes a puzzle difficult.
+    /// The measure of a puzzle's difficulty.
     pub curriculum_by: CurriculumBy,
-    /// Stages of the curriculum: the last draws from all training puzzles, the first from one part in so many.
+    /// Number of stages of the curriculum. With n stages the first draws from 1/n of the training puzzles and the last
+    /// from all of them.
     pub curriculum_stages: usize,
     /// Share of the run that is divided evenly among the stages, unless competence decides; the last goes on to the end.
     pub curriculum_until: f64,
-    /// Share of the cells right, of validation puzzles as hard as the newest stage's, at which competence opens the next;
-    /// of the epoch's training cells where there are no such puzzles.
+    /// Share of right cells at which competence opens the next stage. It is measured on the validation puzzles that
+    /// are as hard as the newest stage, or on the epoch's training cells where there are no such puzzles.
     pub curriculum_threshold: f64,
     /// Puzzles to generate.
     pub generate_samples: usize,

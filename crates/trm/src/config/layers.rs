@@ -35,14 +35,14 @@ pub enum ConfigError {
     /// An override that is not `key=value`.
     #[error("--set {0}: expected key=value, as in --set hidden_dim=256")]
     Override(String),
-    /// A value outside its range.
+    /// A setting has a value outside its range.
     #[error("setting {key} = {value}: {expected}")]
     Range {
         /// Name of the field.
         key: &'static str,
-        /// Its value.
+        /// The value of the setting.
         value: String,
-        /// What would be accepted.
+        /// The values that would be accepted.
         expected: &'static str,
     },
 }

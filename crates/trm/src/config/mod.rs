@@ -37,13 +37,13 @@ pub const OUTPUT_DIM: usize = CELLS * DIGITS;
 /// several of them and is never written.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TrmConfig {
-    /// What the model is: all that inference needs.
+    /// Settings of the network: all that inference needs.
     pub network: NetworkConfig,
-    /// What an optimiser step does.
+    /// Settings of an optimiser step.
     pub training: TrainingConfig,
     /// The puzzles.
     pub data: DataConfig,
-    /// How long the run goes on, and what it trades for memory.
+    /// Settings of the length of the run and of what it trades for memory.
     pub run: RunConfig,
 }
 

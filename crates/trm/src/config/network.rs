@@ -15,7 +15,7 @@ pub struct NetworkConfig {
     pub input_dim: usize,
     /// Width d of the vectors of the states y and z.
     pub hidden_dim: usize,
-    /// What one vector of the states stands for.
+    /// The thing that one vector of the states stands for: the whole board, a cell or a candidate.
     pub state: State,
     /// How vectors learn of each other.
     pub mixing: Mixing,
@@ -26,13 +26,13 @@ pub struct NetworkConfig {
     /// Whether the softmax of the answer goes back into the state, through a learned matrix added to x_emb, at the start of
     /// every outer cycle but the first.
     pub feedback: bool,
-    /// Whether the recursion assumes digits where it is certain of nothing more, one more after every segment, and takes back those
-    /// that its answer speaks against ([`crate::model::revise`]).
+    /// Whether the recursion makes hypotheses: after every segment it assumes one more digit where it is certain of
+    /// nothing more, and it takes back digits that its answer speaks against.
     pub hypotheses: bool,
     /// Width of the blocks' inner layer, in multiples of d.
     pub expansion: usize,
-    /// Width of the blocks' inner layer where it is no multiple of d: what structured pruning left of it. 0 for
-    /// `expansion * hidden_dim`.
+    /// Width of the inner layer of the blocks where it is no multiple of `hidden_dim`, as after structured pruning. 0
+    /// stands for `expansion * hidden_dim`.
     pub mlp_dim: usize,
     /// Number of logits, 81 cells x 9 digits; always 729.
     pub output_dim: usize,
@@ -49,7 +49,7 @@ pub struct NetworkConfig {
     pub output_layers: usize,
     /// Probability that dropout clears a value inside the blocks, in `[0, 1)`.
     pub dropout: f64,
-    /// Where the gates act.
+    /// The place in the recursion where the gates act.
     pub update: Update,
     /// Whether a state is divided by its root mean square after every update, so that it stays in range however many
     /// cycles follow.
@@ -63,7 +63,7 @@ pub struct NetworkConfig {
     /// First value of both gates, everywhere.
     pub gate_init: f64,
     /// Size of the first states, and of the weights that make them: the smaller, the more a step of one learning rate changes
-    /// ([`crate::model::Params::init`]).
+    /// ([`crate::model::Network::first_weights`]).
     pub init_scale: f64,
     /// Which answers the loss is taken of.
     pub supervision: Supervision,

@@ -12,17 +12,17 @@ pub enum ModelKind {
 /// A set of settings under a name.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
-    /// What `--preset` calls it.
+    /// Name of the preset, as `--preset` takes it.
     pub name: &'static str,
-    /// What it trains and on what, in one line.
+    /// One line on what the preset trains and on which puzzles.
     pub summary: &'static str,
-    /// Which network it trains, and so how [`Self::toml`] is read.
+    /// The network that the preset trains, which decides how [`Self::toml`] is read.
     pub kind: ModelKind,
     /// The settings that differ from the defaults.
     pub toml: &'static str,
 }
 
-/// Every preset: those of the documented network first.
+/// Every preset. The presets of the documented network come first.
 pub const PRESETS: [Preset; 8] = [
     Preset {
         name: "quick",

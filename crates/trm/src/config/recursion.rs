@@ -6,9 +6,9 @@ use toml::{Table, Value};
 
 /// The two ways to recur: a shorthand, the key `recursion` of files and overrides.
 ///
-/// It stands for six settings, which a run's `config.toml` and checkpoints have under their own keys: there is no `recursion` in
-/// what is written. The layer of settings that names it gives the six new values; those of the six that the same layer
-/// gives explicitly, or that a later one gives, win.
+/// The key stands for six settings. A run's `config.toml` and its checkpoints hold these six under their own keys; `recursion`
+/// itself is never written. The layer of settings that names `recursion` gives all six their new values. A value that the same
+/// layer or a later one gives explicitly wins.
 ///
 /// | key | `documented` | `one_state` |
 /// |---|---|---|

@@ -31,9 +31,9 @@ pub struct TrainingConfig {
     pub clip_norm: f64,
     /// Decay of the moving average of the weights that is validated and saved; 0 switches it off.
     pub ema: f64,
-    /// Which weights of the blocks become zero, more and more over the first three quarters of the run.
+    /// The weights of the blocks that become zero, more and more over the first three quarters of the run.
     pub prune: Pruning,
-    /// Share of them in the end, if any do.
+    /// Share of the blocks' weights that are zero in the end, if `prune` is not `none`.
     pub sparsity: f64,
 }
 

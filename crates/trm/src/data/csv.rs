@@ -14,7 +14,7 @@ const COLUMNS: [[&str; 2]; 4] =
 /// Bad rows that are kept with their reason; further ones are only counted.
 const LISTED_ERRORS: usize = 1000;
 
-/// What to read of a file.
+/// The part of a file that is read, and what becomes of bad rows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReadOptions {
     /// Stop after this many good rows.
@@ -52,7 +52,7 @@ impl Dataset {
 pub struct RowError {
     /// Line of the file, from 1.
     pub line: u64,
-    /// What is wrong there.
+    /// What is wrong in the row.
     pub reason: String,
 }
 
@@ -64,7 +64,7 @@ pub enum DataError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The header names no two columns that belong together.
@@ -75,7 +75,7 @@ pub enum DataError {
     Header {
         /// The file.
         path: PathBuf,
-        /// Its header.
+        /// The header of the file.
         found: String,
     },
     /// A row is no puzzle.

@@ -6,8 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-/// Sets a share of the puzzles aside for validation, chosen by the seed; at least one if there are two and the share is
-/// not 0. A quiz that stands twice is never on both sides. Returns the indices of the rest and of that share.
+/// Splits puzzles into training and validation, by the seed. At least one puzzle validates if there are two and
+/// `val_fraction` is not 0. A quiz that occurs twice is never on both sides. Returns the indices of the training
+/// puzzles and of the validation puzzles.
 pub fn split(puzzles: &[Puzzle], val_fraction: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
     let mut order: Vec<usize> = (0..puzzles.len()).collect();
     order.shuffle(&mut stream(seed, u64::MAX));

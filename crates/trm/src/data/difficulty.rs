@@ -34,8 +34,9 @@ pub fn grades_path(data: &Path) -> PathBuf {
     name.into()
 }
 
-/// The guesses of each puzzle of the file `data`, from the file beside it if that is of these puzzles; otherwise they are
-/// computed and written there. Where they cannot be written the second value says so.
+/// The guesses of each puzzle of the file `data`. They are taken from the file beside `data` if that was made for
+/// these puzzles; otherwise they are computed and written there. The second value says why if they could not be
+/// written.
 pub fn cached_grades(data: &Path, puzzles: &[Puzzle], threads: &Threads) -> (Vec<u32>, Option<String>) {
     let (path, header) = (grades_path(data), header(puzzles));
     if let Some(grades) = std::fs::read_to_string(&path).ok().and_then(|text| parse(&text, &header)) {

@@ -42,12 +42,12 @@ pub struct Block {
     wide: usize,
 }
 
-/// One application of a block: which part of the tape it uses, and which dropout masks.
+/// Settings of one application of a block: its slot in the tape, its dropout masks and its gate.
 #[derive(Clone, Copy, Debug)]
 pub struct Application<'a> {
-    /// Position in the tape.
+    /// Slot of this application in the tape.
     pub slot: usize,
-    /// Masks of this step.
+    /// Dropout masks of this step.
     pub dropout: &'a Dropout,
     /// Sample of the first row.
     pub first_sample: usize,
@@ -57,16 +57,16 @@ pub struct Application<'a> {
     pub units: &'a [Units],
     /// Number of this application among all of the recursion.
     pub site: usize,
-    /// What f(h) is multiplied by.
+    /// The gate that f(h) is multiplied by.
     pub gate: InnerGate<'a>,
 }
 
-/// What the result of a block is multiplied by.
+/// The gate that the result of a block is multiplied by.
 #[derive(Clone, Copy, Debug)]
 pub struct InnerGate<'a> {
-    /// `[1]` or `[d]`.
+    /// Values of the gate, `[1]` or `[d]`.
     pub values: &'a [f32],
-    /// Where its gradient is added, if it is a parameter.
+    /// The sum that the gate's gradient is added to, if the gate is a parameter.
     pub sum: Option<Id>,
 }
 
@@ -86,7 +86,7 @@ impl Application<'_> {
         self.dropout.apply(arrays, [self.tokens, wide], part, self.first_sample, 2 * self.site);
     }
 
-    /// Dropout of what the mixer adds; its sites are numbered behind those of the MLPs.
+    /// Applies dropout to the result of the mixer. Its sites are numbered behind the sites of the MLPs.
     pub fn drop_mixed(&self, values: &mut [f32], d: usize) {
         const BEHIND: usize = 1 << 31;
         let all = Part { rows: 0..values.len() / d, columns: 0..d };
@@ -94,11 +94,11 @@ impl Application<'_> {
     }
 }
 
-/// What a block leaves for its backward pass: `[applications * rows, width]` each. A row is a vector of the state; wide is the
-/// width of the MLP's inner layer.
+/// The values that a block keeps for its backward pass, each `[applications * rows, width]`. A row is a vector of the
+/// state; `wide` is the width of the MLP's inner layer.
 #[derive(Clone, Debug)]
 pub struct BlockTape {
-    /// Of what mixes the cells.
+    /// Tape of the mixer of the cells.
     mixer: Option<MixerTape>,
     norm: NormTape,
     /// LayerNorm(h), width d: the input of W1.
@@ -121,14 +121,14 @@ pub struct BlockTape {
     training: bool,
 }
 
-/// What the tape of a block is to have room for.
+/// The size of a block's tape.
 #[derive(Clone, Copy, Debug)]
 pub struct TapeSize {
-    /// What rows are rounded to.
+    /// Number format that rows are rounded to.
     pub format: Format,
     /// Applications of the block.
     pub applications: usize,
-    /// Rows of each.
+    /// Rows of an application.
     pub rows: usize,
     /// Whether a backward pass follows.
     pub training: bool,
@@ -379,7 +379,7 @@ impl Block {
         }
     }
 
-    /// The gradient of W2's output from `d_h`, and those of b2 and the gate.
+    /// Computes the gradient of W2's output from `d_h`, and adds to the gradients of b2 and the gate.
     fn contract_backward(
         &self,
         tape: &mut BlockTape,
@@ -446,8 +446,8 @@ impl Block {
         add_to_members(units, d_means, self.d, NINTH, d_normed);
     }
 
-    /// What each matrix was multiplied by in the first `applications` to `rows` rows and `units` units of a kind each, and the
-    /// gradients of what came out.
+    /// Inputs of each matrix, with the gradients of its outputs, in the first `applications` applications to `rows`
+    /// rows each and `units` units of a kind each.
     pub fn operands<'a>(
         &self,
         tape: &'a BlockTape,

@@ -49,7 +49,8 @@ impl Embedding {
         }
     }
 
-    /// Adds what some shards give to the gradients of b_in and the places, and to that of W_in, which is `[in, d]` here.
+    /// Adds the contributions of some shards to the gradients of b_in, of the places and of W_in, which is `[in, d]`
+    /// here.
     ///
     /// # Shapes
     /// A shard is its inputs and the gradient of its x_emb, `[rows, d]`.

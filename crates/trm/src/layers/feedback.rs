@@ -74,7 +74,7 @@ impl Feedback {
         answers.taken += 1;
     }
 
-    /// What outer cycle h sees: x_emb and, but for the first, the answer before it.
+    /// The input of outer cycle h: x_emb and, except in the first cycle, the answer of the cycle before.
     pub fn see(&self, w: &PackedWeights, answers: &mut Answers, h: usize, x_emb: &[f32]) {
         answers.seen.copy_from_slice(x_emb);
         if h > 0 {
@@ -83,7 +83,7 @@ impl Feedback {
         }
     }
 
-    /// What the outer cycle after the newest answer sees.
+    /// The input of the outer cycle after the newest answer.
     pub fn see_newest(&self, w: &PackedWeights, answers: &mut Answers, x_emb: &[f32]) {
         self.see(w, answers, answers.taken, x_emb);
     }

@@ -12,7 +12,7 @@ use crate::ops::{
 use std::sync::Arc;
 use trm_kernels::Overwrite;
 
-/// What g mixes, and how.
+/// The kinds of g: what is mixed, and by what.
 #[derive(Clone, Debug)]
 pub enum TokenMixing {
     /// The channels of each token, by SwiGLU.
@@ -41,7 +41,7 @@ pub struct HalfLayer {
     d: usize,
 }
 
-/// What one application of a half layer leaves for the backward pass.
+/// The values that one application of a half layer keeps for the backward pass.
 ///
 /// Rows are tokens and width is d, or the other way round where tokens are mixed by SwiGLU.
 #[derive(Clone, Debug)]
@@ -82,7 +82,7 @@ impl HalfLayerTape {
     }
 }
 
-/// What the backward pass of a half layer works in; one serves all of them.
+/// Scratch space of the backward pass of half layers; one serves all of them.
 #[derive(Clone, Debug)]
 pub struct HalfLayerScratch {
     /// `[rows, width]`
@@ -177,8 +177,8 @@ impl HalfLayer {
         self.put_back(&tape.output, h);
     }
 
-    /// Turns `d_h`, the gradient of the new h, into that of the old one, and adds to the gradients of the matrices, by products in
-    /// `format`. Uses up the tape.
+    /// Turns `d_h`, the gradient of the new h, into the gradient of the old h, and adds to the gradients of the
+    /// matrices, by products in `format`. Uses up the tape.
     pub fn backward(
         &self,
         (w, format): (&PackedWeights, Format),

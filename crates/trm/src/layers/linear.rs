@@ -16,11 +16,12 @@ pub struct Linear {
 /// How the first values of a linear map go by `init_scale`, the size of the first states.
 #[derive(Clone, Copy, Debug)]
 pub enum Scaled {
-    /// It is free of it.
+    /// First values do not depend on `init_scale`.
     No,
-    /// It reads what is as much larger as the states are smaller: the weight goes with them.
+    /// The map reads inputs that are larger by as much as the first states are smaller. The weight is scaled with the
+    /// states.
     Reading(f32),
-    /// It makes states: weight and bias go with them.
+    /// The map makes states. Weight and bias are scaled with the states.
     Making(f32),
 }
 
@@ -45,7 +46,7 @@ impl Linear {
         }
     }
 
-    /// What the forward product reads: the packed weight, and the bias.
+    /// The operands of the forward product: the packed weight, and the bias.
     pub fn read<'a>(&self, w: &'a PackedWeights) -> (&'a PackedWeight, &'a [f32]) {
         (&w[self.weight], w.values(self.bias))
     }

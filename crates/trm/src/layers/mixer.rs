@@ -23,7 +23,8 @@ use std::sync::Arc;
 /// Width of the token MLP's inner layer.
 const TOKEN_MLP_WIDTH: usize = 2 * CELLS;
 
-/// What mixes the cells.
+/// The mixer of a block, through which the vectors of a puzzle learn of each other: two linear maps with attention or
+/// GELU between them.
 #[derive(Clone, Debug)]
 pub struct Mixer {
     kind: MixerKind,
@@ -35,17 +36,17 @@ pub struct Mixer {
     d: usize,
 }
 
-/// What stands between the two maps; all blocks of a network share it.
+/// The operation between the mixer's two linear maps. All blocks of a network share it.
 #[derive(Clone, Debug)]
 pub enum MixerKind {
-    /// Attention of every cell to all cells, or to those of a unit.
+    /// Attention of every cell to all cells, or to the cells of a unit.
     Attention(Arc<CellAttention>),
     /// An MLP over the cells, the same for each of d channels.
     TokenMlp,
 }
 
 impl MixerKind {
-    /// What `config` asks for, if blocks have such a part.
+    /// The operation that `config` asks for; nothing if blocks have no mixer.
     pub fn new(config: &NetworkConfig) -> Option<Self> {
         let units = match config.mixing {
             Mixing::None | Mixing::UnitMean => return None,
@@ -75,7 +76,7 @@ impl MixerKind {
     }
 }
 
-/// What some applications of a mixer leave for the backward pass, one after the other.
+/// The values that some applications of a mixer keep for the backward pass, one application after the other.
 #[derive(Clone, Debug)]
 pub struct MixerTape {
     norm: NormTape,
@@ -255,7 +256,8 @@ impl Mixer {
         self.norm.backward(w, (&tape.norm, at.each), sums, d_normed, d_h);
     }
 
-    /// What the two matrices were multiplied by in the first applications to `rows` rows each, and the gradients of what came out.
+    /// Inputs of the mixer's two matrices in the first `applications` applications to `rows` rows each, with the
+    /// gradients of their outputs.
     pub fn operands<'a>(&self, tape: &'a MixerTape, rows: usize, applications: usize) -> [Operands<'a>; 2] {
         let rows = self.vectors(rows);
         let kept = |kept: &'a Rows| Vectors::Kept { kept, slots: applications, rows };

@@ -26,7 +26,7 @@ pub use stack::{Stack, StackTape};
 pub mod turn {
     /// The maps of the documented network.
     pub const NETWORK: u8 = 0;
-    /// What mixes the vectors of a puzzle.
+    /// Parameters that mix the vectors of a puzzle.
     pub const MIXING: u8 = 1;
     /// Positions and feedback: further inputs of a cell.
     pub const CELL_INPUTS: u8 = 2;

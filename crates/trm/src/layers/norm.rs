@@ -13,7 +13,7 @@ pub struct LayerNorm {
     pub bias: Id,
 }
 
-/// What layer normalisation of some rows leaves for the backward pass.
+/// The values that layer normalisation of some rows keeps for the backward pass.
 #[derive(Clone, Debug, Default)]
 pub struct NormTape {
     /// Rows before gain and bias, `[rows, d]`.
@@ -62,7 +62,7 @@ impl LayerNorm {
         layer_norm_forward(input, gain, bias, normalised, inv_std, output);
     }
 
-    /// Adds the gradient of the input to `d_input`, and those of gain and bias to `sums`; uses up `d_output`.
+    /// Adds the gradient of the input to `d_input`, and the gradients of gain and bias to `sums`; uses up `d_output`.
     ///
     /// # Shapes
     /// `d_output` and `d_input` are `[rows, d]` of the rows `at` of the tape.
@@ -88,7 +88,7 @@ pub struct StateNorm {
     d: usize,
 }
 
-/// What normalising a state some times leaves for the backward pass.
+/// The values that repeated normalisation of a state keeps for the backward pass.
 #[derive(Clone, Debug, Default)]
 pub struct StateNormTape {
     /// The normalised state, `[applications, rows, d]`.
@@ -125,7 +125,7 @@ impl StateNorm {
         }
     }
 
-    /// Turns the gradient of the normalised state, `[rows, d]`, into that of the state before.
+    /// Turns the gradient of the normalised state, `[rows, d]`, into the gradient of the state before.
     pub fn backward(self, tape: &mut StateNormTape, slot: usize, d_state: &mut [f32]) {
         if self.is_on {
             let (normalised, inv_rms) = tape.slot(slot, d_state.len(), self.d);

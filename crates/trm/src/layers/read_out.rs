@@ -15,10 +15,10 @@ pub struct ReadOut {
     logits: usize,
 }
 
-/// What reading off one answer leaves for the backward pass.
+/// The values that reading off one answer keeps for the backward pass.
 #[derive(Clone, Debug)]
 pub struct ReadOutTape {
-    /// What W_out is multiplied by: y, or LayerNorm(y), `[rows, d]`.
+    /// Input of W_out: y or LayerNorm(y), `[rows, d]`.
     pub input: Vec<f32>,
     norm: NormTape,
 }
@@ -67,7 +67,7 @@ impl ReadOut {
         linear_forward(&tape.input, weight, bias, logits);
     }
 
-    /// Adds the gradient of the answer to `d_y`, and those of the norm to `sums`; works in `d_input`.
+    /// Adds the gradient of the answer to `d_y`, and the gradients of the norm to `sums`; works in `d_input`.
     ///
     /// # Shapes
     /// `d_logits` is `[rows, logits of a row]`, `d_y` and `d_input` are `[rows, d]`.
@@ -88,7 +88,7 @@ impl ReadOut {
         }
     }
 
-    /// What W_out was multiplied by, and the gradient of what came out.
+    /// Input of W_out, with the gradient of its output.
     pub fn operands<'a>(&self, tape: &'a ReadOutTape, d_logits: &'a [f32]) -> Operands<'a> {
         let [input, d_output] = [&tape.input, d_logits].map(Vectors::Plain);
         Operands { weight: self.projection.weight, input, d_output }

@@ -14,7 +14,8 @@ pub struct Stack {
     pub blocks: Vec<Block>,
 }
 
-/// What the blocks leave for the backward pass: a part for each, or a single one that they all work in if nothing is kept.
+/// The values that the blocks of a stack keep for the backward pass: a tape for each block, or a single one that all
+/// blocks share if nothing is kept.
 #[derive(Clone, Debug)]
 pub struct StackTape(Vec<BlockTape>);
 
@@ -65,7 +66,7 @@ impl Stack {
         }
     }
 
-    /// The gradient of the first h in place of that of the last.
+    /// Turns the gradient of the stack's result into the gradient of its input, in place.
     pub fn backward(
         &self,
         w: &PackedWeights,
@@ -81,8 +82,8 @@ impl Stack {
         }
     }
 
-    /// What each matrix was multiplied by in the first `applications` to `rows` rows and `units` units of a kind each, and the
-    /// gradients of what came out; they are there if the tape keeps them.
+    /// Inputs of each matrix, with the gradients of its outputs, in the first `applications` applications to `rows`
+    /// rows each and `units` units of a kind each. There are none if the tape does not keep them.
     pub fn operands<'a>(
         &self,
         tape: &'a StackTape,

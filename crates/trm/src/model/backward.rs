@@ -11,12 +11,13 @@ use crate::ops::{
 };
 use crate::sudoku::DIGITS;
 
-/// What the loss is made of: these factors times the cross-entropy of every cell and the penalties of every board.
+/// Weights of the terms of the loss: the loss is the sum of these factors times the cross-entropy of every cell and
+/// the penalties of every board.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LossScale {
-    /// Of the cross-entropy of a cell.
+    /// Factor of the cross-entropy of a cell.
     pub cross_entropy: f32,
-    /// Of the penalties of a board for rows, columns and boxes.
+    /// Factors of the penalties of a board for rows, columns and boxes.
     pub constraints: [f32; 3],
 }
 
@@ -82,7 +83,8 @@ impl Model {
         self.network.read_out.backward(&self.weights, &s.answer, &mut s.sums, d_read, &mut s.h, &mut s.d_y);
     }
 
-    /// Of `z <- z + alpha R(x_emb + y + z)`: the gradients of x_emb, y and the old z from that of the new z.
+    /// Backward pass of `z <- z + alpha R(x_emb + y + z)`: from the gradient of the new z those of x_emb, y and the
+    /// old z.
     fn refine_latent_backward(&self, s: &mut Shard, h: usize, l: usize, dropout: &Dropout) {
         let (gate, at) = (self.network.latent_gate, self.place(s, h, l));
         let application = self.application(&at, gate, &s.units, dropout);
@@ -98,7 +100,7 @@ impl Model {
         add_scaled(d_seen, 1.0, &s.h);
     }
 
-    /// Of `y <- y + beta O(y + z)`: the gradients of z and the old y from that of the new y.
+    /// Backward pass of `y <- y + beta O(y + z)`: from the gradient of the new y those of z and the old y.
     fn refine_output_backward(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
         if self.config.update == Update::Single {
             add_scaled(&mut s.d_z, 1.0, &s.d_y);
@@ -134,8 +136,8 @@ impl Model {
         }
     }
 
-    /// Adds what reached the old state through the stack to what reached it directly (documented), or replaces the
-    /// latter (original, single: the old state is only seen through the stack).
+    /// Adds up the two gradients of the old state, through the stack and past it (documented). For the other updates
+    /// only the gradient through the stack counts, since only the stack sees the old state.
     fn identity_path_backward(&self, d_state: &mut [f32], d_input: &[f32]) {
         match self.config.update {
             Update::Documented => add_scaled(d_state, 1.0, d_input),

@@ -3,7 +3,7 @@
 use crate::ops::{constraint_loss, cross_entropy};
 use crate::sudoku::{CELLS, DIGITS, Grid, Puzzle};
 
-/// Puzzles and what is to be predicted for them.
+/// Puzzles, and the digits that are to be predicted for them.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Digits of the puzzles, 0 where blank, `[puzzles, 81]`.
@@ -13,7 +13,7 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// The puzzles' digits, and their solutions' as targets.
+    /// A batch with the digits of these puzzles, and with their solutions as targets.
     pub fn of(puzzles: &[Puzzle]) -> Self {
         let mut batch = Self::default();
         for puzzle in puzzles {
@@ -36,7 +36,7 @@ pub struct Tally {
     pub loss_sum: f64,
     /// Sums of the penalties of all boards for rows, columns and boxes.
     pub constraint_sums: [f64; 3],
-    /// Predicted cells whose digit stands again in their row, column or box.
+    /// Conflicting predicted cells: the digit occurs again in the same row, column or box.
     pub conflicts: u64,
     /// Cells, and those predicted right.
     pub cells: [u64; 2],
@@ -57,7 +57,8 @@ impl Tally {
         self.constraint_sums.iter().sum::<f64>() / self.boards[0].max(1) as f64
     }
 
-    /// Mean number of cells of a predicted board whose digit stands again in their row, column or box.
+    /// Mean number of conflicting cells of a predicted board: cells whose digit occurs again in the same row, column
+    /// or box.
     pub fn conflicts_per_board(&self) -> f64 {
         self.conflicts as f64 / self.boards[0].max(1) as f64
     }

@@ -26,7 +26,8 @@ pub struct Budget {
 /// The answer to one puzzle.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Prediction {
-    /// `[81, 9]`: those of a solved board, else those that the first trajectory ended in.
+    /// Logits, `[81, 9]`: those of the solved board or, if no board was solved, those that the first trajectory ended
+    /// in.
     pub logits: Vec<f32>,
     /// Outer cycles, all together.
     pub steps: usize,
@@ -42,7 +43,7 @@ pub struct Prediction {
 }
 
 impl Budget {
-    /// What the model was trained for: one trajectory of `H_cycles * segments` outer cycles.
+    /// The budget that the model was trained for: one trajectory of `H_cycles * segments` outer cycles.
     pub fn trained(config: &NetworkConfig) -> Self {
         Self { steps: config.h_cycles * config.segments, restarts: 0, guesses: 0, seed: config.seed }
     }

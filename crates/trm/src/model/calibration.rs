@@ -45,8 +45,9 @@ impl InputStatistics {
     }
 }
 
-/// Solves puzzles, `[puzzles, 81]`, within the cycles of training, and tells the inputs of each matrix that states are multiplied
-/// by, by its place in the layout. The inputs of F, of which there are nine, are not looked at.
+/// Solves puzzles, `[puzzles, 81]`, within the cycles of training. Returns statistics of the inputs of each matrix
+/// that states are multiplied by, one entry for each tensor of the layout. The inputs of F, of which there are nine,
+/// are not looked at.
 pub fn input_statistics(model: &Model, cells: &[u8], threads: &Threads) -> Vec<InputStatistics> {
     let puzzles = (ROWS / model.config().state.tokens()).max(1);
     let parts: Vec<_> = cells.chunks(puzzles * CELLS).collect();

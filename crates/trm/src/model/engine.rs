@@ -76,10 +76,10 @@ struct Pass<'a> {
     scale: LossScale,
 }
 
-/// What one optimiser step brings with it.
+/// Settings of one optimiser step: its number, dropout, and the weights of the penalties.
 #[derive(Clone, Debug)]
 pub struct TrainingStep {
-    /// Its number in the run: what the random numbers of hypotheses go by.
+    /// Number of the step in the run, from 0. It decides the random numbers of hypotheses.
     pub number: u64,
     /// Whether hypotheses are made, if the configuration has any.
     pub hypotheses: bool,
@@ -113,7 +113,8 @@ impl Engine {
         self.think(model, cells, budget, part, std::iter::repeat_with(Watch::off), threads)
     }
 
-    /// [`Self::predict`], with somebody who looks on for each puzzle. The predictions are the same.
+    /// Predicts as [`Self::predict`] does, with the same result, and shows each puzzle's progress to an observer of
+    /// its own.
     pub fn predict_observed<O: Observer>(
         &mut self,
         model: &Model,
@@ -155,8 +156,8 @@ impl Engine {
         predictions
     }
 
-    /// Adds the gradient of the loss to `grads`: of the mean cell-wise cross-entropy, and of the mean penalties of a board
-    /// times their weights. Returns loss and hits of the forward pass, which goes on from `states`.
+    /// Adds to `grads` the gradient of the loss: the mean cross-entropy of the cells, and the mean penalties of the
+    /// boards times their weights. Returns loss and hits of the forward pass, which starts from `states`.
     pub fn forward_backward(
         &mut self,
         model: &Model,

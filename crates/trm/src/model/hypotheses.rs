@@ -14,7 +14,8 @@ use crate::sudoku::{CELLS, DIGITS};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-/// The random numbers of a trajectory, or of a segment of it: a function of the seed and these numbers.
+/// The random numbers of a trajectory, or of a segment of a trajectory: a function of the seed and the number
+/// `stream`.
 pub fn random(seed: u64, stream: u64) -> ChaCha8Rng {
     const APART: u64 = 0x6879_706f_7468;
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ APART);
@@ -28,7 +29,7 @@ const ALL: f64 = 0.3;
 /// How much more the cells of hypotheses count: there are few of them.
 const WEIGHT: f32 = 8.0;
 
-/// Turns the gradient of the cross-entropy into that of the loss under hypotheses.
+/// Turns the gradient of the cross-entropy into the gradient of the loss under hypotheses.
 ///
 /// # Shapes
 /// `assumed` and `targets` are `[puzzles, 81]`: digits, 0 for none, and digits of the solution less one; `d_logits` is
@@ -48,10 +49,10 @@ pub fn weigh(assumed: &[u8], targets: &[u8], d_logits: &mut [f32]) {
     }
 }
 
-/// [`revise`] for some puzzles, each with random numbers of its own.
+/// Revises the hypotheses of several puzzles by [`revise`], each with random numbers of its own.
 ///
 /// # Shapes
-/// As there, of all puzzles.
+/// `givens` and `assumed` are `[puzzles, 81]`, digits, 0 for none; `logits` is `[puzzles, 81, 9]`.
 pub fn revise_all(givens: &[u8], logits: &[f32], assumed: &mut [u8], random: &mut [impl Rng]) {
     let answers = givens.chunks_exact(CELLS).zip(logits.chunks_exact(CELLS * DIGITS));
     for ((assumed, (givens, logits)), rng) in assumed.chunks_exact_mut(CELLS).zip(answers).zip(random) {
@@ -59,7 +60,8 @@ pub fn revise_all(givens: &[u8], logits: &[f32], assumed: &mut [u8], random: &mu
     }
 }
 
-/// Takes digits back that the answer speaks against or, where there are none, assumes one more.
+/// Revises the hypotheses of one puzzle: takes back assumed digits that the answer speaks against or, where there are
+/// none, assumes one more.
 ///
 /// # Shapes
 /// `givens` and `assumed` are the 81 digits of a puzzle, 0 for none; `logits` is `[81, 9]`.

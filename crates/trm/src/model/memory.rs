@@ -10,7 +10,7 @@ use crate::sudoku::{CELLS, DIGITS};
 /// Bytes that training holds, by purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryPlan {
-    /// Parameters, what products read of them in both directions, and their moving average if there is one.
+    /// Parameters, their packed forms for products in both directions, and their moving average if there is one.
     pub weights: u64,
     /// Gradients, of as many parts of a batch as are summed side by side.
     pub gradients: u64,
@@ -61,7 +61,7 @@ impl MemoryPlan {
         room.bytes()
     }
 
-    /// Parts of a batch that have gradients of their own.
+    /// Number of lanes: parts of a batch that have gradients of their own.
     pub fn lanes(config: &NetworkConfig) -> usize {
         Sizes::of(config).lanes
     }
@@ -71,7 +71,7 @@ impl MemoryPlan {
         self.training_activations + self.other_activations
     }
 
-    /// All of it.
+    /// Bytes in all.
     pub fn total(&self) -> u64 {
         self.weights + self.gradients + self.optimizer + self.activations()
     }

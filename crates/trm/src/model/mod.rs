@@ -26,7 +26,7 @@ pub use batch::{Batch, Tally, argmax};
 pub use budget::{Budget, Prediction};
 pub use calibration::{InputStatistics, input_statistics};
 pub use engine::{Engine, TrainingStep};
-pub use hypotheses::{random, revise};
+
 pub use memory::MemoryPlan;
 pub use network::{Network, flops_per_sample, parameter_count};
 pub use observer::{
@@ -35,7 +35,8 @@ pub use observer::{
 };
 pub use recording::Recording;
 pub use recursion::Model;
-pub use shard::Shard;
-pub use states::{States, StatesMut};
+pub(crate) use shard::Shard;
+pub use states::States;
+
 pub use streams::stream;
 pub use thinker::{Predictor, Thinker};

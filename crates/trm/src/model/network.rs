@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub struct Network {
     /// alpha, `[1]`, or `[d]` with `gates = "vector"`.
     pub latent_gate: Id,
-    /// beta, of the same shape as alpha.
+    /// beta, `[1]`, or `[d]` with `gates = "vector"`.
     pub output_gate: Id,
     /// W_in, b_in and the vectors of places.
     pub embedding: Embedding,
@@ -28,7 +28,7 @@ pub struct Network {
     pub output: Stack,
     /// W_out, b_out and the norm before them.
     pub read_out: ReadOut,
-    /// What every new state goes through.
+    /// The normalisation that every new state goes through, if the configuration asks for it.
     pub state_norm: StateNorm,
 }
 

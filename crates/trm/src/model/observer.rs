@@ -20,9 +20,9 @@ impl<O: Observer + ?Sized> Observer for &mut O {
 pub enum Moment<'a> {
     /// The recursion starts from first states.
     TrajectoryBegun {
-        /// 0 for the first trajectory, then counted.
+        /// Number of the trajectory, from 0.
         restart: usize,
-        /// Why there is one.
+        /// Why the trajectory begins.
         why: TrajectoryReason,
     },
     /// An outer cycle is over.
@@ -36,42 +36,42 @@ pub enum Moment<'a> {
     },
     /// The trajectory is over.
     TrajectoryEnded {
-        /// Its number: 0 for the first.
+        /// Number of the trajectory, from 0.
         restart: usize,
-        /// Why it is over.
+        /// Why the trajectory is over.
         end: TrajectoryEnd,
     },
     /// Guessing starts from the givens alone.
     SearchBegun {
-        /// 0 for the first search, then counted: the number of the restart whose random numbers it takes.
+        /// Number of the search, from 0. It is also the number of the restart whose random numbers the search takes.
         start: u64,
-        /// Why there is one.
+        /// Why the search begins.
         why: SearchReason,
     },
     /// A digit is taken for given, and the recursion starts again from first states.
     GuessBegun {
-        /// The digit and its place.
+        /// The guess: a digit and its cell.
         guess: Guess,
         /// Why this digit, and why now.
         why: GuessReason,
     },
     /// A guessed digit is taken back.
     GuessTakenBack {
-        /// The digit and its place.
+        /// The guess: a digit and its cell.
         guess: Guess,
-        /// Why it is taken back.
+        /// Why the guess is taken back.
         why: &'a Failure,
     },
     /// The search is over.
     SearchEnded {
         /// Number of the search: 0 for the first.
         start: u64,
-        /// Why it failed; nothing if it found the solution.
+        /// Why the search failed; nothing if it found the solution.
         failure: Option<&'a Failure>,
     },
 }
 
-/// What an outer cycle made of a puzzle.
+/// The answer of one puzzle after an outer cycle, as an observer sees it.
 #[derive(Clone, Copy, Debug)]
 pub struct CycleView<'a> {
     /// The answer, `[81, 9]`.
@@ -91,9 +91,9 @@ pub struct CycleView<'a> {
 /// How far the states moved in one outer cycle: `|new - old|`, root mean square over all values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Updates {
-    /// Of the latent state z, one for each inner refinement.
+    /// How far the latent state z moved, one value for each inner refinement.
     pub latent: Vec<f32>,
-    /// Of the answer state y.
+    /// How far the answer state y moved.
     pub output: f32,
 }
 
@@ -101,7 +101,7 @@ pub struct Updates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrajectoryReason {
-    /// It is the first one.
+    /// The trajectory is the first one.
     First,
     /// The trajectory before it spent its cycles without a solution.
     Unsolved,
@@ -111,9 +111,9 @@ pub enum TrajectoryReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrajectoryEnd {
-    /// Its answer is a solution.
+    /// The answer of the trajectory is a solution.
     Solved,
-    /// It had as many outer cycles as it may have.
+    /// The trajectory had as many outer cycles as the budget allows.
     CyclesSpent,
 }
 
@@ -136,7 +136,7 @@ pub struct Guess {
     pub cell: usize,
     /// Digit, from 1 to 9.
     pub digit: u8,
-    /// What the answer gave for it when it was chosen.
+    /// Probability of the digit in the answer when it was chosen, from 0 to 1.
     pub probability: f32,
 }
 
@@ -147,12 +147,12 @@ pub enum GuessReason {
     /// The answer became certain of no further cell in the last outer cycles; this is the likeliest digit of the cell with
     /// fewest likely digits.
     NoHeadway {
-        /// Number of these cycles.
+        /// Number of outer cycles without headway.
         cycles: usize,
     },
     /// A likelier digit of the same cell was taken back.
     TakenBack {
-        /// That digit.
+        /// The likelier digit that was taken back.
         digit: u8,
     },
 }
@@ -163,17 +163,17 @@ pub enum GuessReason {
 pub enum Failure {
     /// The givens, the guesses and the digits that the answer is certain of contradict each other.
     Contradiction {
-        /// What is wrong with them.
+        /// The contradiction.
         contradiction: Contradiction,
     },
-    /// Every likely digit of a cell was guessed on top of it and taken back.
+    /// Every likely digit of one cell was guessed after this guess and taken back.
     NoDigitLeft {
         /// The cell, from 0 to 80.
         cell: usize,
     },
     /// The answer is certain of every cell, so nothing can be guessed, and it is no solution.
     NothingUncertain,
-    /// As many digits were guessed as the budget allows.
+    /// The number of guesses that the budget allows was made.
     GuessesSpent,
 }
 

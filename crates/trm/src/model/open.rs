@@ -6,16 +6,16 @@ use std::sync::Arc;
 /// Logit of a candidate without a vector: too small to be anything but impossible.
 const CLOSED: f32 = -1e4;
 
-/// Which candidates the rows of a shard stand for, and what is read off them.
+/// The candidates that the rows of a shard stand for, and the logits that are read off the rows.
 #[derive(Clone, Debug)]
 pub struct OpenRows {
     candidates: Vec<usize>,
-    /// A logit for each of them; the backward pass makes it its gradient.
+    /// A logit for each candidate. The backward pass replaces the logits by their gradient.
     pub logits: Vec<f32>,
 }
 
 impl OpenRows {
-    /// The rows of a puzzle, and the units that they form: `cells` are its 81 digits.
+    /// The rows of a puzzle, and the units that the rows form. `cells` are the 81 digits of the puzzle, 0 for blanks.
     pub fn of(cells: &[u8]) -> (Self, Arc<[Units]>) {
         let open = OpenCandidates::of(cells);
         (Self { logits: vec![0.0; open.candidates.len()], candidates: open.candidates }, open.units)
@@ -26,7 +26,8 @@ impl OpenRows {
         self.candidates.len()
     }
 
-    /// Which channel of its one-hot input is 1 for each row: 1 for candidates that are assumed, 81 digits.
+    /// Sets the one-hot input of each row: channel 1 for a candidate that is assumed, channel 0 for others. `assumed`
+    /// is `[81]`, digits, 0 for none.
     pub fn mark(&self, assumed: &[u8], inputs: &mut [u8]) {
         for (t, input) in self.candidates.iter().zip(inputs) {
             *input = u8::from(usize::from(assumed[t / DIGITS]) == t % DIGITS + 1);
@@ -42,12 +43,12 @@ impl OpenRows {
         self.candidates.iter().zip(&self.logits).for_each(|(t, logit)| all[*t] = *logit);
     }
 
-    /// Takes the gradient of the logits from that of all candidates, `[81, 9]`.
+    /// Copies the gradient of the rows' logits from the gradient of the logits of all candidates, `[81, 9]`.
     pub fn gather_logits(&mut self, all: &[f32]) {
         self.candidates.iter().zip(&mut self.logits).for_each(|(t, logit)| *logit = all[*t]);
     }
 
-    /// Copies the vectors of these candidates, `[rows, d]`, from those of all, `[729, d]`.
+    /// Copies the vectors of the open candidates, `[rows, d]`, from the vectors of all candidates, `[729, d]`.
     pub fn gather(&self, all: &[f32], rows: &mut [f32]) {
         let d = all.len() / OpenCandidates::ALL;
         for (t, row) in self.candidates.iter().zip(rows.chunks_exact_mut(d)) {
@@ -55,7 +56,8 @@ impl OpenRows {
         }
     }
 
-    /// The way back; the others stay what they are.
+    /// Copies the vectors of the open candidates, `[rows, d]`, back to the vectors of all candidates, `[729, d]`. The
+    /// vectors of closed candidates stay as they are.
     pub fn scatter(&self, rows: &[f32], all: &mut [f32]) {
         let d = all.len() / OpenCandidates::ALL;
         for (t, row) in self.candidates.iter().zip(rows.chunks_exact(d)) {

@@ -7,7 +7,7 @@ use crate::layers::{Stack, StackTape, StateNormTape};
 use crate::network::Room;
 use crate::ops::Format;
 
-/// What the forward pass keeps.
+/// The parts of the forward pass that are kept for the backward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recording {
     /// Nothing beyond the states: no backward pass will follow.
@@ -19,7 +19,7 @@ pub enum Recording {
 }
 
 impl Recording {
-    /// What training keeps in a `run`.
+    /// The recording of training under the settings of a `run`.
     pub fn for_training(run: &RunConfig) -> Self {
         match run.checkpoint_activations {
             CheckpointActivations::None => Self::Everything,
@@ -27,7 +27,7 @@ impl Recording {
         }
     }
 
-    /// Outer cycles that there is room for.
+    /// Number of outer cycles whose activations are kept.
     pub fn cycles(self, config: &NetworkConfig) -> usize {
         if self == Self::Everything { config.h_cycles } else { 1 }
     }
@@ -38,23 +38,23 @@ impl Recording {
     }
 }
 
-/// What some refinements of one state in an outer cycle leave for the backward pass.
+/// The values that the refinements of one state in an outer cycle keep for the backward pass.
 #[derive(Clone, Debug)]
 pub struct RefinementTape {
-    /// Of the stack's blocks.
+    /// Tapes of the stack's blocks.
     pub stack: StackTape,
-    /// What the stack made, `[refinements, rows, d]`, where the gradient of a gate needs it.
+    /// Results of the stack, `[refinements, rows, d]`; empty unless the gradient of a gate needs them.
     pub result: Vec<f32>,
-    /// Of the division of each new state by its root mean square.
+    /// Tape of the division of each new state by its root mean square.
     pub norm: StateNormTape,
 }
 
-/// What one outer cycle leaves for the backward pass.
+/// The values that one outer cycle keeps for the backward pass.
 #[derive(Clone, Debug)]
 pub struct CycleTape {
-    /// Of `L_cycles` refinements of z.
+    /// Tape of the `L_cycles` refinements of z.
     pub latent: RefinementTape,
-    /// Of the refinement of y.
+    /// Tape of the refinement of y.
     pub output: RefinementTape,
 }
 

@@ -49,8 +49,8 @@ impl Model {
         Self::new(config, weights, threads)
     }
 
-    /// A model whose matrices are whole numbers where `quantised`, by name, has them; it cannot be trained. The f32 values of
-    /// those in `weights` are never read.
+    /// A model whose matrices are quantised where `quantised`, by name, has them. It cannot be trained. The f32 values
+    /// of those matrices in `weights` are never read.
     pub fn quantised(
         config: NetworkConfig,
         weights: Weights,
@@ -63,27 +63,27 @@ impl Model {
         Self { config, network, weights, format, rows_format }
     }
 
-    /// Its configuration.
+    /// The configuration of the model.
     pub fn config(&self) -> &NetworkConfig {
         &self.config
     }
 
-    /// Its layers.
+    /// The layers of the model.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// Number format of its matrix products.
+    /// Number format of the model's matrix products.
     pub fn format(&self) -> Format {
         self.format
     }
 
-    /// What the rows that blocks keep for their products are rounded to.
+    /// Number format that blocks round their rows to for the products with matrices.
     pub fn rows_format(&self) -> Format {
         self.rows_format
     }
 
-    /// Its weights as they are trained.
+    /// The weights of the model as they are trained.
     pub fn weights(&self) -> &Weights {
         self.weights.plain()
     }
@@ -109,7 +109,8 @@ impl Model {
         self.forward_observed(s, dropout, |_, _| {});
     }
 
-    /// The same, shown to `observe` after each outer cycle h.
+    /// The whole forward pass, from the states that the shard is in. `observe` is called with the shard and h after
+    /// each outer cycle h.
     pub fn forward_observed(&self, s: &mut Shard, dropout: &Dropout, mut observe: impl FnMut(&Shard, usize)) {
         self.embed(s);
         for h in 0..self.config.h_cycles {
@@ -146,7 +147,7 @@ impl Model {
         self.embed(s);
     }
 
-    /// One outer cycle.
+    /// Runs outer cycle h.
     pub fn cycle(&self, s: &mut Shard, h: usize, dropout: &Dropout) {
         for l in 0..self.config.l_cycles {
             self.refine_latent(s, h, l, dropout);
@@ -276,11 +277,11 @@ impl RefinementTape {
 
 /// Where a refinement stands: in the tapes, and among all refinements.
 pub(super) struct Place {
-    /// The tape of its outer cycle.
+    /// Index of the tape of the refinement's outer cycle.
     pub cycle: usize,
-    /// Its slot in that tape.
+    /// Slot of the refinement in that tape.
     pub slot: usize,
-    /// Number of its first block among all applications of the recursion: what dropout masks go by.
+    /// Number of the refinement's first block among all applications of blocks; dropout masks depend on it.
     pub site: usize,
     first_sample: usize,
     tokens: usize,

@@ -25,33 +25,33 @@ pub struct Shard {
     pub inputs: Vec<u8>,
     /// Digits that the recursion takes for true, `[puzzles, 81]`, 0 for none.
     pub assumed: Vec<u8>,
-    /// What the rows form units of.
+    /// The kinds of units that the rows form.
     pub units: Arc<[Units]>,
-    /// Which candidates they stand for, if only open ones have a row.
+    /// The candidates that the rows stand for, if only open candidates have a row.
     pub open: Option<OpenRows>,
     /// Digits of the solutions less one, `[puzzles, 81]`, for the backward pass.
     pub targets: Vec<u8>,
     /// `[rows, d]`
     pub x_emb: Vec<f32>,
-    /// The answers that went back into the state, if they do.
+    /// Answers that went back into the state; nothing if the network has no feedback.
     pub answers: Option<Answers>,
     /// The answer state, `[rows, d]`.
     pub y: Vec<f32>,
     /// The latent state, `[rows, d]`.
     pub z: Vec<f32>,
-    /// What reading off the answer leaves for the backward pass.
+    /// The values that reading off the answer keeps for the backward pass.
     pub answer: ReadOutTape,
-    /// The logits, `[puzzles, 81, 9]`; the backward pass makes it its gradient.
+    /// The logits, `[puzzles, 81, 9]`; the backward pass replaces them by their gradient.
     pub logits: Vec<f32>,
     /// Gradient of the penalties, `[puzzles, 81, 9]`; empty until a backward pass has penalties.
     pub d_constraint: Vec<f32>,
     /// (y, z) at the start of each outer cycle, when recording.
     pub starts: Vec<(Vec<f32>, Vec<f32>)>,
-    /// One outer cycle each, as many as [`Recording`] has room for.
+    /// Tapes of outer cycles, as many as [`Recording`] has room for.
     pub tapes: Vec<CycleTape>,
-    /// The running block input h, `[rows, d]`; in the backward pass its gradient.
+    /// The running block input h, `[rows, d]`; in the backward pass the gradient of h.
     pub h: Vec<f32>,
-    /// What a pass through a block works in.
+    /// Scratch space of a pass through a block.
     pub scratch: Vec<f32>,
     /// Gradients of the states, `[rows, d]`.
     pub d_x_emb: Vec<f32>,
@@ -62,7 +62,7 @@ pub struct Shard {
     /// Gradients summed over the rows.
     pub sums: RowSums,
     recording: Recording,
-    /// Of what the tapes keep for products.
+    /// Number format of the rows that the tapes keep for products.
     format: Format,
     capacity: usize,
 }
@@ -120,12 +120,13 @@ impl Shard {
         self.capacity
     }
 
-    /// What this shard keeps for a backward pass.
+    /// The recording of this shard: what it keeps for a backward pass.
     pub fn recording(&self) -> Recording {
         self.recording
     }
 
-    /// Takes other puzzles, at most as many as there is room for: `cells` is `[puzzles, 81]`. Their states are zero.
+    /// Loads other puzzles, at most as many as there is room for, and sets their states to zero. `cells` is
+    /// `[puzzles, 81]`.
     pub fn load(&mut self, model: &Model, cells: &[u8], first_sample: usize) {
         self.puzzles = cells.len() / CELLS;
         self.first_sample = first_sample;
@@ -152,8 +153,8 @@ impl Shard {
         kept.for_each(|state| state.resize(self.rows * d, 0.0));
     }
 
-    /// Changes the givens of the puzzles in use, `[puzzles, 81]`, and leaves the states as they are, unless rows come to stand
-    /// for something else; what went back of an answer to other givens, and what was assumed, is forgotten.
+    /// Changes the givens of the puzzles in use, `[puzzles, 81]`. The states stay as they are, unless rows come to
+    /// stand for other candidates. Hypotheses, and the feedback of answers to the givens before, are forgotten.
     pub fn set_cells(&mut self, model: &Model, cells: &[u8]) {
         let config = &model.config;
         self.cells.clear();
@@ -189,8 +190,8 @@ impl Shard {
         }
     }
 
-    /// What the matrices of both stacks were multiplied by in outer cycle h, and the gradients of what came out; they are there if
-    /// the tapes keep them.
+    /// Inputs of the matrices of both stacks in outer cycle h, with the gradients of their outputs. There are none if
+    /// the tapes do not keep them.
     pub fn operands<'a>(&'a self, model: &Model, h: usize) -> Vec<Operands<'a>> {
         let sizes = [self.rows, unit_rows(&self.units, self.rows)];
         let (tape, network) = (&self.tapes[h % self.tapes.len()], &model.network);
@@ -198,12 +199,12 @@ impl Shard {
         latent.chain(network.output.operands(&tape.output.stack, sizes, 1)).collect()
     }
 
-    /// What W_out was multiplied by in the newest answer, and the gradient of what came out.
+    /// Input of W_out in the newest answer, with the gradient of its output.
     pub fn read_out_operands<'a>(&'a self, model: &Model) -> Operands<'a> {
         model.network.read_out.operands(&self.answer, self.read_out())
     }
 
-    /// What was read off the rows, `[rows, logits of a row]`; after the backward pass its gradient.
+    /// The values read off the rows, `[rows, logits of a row]`; after the backward pass their gradient.
     pub fn read_out(&self) -> &[f32] {
         self.open.as_ref().map_or(&self.logits, |open| &open.logits)
     }

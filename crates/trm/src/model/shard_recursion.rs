@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 /// A model, and the puzzles that it thinks about with their states.
 pub(super) struct ShardRecursion<'a> {
     model: &'a Model,
-    /// The puzzles and their states.
+    /// The shard that holds the puzzles and their states.
     pub shard: Shard,
     flops: [u64; 2],
 }

@@ -17,8 +17,9 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// Of training: many rows share each weight that is read, few leave work for every thread, and the activations of one
-    /// application should stay in the cache. It must not depend on the number of threads.
+    /// Sizes for training, chosen so that many rows share each weight that is read, no thread is without work, and the
+    /// activations of one application stay in the cache. They do not depend on the number of threads, so neither do
+    /// results.
     pub fn of(config: &NetworkConfig) -> Self {
         match config.state {
             State::Board => Self { lanes: 1, wave: 256, shards: 4, fewest: 32, most: 128 },
@@ -39,8 +40,8 @@ impl Sizes {
         if lanes == 1 { [fewest, 256] } else { [1, wave] }
     }
 
-    /// Puzzles of a part in prediction, where nothing is summed over rows and so nothing can depend on the cut: there are many
-    /// parts, or one for each thread, since some puzzles take far longer than others.
+    /// Number of puzzles of a part in prediction. Nothing is summed over rows there, so the cut changes no result.
+    /// There are many parts, or one for each thread, since some puzzles take far longer than others.
     pub fn prediction_part(config: &NetworkConfig, puzzles: usize, threads: usize) -> usize {
         let [fewest, most] = Self::of_prediction(config);
         let parts = puzzles.div_ceil(most).next_multiple_of(threads).max(1);

@@ -115,7 +115,8 @@ impl<'a> StatesMut<'a> {
         s.answers.iter_mut().for_each(Answers::restart);
     }
 
-    /// Revises what is assumed by what a shard reads off after its last cycle, with random numbers for each puzzle.
+    /// Revises the hypotheses by the answers that a shard reads off after its last cycle, with random numbers for each
+    /// puzzle.
     pub fn revise(&mut self, s: &Shard, random: &mut [impl Rng]) {
         revise_all(&s.cells, &s.logits, self.assumed, random);
     }

@@ -18,7 +18,7 @@ pub trait Thinker: Debug + Send + Sync {
     /// Floating-point operations of an outer cycle and of reading the answer off, for one puzzle.
     fn flops(&self) -> [u64; 2];
 
-    /// Outer cycles that go together: a budget is a multiple of them.
+    /// Number of outer cycles that always go together: a budget is a multiple of it.
     fn cycles_at_once(&self) -> usize;
 
     /// Whether first states are random, so that a restart is another trajectory.
@@ -34,7 +34,8 @@ pub trait Thinker: Debug + Send + Sync {
     /// [`Self::predict`] for one list after the other, with buffers that are reused.
     fn predictor(&self) -> Predictor<'_>;
 
-    /// [`Self::predict`], with somebody who looks on for each puzzle. The predictions are the same.
+    /// Predicts as [`Self::predict`] does, with the same result, and shows each puzzle's progress to an observer of
+    /// its own.
     fn predict_observed(
         &self,
         cells: &[u8],

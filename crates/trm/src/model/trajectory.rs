@@ -27,7 +27,7 @@ pub(super) trait Recursion: Sized {
     fn cells(&self) -> &[u8];
     /// Changes the givens of the puzzles. [`Self::begin`] comes next.
     fn set_cells(&mut self, cells: &[u8]);
-    /// One of the puzzles by itself, in room of its own.
+    /// A recursion for one of the puzzles alone, with memory of its own.
     fn alone(&self, puzzle: usize) -> Self;
 
     /// Whether first states are random: otherwise every trajectory is the same.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 /// Standard deviation of the normal distribution cut off at two of its own.
 const CUT_OFF_DEVIATION: f64 = 0.879_625_661_034_239_8;
 
-/// What the first values of a tensor are.
+/// The distribution of a tensor's first values.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct First {
     values: Values,
@@ -33,12 +33,12 @@ enum Factor {
 }
 
 impl First {
-    /// The same value everywhere.
+    /// First values that all equal `value`.
     pub fn constant(value: f32) -> Self {
         Self { values: Values::Constant(value), factor: Factor::One }
     }
 
-    /// Uniform within `1 / sqrt(inputs)`, PyTorch's default for linear maps.
+    /// First values uniform within `1 / sqrt(inputs)`, PyTorch's default for linear maps.
     ///
     /// Tensors are drawn in the order of the layout, those of turn 0 first, then those of turn 1 and so on: what a turn adds to a
     /// network leaves the first values of the turns before it as they are.
@@ -46,17 +46,18 @@ impl First {
         Self { values: Values::Uniform { inputs, turn }, factor: Factor::One }
     }
 
-    /// A normal distribution of this standard deviation, cut off at two of its own; drawn in the first turn.
+    /// First values from a normal distribution of this standard deviation, cut off at two of its own standard
+    /// deviations; drawn in the first turn.
     pub fn normal(deviation: f64) -> Self {
         Self { values: Values::Normal { deviation }, factor: Factor::One }
     }
 
-    /// These values, multiplied by `factor`.
+    /// The same distribution with every value multiplied by `factor`.
     pub fn times(self, factor: f32) -> Self {
         Self { factor: Factor::Times(factor), ..self }
     }
 
-    /// These values, divided by `divisor`.
+    /// The same distribution with every value divided by `divisor`.
     pub fn over(self, divisor: f32) -> Self {
         Self { factor: Factor::Over(divisor), ..self }
     }

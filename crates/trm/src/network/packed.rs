@@ -8,7 +8,7 @@ use crate::timing::{Phase, phase};
 use std::collections::HashMap;
 use std::ops::Index;
 
-/// A network's weights, and beside them the forms in which products read those that states are multiplied by.
+/// The weights of a network, and the packed forms of the weights that states are multiplied by.
 #[derive(Clone, Debug)]
 pub struct PackedWeights {
     plain: Weights,
@@ -18,7 +18,7 @@ pub struct PackedWeights {
 /// The second form of a tensor.
 #[derive(Clone, Debug)]
 enum Packed {
-    /// It is read as it is.
+    /// The tensor has no second form.
     Plain,
     /// `[in, out]`: one row for each channel of a one-hot input.
     Transposed(Vec<f32>),
@@ -43,8 +43,8 @@ impl PackedWeights {
         weights
     }
 
-    /// Packs all weights, those that `quantised` has by name as whole numbers; such weights cannot be trained. Their f32 values in
-    /// `plain` are never read.
+    /// Packs all weights. The weights that `quantised` has by name are packed as whole numbers and cannot be trained;
+    /// their f32 values in `plain` are never read.
     ///
     /// The read-out's are, as f32, what its whole numbers stand for: it is a small part of the work, and rounding the answer
     /// state to 8 bits was most of what quantising cost.
@@ -79,7 +79,7 @@ impl PackedWeights {
         matrices.all(|(_, packed)| matches!(packed, Packed::Product(weight) if weight.is_quantised()))
     }
 
-    /// The values as they are trained.
+    /// The weights as they are trained, unpacked.
     pub fn plain(&self) -> &Weights {
         &self.plain
     }

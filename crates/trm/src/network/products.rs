@@ -18,7 +18,7 @@ pub enum Vectors<'a> {
     Kept {
         /// All slots.
         kept: &'a Rows,
-        /// How many of them count.
+        /// Number of slots in use, the first ones.
         slots: usize,
         /// Rows of a slot.
         rows: usize,
@@ -28,7 +28,7 @@ pub enum Vectors<'a> {
 }
 
 impl<'a> Vectors<'a> {
-    /// All of them as plain numbers.
+    /// All vectors as plain numbers.
     ///
     /// # Panics
     /// If a tape keeps them rounded.
@@ -40,14 +40,15 @@ impl<'a> Vectors<'a> {
     }
 }
 
-/// Some products with one matrix `[out, in]`: on both sides as many vectors, of the same kind.
+/// The operands of some products with one matrix `[out, in]`: as many inputs as gradients of outputs, in the same
+/// order.
 #[derive(Clone, Copy, Debug)]
 pub struct Operands<'a> {
     /// The matrix.
     pub weight: Id,
-    /// What it was multiplied by, `in` numbers each.
+    /// Vectors that the matrix was multiplied by, `in` numbers each.
     pub input: Vectors<'a>,
-    /// Gradients of what came out, `out` numbers each; they are there after the backward pass.
+    /// Gradients of the products, `out` numbers each; known after the backward pass.
     pub d_output: Vectors<'a>,
 }
 

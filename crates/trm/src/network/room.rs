@@ -2,7 +2,7 @@
 
 use crate::ops::{Format, Rows};
 
-/// Makes the buffers of tapes and states or, as a plan, only counts them.
+/// Allocates the buffers of tapes and states or, as a plan, only counts their bytes.
 #[derive(Debug)]
 pub struct Room {
     is_plan: bool,

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-/// What a tensor is for.
+/// The purpose of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// alpha or beta: what the result of a stack is multiplied by.
@@ -30,7 +30,7 @@ pub enum Role {
     Feedback,
     /// The matrix `[out, in]` by which the answer, or whether to halt, is read off.
     ReadOut,
-    /// A state that the recursion starts from; it is not trained.
+    /// A first state of the recursion; not trained.
     FirstState,
     /// The embedding of the whole puzzle, which moves by the sign of its gradient.
     PuzzleEmbedding,
@@ -42,33 +42,34 @@ impl Role {
         self.is_multiplied() || matches!(self, Self::OneHot | Self::Embedding)
     }
 
-    /// Whether a gradient moves it.
+    /// Whether training moves a tensor of this role.
     pub fn is_trained(self) -> bool {
         self != Self::FirstState
     }
 
-    /// Whether vectors of states are multiplied by it.
+    /// Whether vectors of states are multiplied by a tensor of this role.
     pub fn is_multiplied(self) -> bool {
         self.is_pruned() || matches!(self, Self::Feedback | Self::ReadOut)
     }
 
-    /// Whether pruning clears values of it: it is a matrix of a block.
+    /// Whether pruning clears values of a tensor of this role: it is a matrix of a block.
     pub fn is_pruned(self) -> bool {
         matches!(self, Self::Matrix | Self::UnitMatrix)
     }
 
-    /// Whether its gradient is a sum over rows that is small enough for every shard to keep its own.
+    /// Whether the gradient of a tensor of this role is a sum over rows that is small enough for every shard to keep
+    /// its own.
     pub fn is_summed_over_rows(self) -> bool {
         matches!(self, Self::Gate | Self::Gain | Self::Bias | Self::Feedback)
     }
 }
 
-/// Where a tensor stands in the list.
+/// Index of a tensor in the list of a network's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Id(pub(super) usize);
 
 impl Id {
-    /// Its number in the list, from 0.
+    /// Index of the tensor in the list, from 0.
     pub fn index(self) -> usize {
         self.0
     }
@@ -77,13 +78,13 @@ impl Id {
 /// A tensor of the list, without its values.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// Its name in checkpoints.
+    /// Name of the tensor in checkpoints.
     pub name: String,
     /// Length of each dimension, outermost first.
     pub shape: Vec<usize>,
-    /// What it is for.
+    /// Purpose of the tensor.
     pub role: Role,
-    /// Its first values.
+    /// Distribution of the tensor's first values.
     pub first: First,
 }
 
@@ -113,7 +114,7 @@ impl Layout {
         self.ids().filter(|id| wanted(self[*id].role)).collect()
     }
 
-    /// The id of a name, if there is a tensor of that name.
+    /// The id of the tensor called `name`, if there is one.
     pub fn find(&self, name: &str) -> Option<Id> {
         self.0.iter().position(|entry| entry.name == name).map(Id)
     }
@@ -195,12 +196,12 @@ impl Weights {
         &mut self.tensors
     }
 
-    /// Every entry with its tensor.
+    /// All tensors in order, each with its entry of the layout.
     pub fn iter(&self) -> impl Iterator<Item = (&Entry, &Tensor)> {
         self.layout.entries().iter().zip(&self.tensors)
     }
 
-    /// Every entry with its tensor.
+    /// All tensors in order, each with its entry of the layout, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&Entry, &mut Tensor)> {
         self.layout.entries().iter().zip(&mut self.tensors)
     }
@@ -222,7 +223,7 @@ impl Weights {
         threads.for_each(pieces, |piece: &mut [f32]| piece.fill(0.0));
     }
 
-    /// Adds the values of another list of the same layout.
+    /// Adds the values of `other`, which has the same layout.
     pub fn add(&mut self, other: &Self) {
         for (sum, own) in self.tensors.iter_mut().zip(&other.tensors) {
             add_scaled(&mut sum.data, 1.0, &own.data);

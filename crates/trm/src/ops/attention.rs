@@ -75,7 +75,7 @@ impl Rotary {
         }
     }
 
-    /// The same of one token's head, `[head_dim]`, where there are angles.
+    /// Turns the head of one token, `[head_dim]`, where there are angles.
     pub(super) fn turn_token(&self, head: &mut [f32], token: usize, direction: f32) {
         let tokens = 2 * self.cos.len() / head.len();
         let angles = self.cos.len() / self.parts / tokens;
@@ -112,7 +112,7 @@ impl Heads {
         [0, 1, 2].map(|kind| &qkv[(kind * self.count + h) * self.size()..][..self.size()])
     }
 
-    /// What the products of queries and keys are multiplied by.
+    /// The factor that the products of queries and keys are multiplied by.
     pub(super) fn scale(self) -> f32 {
         1.0 / (self.dim as f32).sqrt()
     }

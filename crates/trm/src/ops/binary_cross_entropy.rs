@@ -6,7 +6,7 @@ pub fn binary_cross_entropy(logit: f32, target: bool) -> f64 {
     q.max(0.0) + (-q.abs()).exp().ln_1p() - if target { q } else { 0.0 }
 }
 
-/// Its gradient, `sigmoid(q) - target`.
+/// Gradient of the binary cross-entropy by the logit q: `sigmoid(q) - target`.
 pub fn binary_cross_entropy_backward(logit: f32, target: bool) -> f32 {
     1.0 / (1.0 + (-logit).exp()) - f32::from(target)
 }

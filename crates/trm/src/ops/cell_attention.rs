@@ -13,14 +13,15 @@ const THETA: f64 = 10.0;
 #[derive(Clone, Debug)]
 pub struct CellAttention {
     heads: Heads,
-    /// The units that heads see, those of each kind; none where a head sees all cells.
+    /// The units of each kind that heads see; none where a head sees all cells.
     kinds: Vec<Members>,
     rotary: Rotary,
 }
 
 impl CellAttention {
-    /// Heads that see everything or, if there are kinds of units, one kind each in turn. With `rotary` the first half of a
-    /// head's queries and keys turns with the row of the cell, the second with its column.
+    /// Attention with `heads` heads. A head sees all cells or, if there are kinds of units, the units of one kind, the
+    /// kinds in turn. With `rotary` the first half of a head's queries and keys turns with the row of the cell, the
+    /// second with its column.
     pub fn new(d: usize, heads: usize, units: &[Units], rotary: bool) -> Self {
         let heads = Heads { count: heads, dim: d / heads, tokens: CELLS };
         let nine = |unit: &[usize]| unit.try_into().expect("a unit has nine cells");
@@ -93,10 +94,12 @@ impl CellAttention {
         }
     }
 
-    /// Turns what [`Self::forward`] made of `qkv` into the gradient of `qkv`; overwrites the weights.
+    /// Replaces what [`Self::forward`] left in `qkv` by the gradient of queries, keys and values; overwrites the
+    /// weights.
     ///
     /// # Shapes
-    /// As for [`Self::forward`].
+    /// `qkv` is `[puzzles, 81, 3 d]`, `weights` is what [`Self::forward`] kept, `d_output` is `[puzzles, 81, d]`,
+    /// `scratch` holds [`Self::scratch`] values.
     pub fn backward(&self, qkv: &mut [f32], weights: &mut [f32], d_output: &[f32], scratch: &mut [f32]) {
         let _timed = phase(Phase::Attention);
         let d = self.d();

@@ -19,7 +19,7 @@ pub fn cross_entropy(logits: &[f32], classes: usize, targets: &[u8]) -> f64 {
 /// Replaces the logits by `d_logits = scale * (softmax(logits) - one_hot(target))`.
 ///
 /// # Shapes
-/// As for [`cross_entropy`].
+/// `logits` is `[rows, classes]`, `targets` is `[rows]` with values below `classes`.
 pub fn cross_entropy_backward(logits: &mut [f32], classes: usize, targets: &[u8], scale: f32) {
     let _timed = phase(Phase::Loss);
     for (row, target) in logits.chunks_exact_mut(classes).zip(targets) {

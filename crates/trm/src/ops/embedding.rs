@@ -16,7 +16,7 @@ pub fn embedding_forward(tokens: &[u8], weight: &[f32], d: usize, scale: f32, ou
 /// `d_weight[token] += scale d_output`.
 ///
 /// # Shapes
-/// As for [`embedding_forward`].
+/// `d_weight` is `[vocabulary, d]`, `tokens` is `[rows]` with values below the vocabulary, `d_output` is `[rows, d]`.
 pub fn embedding_backward(tokens: &[u8], d_output: &[f32], d: usize, scale: f32, d_weight: &mut [f32]) {
     for (token, d_output) in tokens.iter().zip(d_output.chunks_exact(d)) {
         add_scaled(&mut d_weight[usize::from(*token) * d..][..d], scale, d_output);

@@ -15,7 +15,8 @@ fn check(what: &str, op: impl Fn([usize; 2], &mut [Vec<f32>; 4])) {
     check_to(0.0, what, op);
 }
 
-/// The same, for results that may differ so much from the portable ones; above that level they have the same bits.
+/// Runs `op` at every level. Its results may differ by `tolerance` from the portable ones; above that level they have
+/// the same bits.
 fn check_to(tolerance: f32, what: &str, op: impl Fn([usize; 2], &mut [Vec<f32>; 4])) {
     for (rows, width) in ROWS.iter().flat_map(|rows| WIDTHS.map(|width| (*rows, width))) {
         let run = |level: Level| {

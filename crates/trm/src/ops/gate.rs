@@ -22,7 +22,7 @@ pub fn gate_forward(target: &mut [f32], gate: &[f32], values: &[f32]) {
     gate_forward_part((target, d), &all, gate, values);
 }
 
-/// The same for a part of the target.
+/// Adds `gate * values` to a part of the target, as [`gate_forward`] does to all of it.
 ///
 /// # Shapes
 /// `target` is `[rows, d]`, given with d; `values` is `[rows, columns]` of the part, `gate` is `[1]` or `[d]`.
@@ -49,11 +49,11 @@ pub fn gate_forward_part((target, d): (&mut [f32], usize), part: &Part, gate: &[
     );
 }
 
-/// Adds the gradient of the gate: `d_gate += sum over rows of d_output * values`, and over channels too if it is a scalar.
-/// That of the values is `gate * d_output`, which [`gate_forward`] adds.
+/// Adds the gradient of the gate: `d_gate += sum over rows of d_output * values`, and over channels too if the gate is
+/// a scalar. The gradient of the values is `gate * d_output`, which [`gate_forward`] adds.
 ///
 /// # Shapes
-/// As for [`gate_forward`]. An empty `d_gate` belongs to a gate that is no parameter.
+/// `d_output` and `values` are `[rows, d]`, `d_gate` is `[1]` or `[d]`. An empty `d_gate` belongs to a gate that is no parameter.
 pub fn gate_backward(d_output: &[f32], values: &[f32], d_gate: &mut [f32]) {
     match d_gate {
         [] => {}

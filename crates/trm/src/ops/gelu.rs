@@ -5,11 +5,12 @@ use crate::timing::{Phase, phase};
 use trm_kernels::math::{normal, normal_integral_for_bf16, normal_integral_for_int8};
 use trm_kernels::{vectorize, vectorize_fused};
 
-/// `GELU(input)` in place of the input, only as exact as the format asks for that it is rounded to next:
+/// Replaces each input by `GELU(input)`. The absolute error depends on `next`, the format that the result is rounded
+/// to afterwards:
 ///
-/// - f32: to 2e-7 times the input.
-/// - bfloat16, which itself moves numbers near 1 by up to 4e-3, and fixed-point numbers: to 4e-6 while the input is below 8.
-/// - quantised, in 127 steps up to the largest number: to 2e-4 while the input is below 8.
+/// - f32: below 2e-7 times the input.
+/// - bfloat16 and fixed-point numbers: below 4e-6 for inputs below 8. Rounding to bfloat16 moves numbers near 1 by up to 4e-3.
+/// - quantised: below 2e-4 for inputs below 8. Rounding has 127 steps up to the largest number.
 pub fn gelu(values: &mut [f32], next: Format) {
     let _timed = phase(Phase::Activations);
     // Loops spelt out: a closure in one of them need not become part of what `vectorize_fused` compiles.

@@ -12,9 +12,9 @@ use trm_kernels::{Format, Left, Overwrite, PANEL, Right, Start, multiply, vector
 /// A weight `[out, in]` as products read it, in any format.
 #[derive(Clone, Debug)]
 pub struct PackedWeight {
-    /// Of the forward product, `[in, out]`.
+    /// Right operand of the forward product, `[in, out]`.
     pub(super) forward: Right,
-    /// Of the backward product, `[out, in]`: quantised weights have none.
+    /// Right operand of the backward product, `[out, in]`; quantised weights have none.
     backward: Option<Right>,
 }
 
@@ -43,13 +43,13 @@ impl PackedWeight {
         }
     }
 
-    /// Whether its numbers are quantised, and so for inference only.
+    /// Whether the weight is quantised, and so for inference only.
     pub fn is_quantised(&self) -> bool {
         self.forward.format() == Format::Quantised
     }
 
-    /// How what it is multiplied by can be made: as a whole, if the largest number of each row says how it is rounded and parts
-    /// are some columns.
+    /// How the input of the weight can be made: as a whole if the largest number of each row says how the row is
+    /// rounded, else in parts of some columns.
     pub fn inputs_in_parts(&self) -> InParts {
         if self.is_quantised() && !self.forward.rounds_in_parts() { InParts::No } else { InParts::Yes }
     }

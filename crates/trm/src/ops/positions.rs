@@ -2,7 +2,7 @@
 
 use super::add_scaled;
 
-/// Adds the vector of its place to each row.
+/// Adds to each row the vector of the row's place.
 ///
 /// # Shapes
 /// `places` is `[cells]`, the row of the table that each cell has; `table` is `[places, d]`, `rows` is `[puzzles, cells, d]`.
@@ -12,10 +12,11 @@ pub fn add_positions(places: &[usize], table: &[f32], d: usize, rows: &mut [f32]
     }
 }
 
-/// `d_table[place] += d_rows[r]`.
+/// `d_table[place] += d_rows[r]`: the gradient of the table.
 ///
 /// # Shapes
-/// As for [`add_positions`].
+/// `places` is `[cells]`, the row of the table that each cell has; `d_table` is `[places, d]`, `d_rows` is
+/// `[puzzles, cells, d]`.
 pub fn positions_backward(places: &[usize], d_rows: &[f32], d: usize, d_table: &mut [f32]) {
     for (place, d_row) in places.iter().cycle().zip(d_rows.chunks_exact(d)) {
         add_scaled(&mut d_table[place * d..][..d], 1.0, d_row);

@@ -23,7 +23,8 @@ pub struct QuantisedWeight {
     pub values: Vec<i8>,
     /// `[out, groups]`
     pub scales: Vec<f32>,
-    /// What inputs are rounded to multiples of; without it a 127th of the largest magnitude of each row.
+    /// The step that inputs are rounded to multiples of; without one it is a 127th of the largest magnitude of each
+    /// row.
     pub step: Option<f32>,
 }
 
@@ -94,7 +95,7 @@ impl QuantisedWeight {
         self.shape[1].div_ceil(self.group.max(1))
     }
 
-    /// The weights that it stands for, `[out, in]`.
+    /// The weights that the quantised matrix stands for, `[out, in]`.
     pub fn dequantised(&self) -> Tensor {
         let [_, inputs] = self.shape;
         let rows =

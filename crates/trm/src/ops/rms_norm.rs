@@ -26,7 +26,7 @@ pub fn rms_norm_forward(d: usize, rows: &mut [f32], inv_rms: &mut [f32]) {
     );
 }
 
-/// Turns the gradient of the normalised rows into that of the rows before, in place.
+/// Turns the gradient of the normalised rows into the gradient of the rows before, in place.
 ///
 /// With `n` a normalised row and `g` its gradient: `d_x = (g - n mean(g n)) / rms`.
 ///

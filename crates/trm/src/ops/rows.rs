@@ -20,16 +20,16 @@ pub struct Rows {
 /// How rows are kept.
 #[derive(Clone, Debug)]
 enum Values {
-    /// As plain numbers, one slot after the other.
+    /// Plain numbers, one slot after the other.
     Plain(Vec<f32>),
     /// Rounded to a format, a matrix for each slot.
     Rounded(Vec<Rounded>),
 }
 
-/// One slot.
+/// Place and size of one slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Slot {
-    /// Its number.
+    /// Number of the slot, from 0.
     pub slot: usize,
     /// Rows of a slot.
     pub rows: usize,
@@ -255,15 +255,16 @@ fn place(at: Slot, width: usize) -> Range<usize> {
 /// How a matrix is made: as a whole, or in parts that stay in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InParts {
-    /// As a whole: the next operation looks at all of it.
+    /// The matrix is made as a whole, since the next operation looks at all of it.
     No,
-    /// In parts, if there is more than one row. Where the left operand is plain, or has a step for each row, a part is some whole
-    /// rows; otherwise it is some columns of all rows. A single row is made as a whole: its columns are shared among the threads.
+    /// The matrix is made in parts if it has more than one row. If the left operand is plain or has a step for each
+    /// row, a part is some whole rows; otherwise a part is some columns of all rows. A single row is made as a whole:
+    /// its columns are shared among the threads.
     Yes,
 }
 
 impl InParts {
-    /// In parts if both allow it.
+    /// [`Self::Yes`] if both `self` and `other` allow parts.
     pub fn and(self, other: Self) -> Self {
         if self == Self::Yes { other } else { Self::No }
     }
@@ -279,7 +280,8 @@ impl InParts {
         }
     }
 
-    /// `[rows, width]` in parts of whole rows, never of a single one if there are more; of no rows, one part without any.
+    /// Cuts `[rows, width]` into parts of whole rows; no part is a single row if there are more. Without rows there is
+    /// one empty part.
     pub fn of_rows(self, rows: usize, width: usize) -> impl Iterator<Item = Part> {
         let whole = Part { rows: 0..rows, columns: 0..width };
         let parts = (self == Self::Yes).then(|| Part::by_rows(rows, width));

@@ -40,8 +40,8 @@ pub fn rows_forward_in_parts(
     take(Part { rows: 0..at.rows, columns: 0..bias.len() }, scratch);
 }
 
-/// `output = input W^T + b` from one slot of the input to that of `output`, which the weight `next` is multiplied by, part by part:
-/// `take` gets each part before it is stored, and may change it.
+/// `output = input W^T + b`, from one slot of the input to the same slot of `output`, part by part. `take` gets each
+/// part before it is stored, and may change it. `next` is the weight that `output` is multiplied by.
 ///
 /// # Shapes
 /// `input` is `[rows, in]`, `bias` is `[out]`, `output` is `[rows, out]`; `scratch` is [`InParts::largest`] long.
@@ -108,14 +108,14 @@ pub fn rows_backward_input_in_parts(
     take(Part { rows: 0..at.rows, columns: 0..width }, scratch);
 }
 
-/// The rows that a weight's gradient is a sum over: of its input and of the gradient of its output.
+/// The rows that the gradient of a weight is a sum over: rows of its input, and rows of the gradient of its output.
 #[derive(Clone, Copy, Debug)]
 pub struct RowPairs<'a> {
     /// `[rows, out]` in each slot.
     pub d_output: &'a Rows,
     /// `[rows, in]` in each slot.
     pub input: &'a Rows,
-    /// The first slots, so many of them.
+    /// Number of slots in use, the first ones.
     pub slots: usize,
     /// Rows of a slot.
     pub rows: usize,

@@ -25,10 +25,10 @@ pub fn softmax(logits: &[f32]) -> [f32; DIGITS] {
     p
 }
 
-/// Replaces the gradient of p by that of the logits: `d_o = p (d_p - sum of p d_p)`.
+/// Replaces the gradient of the probabilities p by the gradient of the logits o: `d_o = p (d_p - sum of p d_p)`.
 ///
 /// # Shapes
-/// Both are `[rows, classes]`.
+/// `probabilities` and the gradient are `[rows, classes]`.
 pub fn softmax_backward(probabilities: &[f32], classes: usize, gradient: &mut [f32]) {
     for (p, d) in probabilities.chunks_exact(classes).zip(gradient.chunks_exact_mut(classes)) {
         let mean: f32 = p.iter().zip(&*d).map(|(p, d)| p * d).sum();

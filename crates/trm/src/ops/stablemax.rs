@@ -15,10 +15,11 @@ pub fn stablemax_cross_entropy(logits: &[f32], classes: usize, targets: &[u8]) -
     rows.map(|(row, target)| total(row).ln() - s(row[usize::from(*target)]).ln()).sum()
 }
 
-/// Replaces the logits by the gradient of `scale` times that sum, `scale s'(o_k) (1 / sum s - [k = target] / s(o_k))`.
+/// Replaces the logits by the gradient of `scale` times the sum of the stablemax cross-entropies:
+/// `scale s'(o_k) (1 / sum s - [k = target] / s(o_k))`.
 ///
 /// # Shapes
-/// As for [`stablemax_cross_entropy`].
+/// `logits` is `[rows, classes]`, `targets` is `[rows]` with values below `classes`.
 pub fn stablemax_cross_entropy_backward(logits: &mut [f32], classes: usize, targets: &[u8], scale: f32) {
     for (row, target) in logits.chunks_exact_mut(classes).zip(targets) {
         let inv_total = 1.0 / total(row);
@@ -29,7 +30,7 @@ pub fn stablemax_cross_entropy_backward(logits: &mut [f32], classes: usize, targ
     }
 }
 
-/// `ln s(o)`: their softmax is the stablemax.
+/// `ln s(o)` of a logit o. The softmax of these values is the stablemax of the logits.
 pub fn log_stable(logit: f32) -> f32 {
     s(logit).ln() as f32
 }

@@ -27,7 +27,7 @@ pub fn swiglu_forward(gate_up: &[f32], width: usize, output: &mut [f32]) {
 /// Replaces gates and ups by their gradients: `d_up = silu(x) d`, `d_x = sigmoid(x) (1 + x (1 - sigmoid(x))) up d`.
 ///
 /// # Shapes
-/// As for [`swiglu_forward`].
+/// `d_output` is `[rows, width]`, `gate_up` is `[rows, 2 width]`, laid out as for [`swiglu_forward`].
 pub fn swiglu_backward(d_output: &[f32], width: usize, gate_up: &mut [f32]) {
     vectorize_fused(
         #[inline(always)]

@@ -6,7 +6,7 @@ use crate::sudoku::Units;
 use crate::timing::{Phase, phase};
 use trm_kernels::vectorize;
 
-/// Units of each kind that `rows` vectors form, those of all their puzzles together.
+/// Number of units of each kind that `rows` vectors form, over all puzzles.
 pub fn unit_rows(units: &[Units], rows: usize) -> usize {
     units.first().map_or(0, |kind| rows / kind.unit_of.len().max(1) * kind.count())
 }
@@ -58,7 +58,7 @@ pub fn sum_units(units: &[Units], values: &[f32], width: usize, scale: f32, sums
 /// `values[p, t] += scale * sum over k of sums[k, p, unit of t]`.
 ///
 /// # Shapes
-/// As for [`sum_units`].
+/// `sums` is `[kinds, puzzles, units, width]`, `values` is `[puzzles, tokens, width]`.
 pub fn add_to_members(units: &[Units], sums: &[f32], width: usize, scale: f32, values: &mut [f32]) {
     let _timed = phase(Phase::States);
     let of_kind = unit_rows(units, values.len() / width) * width;

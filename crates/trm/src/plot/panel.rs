@@ -96,7 +96,7 @@ impl Panel {
         Self { left, right, axis, values, best, marks: Vec::new() }
     }
 
-    /// The same with a line where something begins.
+    /// This panel with a vertical line at each of `marks`, where something begins.
     pub fn marked(self, marks: &[(f64, String)]) -> Self {
         Self { marks: marks.to_vec(), ..self }
     }

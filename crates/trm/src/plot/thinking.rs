@@ -7,7 +7,7 @@ use crate::evaluate::Evaluation;
 use plotters::prelude::*;
 use std::path::Path;
 
-/// Draws boards solved against outer cycles and, where there were any, restarts.
+/// Draws how many boards are solved, against outer cycles and, where there were any, restarts.
 ///
 /// # Errors
 /// No puzzles, or a file that cannot be written.

@@ -52,7 +52,7 @@ struct Lines {
     rows: [[u8; 9]; 9],
     /// Bit i where row i is empty. Swapping two empty rows of a band changes nothing: they are used in one order only.
     empty_rows: u16,
-    /// The same for columns and stacks.
+    /// Bit i where column i is empty. Swapping two empty columns of a stack changes nothing.
     empty_columns: u16,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Bits 1 to 9.
 const DIGITS: u16 = 0x3fe;
 
-/// What is wrong with a board that has no solution. Cells are counted from 0 to 80, row by row.
+/// A reason why a board has no solution. Cells are counted from 0 to 80, row by row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Contradiction {
@@ -56,7 +56,7 @@ impl Contradiction {
         Some(Self::NoPlace { digit, cells })
     }
 
-    /// The cells that it is about.
+    /// The cells that the contradiction is about, from 0 to 80.
     pub fn cells(&self) -> &[usize] {
         match self {
             Self::Twice { cells } | Self::NoPlace { cells, .. } => cells,

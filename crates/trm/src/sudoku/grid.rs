@@ -28,7 +28,7 @@ pub enum GridError {
 pub struct TextError {
     /// From 1.
     pub line: usize,
-    /// What is wrong there.
+    /// What is wrong at that place.
     pub reason: String,
 }
 
@@ -101,7 +101,7 @@ impl Grid {
         self.0.iter().filter(|digit| **digit != 0).count()
     }
 
-    /// Cells whose digit stands again in their row, column or box.
+    /// Conflicting cells: the digit occurs again in the same row, column or box.
     pub fn conflicts(&self) -> Vec<usize> {
         let mut counts = [[0u8; 10]; 27];
         for (cell, digit) in self.0.iter().enumerate() {
@@ -126,7 +126,7 @@ impl Grid {
         })
     }
 
-    /// Whether it is full and obeys the rules.
+    /// Whether the board is full and obeys the rules.
     pub fn is_solved(&self) -> bool {
         !self.0.contains(&0) && self.first_conflict().is_none()
     }

@@ -18,8 +18,9 @@ const PART: u64 = 8;
 /// Tries without a new puzzle before giving up.
 const IN_VAIN: u64 = 20 * BATCH;
 
-/// Makes puzzles of a wanted grade out of others, the parents. Try number i is a function of the seed, the parents and
-/// i: a parent loses clues, gets others until it has one solution again, and then loses those that are redundant.
+/// Makes puzzles of a wanted grade out of other puzzles, the parents. Try number i is a function of the seed, the
+/// parents and i: a parent loses clues, gets other clues until it has one solution again, and then loses the redundant
+/// clues.
 ///
 /// No two puzzles that it makes are symmetric images of each other, nor is one that of a parent.
 #[derive(Clone, Debug)]
@@ -56,7 +57,7 @@ impl Hardener {
         self.known.extend(canonical_forms(quizzes, threads));
     }
 
-    /// What the next tries make, in order, the same on any number of threads: some dozen puzzles, or none.
+    /// The puzzles that the next tries make, some dozen or none, in order and the same on any number of threads.
     ///
     /// # Errors
     /// Nothing new for a long time.

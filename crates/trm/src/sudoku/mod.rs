@@ -28,9 +28,9 @@ pub const DIGITS: usize = 9;
 /// A puzzle and its solution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Puzzle {
-    /// What is given.
+    /// The board with the givens alone.
     pub quiz: Grid,
-    /// What is to be found.
+    /// The full board.
     pub solution: Grid,
 }
 
@@ -48,7 +48,7 @@ pub enum PuzzleError {
     Rules {
         /// Index of a cell in conflict.
         cell: usize,
-        /// Its digit.
+        /// The digit of that cell.
         digit: u8,
     },
     /// The quiz gives another digit than the solution has.

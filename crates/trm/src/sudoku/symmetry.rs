@@ -14,7 +14,7 @@ pub struct Symmetry {
 }
 
 impl Symmetry {
-    /// One of the 9! * 6^8 * 2 symmetries, all equally likely.
+    /// A random symmetry out of the 9! * 6^8 * 2, all equally likely.
     pub fn random(rng: &mut impl Rng) -> Self {
         let rows = lines(rng);
         let cols = lines(rng);

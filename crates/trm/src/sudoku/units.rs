@@ -85,11 +85,11 @@ impl Units {
 /// column or box.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenCandidates {
-    /// Their numbers in order: `9 c + k` is digit `k + 1` in cell c.
+    /// The open candidates in increasing order: `9 c + k` is digit `k + 1` in cell c.
     pub candidates: Vec<usize>,
-    /// What they form units of, in the order of [`Units::of_candidates`]; a member is a place in `candidates`. Each given settles
-    /// one unit of every kind, so that 81 less the givens are left of each. Of a puzzle that contradicts itself fewer may be left
-    /// of some kinds, which then have empty units behind the others.
+    /// The units that the open candidates form, in the order of [`Units::of_candidates`]; a member is a place in
+    /// `candidates`. Each given settles one unit of every kind, so 81 less the givens are left of each kind. A puzzle
+    /// that contradicts itself may leave fewer of some kinds, which then have empty units behind the others.
     pub units: Arc<[Units]>,
 }
 
@@ -97,7 +97,7 @@ impl OpenCandidates {
     /// Candidates of a board without givens.
     pub const ALL: usize = 729;
 
-    /// Those of a puzzle: `cells` are 81 digits, 0 for blanks.
+    /// The open candidates of a puzzle: `cells` are 81 digits, 0 for blanks.
     pub fn of(cells: &[u8]) -> Self {
         let kinds = Units::of_candidates();
         let mut is_settled = kinds.iter().map(|kind| vec![false; kind.count()]).collect::<Vec<_>>();

@@ -15,19 +15,19 @@ use crate::solve::{Answer, Givens};
 use crate::sudoku::{DIGITS, Grid};
 use serde::{Deserialize, Serialize};
 
-/// Version of the trace's field names and their meaning. Version 1, before this one, was a bare list of cycles.
+/// Version of the trace format: the names of its fields and their meaning.
 pub const VERSION: u32 = 2;
 
 /// How the answer to one puzzle came about.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
-    /// [`VERSION`] of the program that wrote it.
+    /// The [`VERSION`] of the program that wrote the trace.
     pub version: u32,
     /// The puzzle, 81 characters, `.` where blank.
     pub puzzle: String,
     /// How long the model was allowed to think, and the seed of its random numbers.
     pub budget: Budget,
-    /// What happened, in order. The last one is [`Event::Answer`].
+    /// Everything that happened on the way to the answer, in order. The last event is [`Event::Answer`].
     pub events: Vec<Event>,
 }
 
@@ -38,36 +38,36 @@ pub struct Trace {
 pub enum Event {
     /// The recursion started from first states.
     TrajectoryBegun {
-        /// 0 for the first trajectory, then counted.
+        /// Number of the trajectory, from 0.
         restart: usize,
-        /// Why there is one.
+        /// Why the trajectory began.
         why: TrajectoryReason,
     },
     /// An outer cycle was made.
     Cycle(Box<Cycle>),
     /// Hypotheses were assumed or taken back.
     HypothesesRevised {
-        /// What was assumed.
+        /// The digits that were newly assumed.
         assumed: Vec<Digit>,
-        /// What was taken back.
+        /// The digits that were taken back.
         taken_back: Vec<Digit>,
         /// Whether hypotheses were taken back and none is left.
         all_taken_back: bool,
     },
     /// A trajectory was over.
     TrajectoryEnded {
-        /// Its number: 0 for the first.
+        /// Number of the trajectory, from 0.
         restart: usize,
-        /// Outer cycles that it had.
+        /// Number of outer cycles of the trajectory.
         cycles: usize,
-        /// Why it ended.
+        /// Why the trajectory ended.
         end: TrajectoryEnd,
     },
     /// Guessing started from the givens alone.
     SearchBegun {
-        /// 0 for the first search, then counted.
+        /// Number of the search, from 0.
         start: u64,
-        /// Why there is one.
+        /// Why the search began.
         why: SearchReason,
     },
     /// A digit was taken for given, and the recursion started again from first states.
@@ -86,16 +86,16 @@ pub enum Event {
     },
     /// A search was over.
     SearchEnded {
-        /// Its number: 0 for the first.
+        /// Number of the search, from 0.
         start: u64,
-        /// Why it failed; nothing if it found the solution.
+        /// Why the search failed; nothing if it found the solution.
         failure: Option<Failure>,
     },
     /// The answer is given. An unsolved puzzle is answered by what the first trajectory ended in.
     Answer {
-        /// The outer cycle whose answer it is.
+        /// Number of the outer cycle that the answer was read off after.
         cycle: usize,
-        /// Whether it is a solution.
+        /// Whether the answer is a solution.
         solved: bool,
         /// The board, 81 digits.
         board: String,
@@ -115,7 +115,8 @@ pub struct Cycle {
     pub probabilities: Vec<[f32; DIGITS]>,
     /// Cells whose digit differs from the cycle before; from the puzzle in the first cycle of an attempt.
     pub changed: Vec<usize>,
-    /// Cells whose digit stands again in their row, column or box, or differs from the given.
+    /// Conflicting cells, from 0 to 80: the digit occurs again in the same row, column or box, or differs from the
+    /// given.
     pub conflicts: Vec<usize>,
     /// Whether the answer was checked here. A solution in another cycle goes unnoticed.
     pub judged: bool,
@@ -154,7 +155,8 @@ impl Trace {
     }
 }
 
-/// Answers every puzzle within `budget` and tells how each answer came about. The answers are those of [`crate::solve::solve`].
+/// Answers every puzzle within `budget`, with the same answers as [`crate::solve::solve`], and also returns how each
+/// answer came about.
 pub fn solve_traced(
     model: &dyn Thinker,
     puzzles: &[Grid],

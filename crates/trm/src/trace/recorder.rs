@@ -5,7 +5,7 @@ use crate::model::{Budget, CycleView, Moment, Observer};
 use crate::solve::{Answer, Givens};
 use crate::sudoku::{CELLS, DIGITS, Grid};
 
-/// Writes down the trace of a puzzle while it is thought about.
+/// Records the trace of a puzzle while the model thinks about it.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     puzzle: Grid,
@@ -26,7 +26,7 @@ impl Recorder {
         Self { puzzle: *puzzle, givens, events: Vec::new(), cycles: [0; 2], before, end_of_first: 0 }
     }
 
-    /// The whole trace, now that the answer is there.
+    /// The whole trace, once the answer is known.
     pub fn finish(mut self, answer: &Answer, budget: &Budget) -> Trace {
         // A solution ends all thinking.
         let is_found = self.events.iter().rev().find_map(|event| match event {

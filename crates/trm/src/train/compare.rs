@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-/// One validation, as the history of a run of either kind tells it.
+/// One validation of a run of either kind, read from its history.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Validation {
     /// Epoch, from 1; runs of the paper's model have none.
@@ -30,7 +30,7 @@ pub struct Validation {
     pub is_best: bool,
 }
 
-/// What curves are drawn against.
+/// The horizontal axis of curves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// Epochs, which runs of the documented family have.
@@ -40,13 +40,13 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// Epochs, if every run of these groups counts them.
+    /// The axis for curves of `groups`: epochs if every run counts them, else steps.
     pub fn of(groups: &[Group]) -> Self {
         let mut all = groups.iter().flat_map(|group| &group.runs).flat_map(|run| &run.history);
         if all.all(|validation| validation.epoch.is_some()) { Self::Epochs } else { Self::Steps }
     }
 
-    /// What the axis is called.
+    /// Name of the axis.
     pub fn name(self) -> &'static str {
         match self {
             Self::Epochs => "epoch",
@@ -62,16 +62,16 @@ impl Progress {
     }
 }
 
-/// What a run folder tells.
+/// The settings, history and result of a run, read from its folder.
 #[derive(Clone, Debug)]
 pub struct RunRecord {
-    /// What was trained.
+    /// The kind of the run.
     pub kind: RunKind,
-    /// Its settings, those of tables among the others.
+    /// Settings of the run; keys of tables stand among the others.
     pub settings: toml::Table,
-    /// Its validations, in order: one an epoch, or one each `eval_every` steps of the paper's model.
+    /// Validations of the run, in order: one an epoch or, for the paper's model, one every `eval_every` steps.
     pub history: Vec<Validation>,
-    /// Evaluation of the held-out rows by the best weights, of a run that came to its end.
+    /// Evaluation of the held-out rows by the best weights, if the run came to its end.
     pub holdout: Option<Evaluation>,
 }
 
@@ -99,17 +99,19 @@ impl RunRecord {
         Ok(Self { kind: RunKind::of_settings(&settings), settings: flat(settings), history, holdout })
     }
 
-    /// Blanks right: of the held-out rows if they were evaluated, else in validation after the best epoch.
+    /// Share of right blank cells: of the held-out rows if they were evaluated, else of the best validation.
     pub fn blank_accuracy(&self) -> Option<f64> {
         self.accuracy(|e| e.blank_accuracy, |r| r.val_blank_accuracy)
     }
 
-    /// Cells right, of the same.
+    /// Share of right cells, givens included: of the held-out rows if they were evaluated, else of the best
+    /// validation.
     pub fn cell_accuracy(&self) -> Option<f64> {
         self.accuracy(|e| e.cell_accuracy, |r| r.val_cell_accuracy)
     }
 
-    /// Boards right, of the same.
+    /// Share of boards that are right in every cell: of the held-out rows if they were evaluated, else of the best
+    /// validation.
     pub fn board_accuracy(&self) -> Option<f64> {
         self.accuracy(|e| e.board_accuracy, |r| r.val_board_accuracy)
     }
@@ -134,19 +136,19 @@ impl RunRecord {
 /// Runs whose settings differ in the seed alone.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Settings in which it differs from the first group, as `key=value`; empty for the first.
+    /// Settings in which the group differs from the first group, as `key=value`; empty for the first group.
     pub differences: Vec<String>,
-    /// Its runs.
+    /// The runs of the group.
     pub runs: Vec<RunRecord>,
 }
 
 impl Group {
-    /// Its differences in a line.
+    /// Name of the group: its differences from the first group in one line, or `baseline`.
     pub fn name(&self) -> String {
         if self.differences.is_empty() { "baseline".into() } else { self.differences.join(" ") }
     }
 
-    /// (mean, least, largest) of something over its runs, as far as they tell.
+    /// Mean, least and largest value of `of` over the runs of the group that tell it; nothing if none does.
     pub fn spread(&self, of: impl Fn(&RunRecord) -> Option<f64>) -> Option<[f64; 3]> {
         let values: Vec<f64> = self.runs.iter().filter_map(of).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
@@ -155,7 +157,8 @@ impl Group {
         Some([mean, least, largest])
     }
 
-    /// (progress, mean over its runs) of something, for the validations that every run has.
+    /// Points of a curve: the progress, and the mean of `of` over the runs of the group, for the validations that
+    /// every run has.
     pub fn curve(&self, against: Progress, of: impl Fn(&Validation) -> Option<f64>) -> Vec<(f64, f64)> {
         let validations = self.runs.iter().map(|run| run.history.len()).min().unwrap_or(0);
         let mean = |i: usize| {
@@ -179,7 +182,7 @@ fn flat(settings: toml::Table) -> toml::Table {
     flat
 }
 
-/// Puts runs that differ in the seed alone together, in the order of their first.
+/// Groups runs whose settings differ in the seed alone. Groups come in the order of their first runs.
 pub fn group_runs(runs: Vec<RunRecord>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for mut run in runs {

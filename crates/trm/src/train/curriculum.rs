@@ -19,12 +19,12 @@ pub(super) struct Stages {
     threshold: f64,
     /// Indices of the training puzzles in the order in which they are opened.
     train: Vec<u32>,
-    /// The same of the validation puzzles.
+    /// Indices of the validation puzzles in the order in which they are opened.
     validation: Vec<u32>,
 }
 
 impl Stages {
-    /// What `config` asks for, if it asks for a curriculum. Difficulties that `data` does not have are computed.
+    /// The curriculum that `config` asks for, if any. Difficulties that `data` does not have are computed.
     pub fn new(config: &DataConfig, data: &TrainingData, threads: &Threads) -> Option<Self> {
         if config.curriculum == Curriculum::None {
             return None;
@@ -55,7 +55,8 @@ impl Stages {
         &self.train[..(self.train.len() * (stage + 1)).div_ceil(self.count).min(self.train.len())]
     }
 
-    /// The validation puzzles as hard as those that stage `stage` opened: the same share of them.
+    /// The validation puzzles as hard as the training puzzles that stage `stage` opened: the same share of the order
+    /// by difficulty.
     pub fn newest(&self, stage: usize) -> &[u32] {
         let place = |stage: usize| (self.validation.len() * stage / self.count).min(self.validation.len());
         &self.validation[place(stage)..place(stage + 1)]

@@ -14,13 +14,13 @@ const SHOWN_ROWS: usize = 10;
 /// Puzzles to train on and to validate with.
 #[derive(Clone, Debug, Default)]
 pub struct TrainingData {
-    /// What the gradient sees.
+    /// Training puzzles, which gradients are computed on.
     pub train: Vec<Puzzle>,
-    /// What decides which epoch was best.
+    /// Validation puzzles, which decide which epoch was best.
     pub validation: Vec<Puzzle>,
-    /// What nothing is decided by: evaluated once at the end.
+    /// Held-out puzzles: no decision depends on them, and they are evaluated once at the end.
     pub holdout: Vec<Puzzle>,
-    /// Difficulty of each training puzzle for a curriculum; a run that needs it computes it where it is missing.
+    /// Difficulty of each training puzzle for a curriculum; if empty, a run that needs difficulties computes them.
     pub train_difficulty: Vec<u32>,
     /// Difficulty of each validation puzzle.
     pub validation_difficulty: Vec<u32>,
@@ -37,14 +37,14 @@ pub enum LoadError {
     File(#[from] DataError),
 }
 
-/// What loading has to tell; as text, a line or more for a person.
+/// A message of loading; as text, a line or more for a person.
 #[derive(Clone, Debug, PartialEq)]
 pub enum LoadNote {
     /// Puzzles are about to be made.
     Generating {
         /// How many.
         count: usize,
-        /// How many cells they give.
+        /// Range of the numbers of givens.
         givens: RangeInclusive<usize>,
     },
     /// The grades of a file's puzzles could not be kept beside it, and why.
@@ -53,7 +53,7 @@ pub enum LoadNote {
     Skipped {
         /// How many.
         count: usize,
-        /// The first of them with their reasons.
+        /// The first rows that were left out, with the reasons.
         first: Vec<RowError>,
     },
 }
@@ -74,7 +74,8 @@ impl fmt::Display for LoadNote {
 }
 
 impl TrainingData {
-    /// The puzzles that `config` asks for, generated ones before those of files, set aside as it says.
+    /// The puzzles that `config` asks for, generated puzzles before those of files, split into training, validation
+    /// and held-out puzzles.
     ///
     /// `seed` decides which puzzles are generated and which validate. With `skip_bad_rows` rows of files that are no puzzles
     /// are left out. A curriculum by guesses keeps the grades of a file's puzzles beside the file. `tell` hears what a person

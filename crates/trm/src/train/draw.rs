@@ -44,7 +44,7 @@ impl Draw {
         self.samples
     }
 
-    /// The puzzle of draw `number`, of the pool of a stage if there are any.
+    /// The puzzle of draw `number`, from the pool of a stage if there is a curriculum.
     pub fn of_stage(
         &mut self,
         train: &[Puzzle],
@@ -55,7 +55,7 @@ impl Draw {
         self.puzzle(train, stages.map(|stages| stages.pool(stage)), number)
     }
 
-    /// The puzzle of draw `number`, among those of `train` in the pool if there is one.
+    /// The puzzle of draw `number`: one of `train` or, if there is a pool, one of those whose indices the pool has.
     fn puzzle(&mut self, train: &[Puzzle], pool: Option<&[u32]>, number: u64) -> Puzzle {
         let (pass, position) = (number / self.samples as u64, number % self.samples as u64);
         if self.order.0 != pass {

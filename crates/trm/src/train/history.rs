@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// What one round did: an epoch, or the steps from one validation to the next.
+/// The record of one round: an epoch, or the steps from one validation to the next.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// Epoch, from 1; nothing where a run counts steps alone.
@@ -23,7 +23,7 @@ pub struct Record {
     /// Share of the puzzles that left the batch with every cell right, where the model says when they leave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train_board_accuracy: Option<f64>,
-    /// Mean number of segments after which they left.
+    /// Mean number of segments of the puzzles that left the batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<f64>,
     /// Mean cross-entropy of a validation cell.
@@ -46,7 +46,7 @@ pub struct Record {
     /// Stage of the curriculum at the end of the epoch, from 1, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage: Option<usize>,
-    /// Share of the cells right on what this stage opened, if that decides about the next.
+    /// Share of right cells on the puzzles that this stage opened, if this share decides when the next stage opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_accuracy: Option<f64>,
     /// Learning rate of the last step.
@@ -55,19 +55,19 @@ pub struct Record {
     /// Mean norm of the gradients before clipping.
     #[serde(default = "unknown", deserialize_with = "number_or_null")]
     pub grad_norm_mean: f64,
-    /// Largest of these norms.
+    /// Largest norm of a gradient before clipping.
     #[serde(default = "unknown", deserialize_with = "number_or_null")]
     pub grad_norm_max: f64,
-    /// alpha, or the mean of its values; nothing where the model has none.
+    /// The gate alpha, or the mean of its values if it is a vector; nothing if the model has no gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latent_gate: Option<f64>,
-    /// beta, or the mean of its values; nothing where the model has none.
+    /// The gate beta, or the mean of its values if it is a vector; nothing if the model has no gates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_gate: Option<f64>,
-    /// The least and the largest value of alpha, if it is a vector.
+    /// The least and the largest value of alpha, if alpha is a vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latent_gate_range: Option<[f64; 2]>,
-    /// The least and the largest value of beta, if it is a vector.
+    /// The least and the largest value of beta, if beta is a vector.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_gate_range: Option<[f64; 2]>,
     /// Training puzzles a second.
@@ -81,7 +81,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// alpha and beta in short, if the model has them.
+    /// The gates alpha and beta as mean and range, if the model has gates.
     pub fn gates(&self) -> Option<[Spread; 2]> {
         let latent = Spread { mean: self.latent_gate?, range: self.latent_gate_range };
         Some([latent, Spread { mean: self.output_gate?, range: self.output_gate_range }])

@@ -11,11 +11,11 @@ use crate::parallel::Threads;
 use crate::tensor::{Spread, StateDict};
 use std::fmt::Debug;
 
-/// The settings of a run: a checkpoint of it holds them, and its file `config.toml`.
+/// The settings of a run, which its checkpoints and its file `config.toml` hold.
 pub trait Settings: Stored + Clone + Debug + Send {
-    /// How a run goes under them.
+    /// The regime of a run under these settings: its length, schedule and rules.
     fn regime(&self) -> Regime;
-    /// What the run takes of memory on so many threads, to be checked before it starts.
+    /// Memory that a run under these settings takes on `threads` threads, to be checked before the run starts.
     fn memory_need(&self, threads: usize) -> MemoryNeed;
 }
 
@@ -33,12 +33,12 @@ pub trait CarriedStates<K>: Debug + Default {
     fn from_state_dict(model: &K, puzzles: usize, state: Option<&StateDict>) -> Option<Self>;
 }
 
-/// Where a step stands in its run.
+/// The place of an optimiser step in its run.
 #[derive(Clone, Copy, Debug)]
 pub struct StepContext<'a, S> {
     /// Settings of the run.
     pub settings: &'a S,
-    /// Its number, from 0.
+    /// Number of the step in the run, from 0.
     pub number: u64,
     /// Steps of the whole run.
     pub total: u64,
@@ -46,12 +46,12 @@ pub struct StepContext<'a, S> {
     pub last_stage: bool,
 }
 
-/// What the forward pass of a step found.
+/// Loss and hits that the forward pass of a step found.
 #[derive(Clone, Debug, Default)]
 pub struct StepOutcome {
     /// The loss, as a sum.
     pub loss_sum: f64,
-    /// What the sum is over: cells, or steps.
+    /// Number of terms of `loss_sum`: cells, or steps.
     pub losses: u64,
     /// Sum over boards of the penalties for rows, columns and boxes, before any weight.
     pub constraint_sum: f64,
@@ -77,21 +77,21 @@ impl StepOutcome {
 
 /// A kind of model that can be trained.
 pub trait Kind: Thinker + Sized {
-    /// Its settings.
+    /// The settings of a run of this kind.
     type Settings: Settings;
     /// Buffers of a pass over a batch.
     type Engine: Debug;
     /// States of the puzzles of the batch.
     type States: CarriedStates<Self>;
 
-    /// What a run folder of this kind is called.
+    /// The kind of run by which a run folder is claimed.
     const FOLDER: RunKind;
 
     /// A model with these weights.
     fn build(settings: &Self::Settings, weights: Weights, threads: &Threads) -> Self;
     /// The model of a checkpoint, ready to solve.
     fn of_checkpoint(checkpoint: Checkpoint<Self::Settings>, threads: &Threads) -> Self;
-    /// Its weights as they are trained.
+    /// The weights as they are trained, unpacked.
     fn weights(&self) -> &Weights;
     /// Lets `update` change the weights.
     fn update_weights<R>(&mut self, threads: &Threads, update: impl FnOnce(&mut Weights) -> R) -> R;
@@ -107,10 +107,10 @@ pub trait Kind: Thinker + Sized {
         grads: &mut Weights,
         threads: &Threads,
     ) -> StepOutcome;
-    /// What decides which round was best: the larger the better.
+    /// The score by which the best round is chosen: the larger, the better.
     fn score(evaluation: &Evaluation) -> f64;
     /// Clears the share `sparsity` of the weights of the blocks' matrices.
     fn prune(settings: &Self::Settings, weights: &mut Weights, kind: Pruning, sparsity: f64);
-    /// alpha and beta, if the model has them.
+    /// The gates alpha and beta as mean and range; nothing if the model has none.
     fn gates(&self) -> Option<[Spread; 2]>;
 }

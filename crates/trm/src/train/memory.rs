@@ -4,21 +4,21 @@ use super::TrainError;
 use crate::config::{CheckpointActivations, TrmConfig};
 use crate::model::MemoryPlan;
 
-/// Memory that a run takes, and what would make it take less.
+/// The memory that a run takes, and the settings that make it take less.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryNeed {
     /// Bytes in all.
     pub total: u64,
-    /// Bytes of those for activations, where they are counted apart.
+    /// Bytes of `total` that activations take, for models that count them apart.
     pub activations: Option<u64>,
-    /// Bytes in all if activations were computed again cycle by cycle, where that is a setting and off.
+    /// Bytes in all if activations were computed again cycle by cycle; nothing if the run does so already or cannot.
     pub with_cycle_checkpoints: Option<u64>,
-    /// The settings whose smaller values take less.
+    /// Names of the settings whose smaller values take less memory.
     pub smaller: &'static str,
 }
 
 impl MemoryNeed {
-    /// What a run under `config` takes on so many threads.
+    /// The memory that a run under `config` takes on `threads` worker threads.
     pub fn of(config: &TrmConfig, threads: usize) -> Self {
         let plan = MemoryPlan::for_training(config, threads);
         let keeps_all = config.run.checkpoint_activations == CheckpointActivations::None;

@@ -49,13 +49,13 @@ pub enum TrainError {
         round: usize,
         /// Optimiser step, from 1, that was not made.
         step: u64,
-        /// Mean loss of its batch.
+        /// Mean loss of the step's batch.
         loss: f64,
-        /// Norm of its gradient.
+        /// L2 norm of the step's gradient.
         grad_norm: f64,
-        /// alpha and beta, if the model has them.
+        /// The gates alpha and beta as mean and range; nothing if the model has none.
         gates: Option<[Spread; 2]>,
-        /// Norms of the steps before, newest last.
+        /// Gradient norms of the steps before, newest last.
         recent_norms: Vec<f64>,
     },
     /// The memory plan is larger than the memory there is.
@@ -75,7 +75,7 @@ pub enum TrainError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }

@@ -42,7 +42,7 @@ pub fn global_norm(grads: &Weights, threads: &Threads) -> f64 {
     squares.iter().sum::<f64>().sqrt()
 }
 
-/// What gradients are multiplied by so that their norm is at most `clip_norm`; PyTorch's formula.
+/// The factor by which gradients are multiplied so that their norm is at most `clip_norm`; PyTorch's formula.
 pub fn clip_factor(norm: f64, clip_norm: f64) -> f64 {
     (clip_norm / (norm + 1e-6)).min(1.0)
 }
@@ -93,14 +93,14 @@ impl AdamW {
     }
 }
 
-/// How weights move, the same in every step.
+/// The rules by which weights move in every step.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
     /// Decay rates of the moments.
     pub betas: (f64, f64),
-    /// Weight decay of what decays.
+    /// Weight decay of the tensors that decay.
     pub weight_decay: f64,
-    /// What decays.
+    /// The tensors that weight decay applies to.
     pub decay: Decay,
     /// How the puzzle embedding moves, if not by AdamW.
     pub signed: Option<SignRule>,
@@ -108,7 +108,7 @@ pub struct Rules {
     pub average: f64,
 }
 
-/// What weight decay applies to.
+/// The tensors that weight decay applies to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decay {
     /// Matrices and looked-up vectors, as [`Role::is_decayed`] says.
@@ -152,7 +152,7 @@ pub struct StepSize {
     pub lr: f64,
     /// Share of the learning rate of the sign rule.
     pub share: f64,
-    /// What gradients are multiplied by before AdamW sees them.
+    /// Factor by which gradients are multiplied before AdamW sees them.
     pub clip: f64,
 }
 
@@ -193,7 +193,7 @@ struct Formula {
 }
 
 impl Formula {
-    /// Of update number `step`, from 1, of what does not decay.
+    /// The formula of update number `step`, from 1, for tensors that do not decay.
     fn new(rules: &Rules, size: StepSize, step: u64) -> Self {
         let (t, (beta1, beta2)) = (step as f64, rules.betas);
         Self {

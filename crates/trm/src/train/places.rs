@@ -13,7 +13,7 @@ const HALTING_STREAMS: u64 = 1 << 63;
 /// A place in the batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Number of the draw of its puzzle.
+    /// Number of the draw that the puzzle in this place came from.
     pub number: u64,
     /// Segments that the puzzle has had.
     pub segments: usize,
@@ -61,7 +61,8 @@ impl<K: Kind> Places<K> {
         drawn
     }
 
-    /// Counts a segment of every puzzle and decides which leave; returns (left, those of them that were right, their segments).
+    /// Counts a segment of every puzzle and decides which leave. Returns the number of puzzles that left, how many of
+    /// them were right, and the sum of their segments.
     pub fn halt(&mut self, regime: &Regime, step: u64, outcome: &StepOutcome) -> [u64; 3] {
         let mut rng = stream(regime.seed, HALTING_STREAMS | step);
         let mut left = [0; 3];
@@ -89,7 +90,7 @@ impl<K: Kind> Places<K> {
         left
     }
 
-    /// Those that stay move to the front.
+    /// Moves the puzzles that stay to the front.
     fn move_up(&mut self) {
         let stays: Vec<bool> = self.places.iter().map(|place| !place.leaves).collect();
         self.states.retain(&stays);

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Gradient norms that are remembered for the report of a divergence.
 const RECENT_NORMS: usize = 5;
 
-/// Where a run is, and what it has seen: all that resuming needs beyond weights and moments. A round is an epoch, or the steps from
+/// The progress of a run: all that resuming needs beyond weights and moments. A round is an epoch, or the steps from
 /// one validation to the next.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
@@ -31,11 +31,11 @@ pub struct Progress {
     pub elapsed_s: f64,
     /// Seconds of the current round.
     pub epoch_s: f64,
-    /// Best validation so far and its round.
+    /// Score of the best validation so far, and its round.
     pub best: Option<(f64, usize)>,
     /// One record for each completed round.
     pub history: Vec<Record>,
-    /// Numbers of puzzles for training, validation and the end: other data would be another run.
+    /// Numbers of training, validation and held-out puzzles. A run with other data would be another run.
     #[serde(default)]
     pub data_sizes: [usize; 3],
     /// Puzzles that were drawn for the batch so far.
@@ -47,14 +47,15 @@ pub struct Progress {
     /// Puzzles in the batch between two steps: number of the draw, and supervision segments behind it.
     #[serde(default)]
     pub staying: Vec<(u64, usize)>,
-    /// Whether each of them leaves before the next step; empty where those that leave are not kept.
+    /// Whether each puzzle of `staying` leaves before the next step. Empty in runs that drop a puzzle as soon as it
+    /// leaves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leaving: Vec<bool>,
-    /// What the loss is a sum over, where it is not cells.
+    /// Number of terms of `loss_sum` in runs whose loss is not a sum over cells.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub losses: u64,
-    /// Puzzles that left the batch in the current round, those of them that were right, and the segments that they took; counted
-    /// where the model itself says when.
+    /// Puzzles that left the batch in the current round, how many of them were right, and the sum of their segments.
+    /// Zeros unless the model itself says when a puzzle leaves.
     #[serde(default, skip_serializing_if = "is_nothing")]
     pub left: [u64; 3],
 }

@@ -20,12 +20,13 @@ fn last_event(total_steps: u64) -> u64 {
     ((RISE * total_steps as f64).ceil() as u64).max(1)
 }
 
-/// Whether the model is as sparse as it should become after `step` steps, so that its accuracy counts.
+/// Whether the model has its final sparsity after `step` steps, so that its accuracy counts.
 pub fn is_complete(kind: Pruning, step: u64, total_steps: u64) -> bool {
     kind == Pruning::None || step >= last_event(total_steps)
 }
 
-/// The sparsity that is due after update number `step`, from 1, if weights are cleared there.
+/// The sparsity that is due after update number `step`, counted from 1; nothing if no weights are cleared after this
+/// step.
 pub fn due((kind, sparsity): (Pruning, f64), [step, total_steps]: [u64; 2]) -> Option<f64> {
     let (last, every) = (last_event(total_steps), (total_steps / EVENTS).max(1));
     let is_event = step == last || step < last && step.is_multiple_of(every);
@@ -55,7 +56,7 @@ impl Pruned {
         Self(pruned_matrices(weights).map(|matrix| zeros(&matrix.data)).collect())
     }
 
-    /// Clears them again.
+    /// Clears the weights that were zero before the update.
     pub fn clear(self, weights: &mut Weights) {
         for (matrix, zeros) in pruned_matrices(weights).zip(&self.0) {
             matrix.data.iter_mut().zip(zeros).filter(|(_, zero)| **zero).for_each(|(w, _)| *w = 0.0);
@@ -63,7 +64,7 @@ impl Pruned {
     }
 }
 
-/// What is zero in the weights becomes so in their average, if the run prunes.
+/// Clears the averages of the weights that are zero, if the run prunes.
 pub fn clear_average(kind: Pruning, weights: &mut Weights, average: Option<&mut Weights>) {
     let Some(average) = average.filter(|_| kind != Pruning::None) else { return };
     for (matrix, average) in pruned_matrices(weights).zip(pruned_matrices(average)) {

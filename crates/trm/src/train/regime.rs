@@ -9,7 +9,7 @@ use crate::config::{DataConfig, Pruning};
 pub struct Regime {
     /// Seed of everything random.
     pub seed: u64,
-    /// Where puzzles come from and how they are changed.
+    /// Settings of the puzzles: where they come from and how they are changed.
     pub data: DataConfig,
     /// How a puzzle is drawn from the training puzzles.
     pub draws: Draws,
@@ -37,25 +37,25 @@ pub struct Regime {
     pub keeps_places: bool,
 }
 
-/// How the random numbers that change a puzzle are numbered. Runs of either kind go on as they began.
+/// The number that the random changes of a puzzle go by. A run goes on with the numbering that it began with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Draws {
-    /// By the pass over the data and the position in it.
+    /// The pass over the data and the position in it.
     ByPosition,
-    /// By the number of the draw.
+    /// The number of the draw.
     ByNumber,
 }
 
 /// The length of a run. After each round it validates, records and saves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// So many epochs, each a round: as many draws as there are training puzzles and copies of them.
+    /// The number of epochs. Each epoch is a round: as many draws as there are training puzzles and copies of them.
     Epochs(usize),
-    /// So many optimiser steps, and so many in a round.
+    /// A number of optimiser steps, cut into rounds.
     Steps {
-        /// All of them.
+        /// Optimiser steps of the whole run.
         steps: u64,
-        /// From one validation to the next.
+        /// Optimiser steps from one validation to the next.
         round: u64,
     },
 }
@@ -65,17 +65,18 @@ pub enum Length {
 pub enum Halting {
     /// Never.
     Never,
-    /// As soon as its board is right.
+    /// A puzzle leaves as soon as its board is right.
     Right,
-    /// As soon as the model says so; with this probability only after a number of segments that is drawn.
+    /// A puzzle leaves as soon as the model says so. A share of the decisions, drawn at random, first waits until the
+    /// puzzle has had a number of segments that is drawn too.
     Learned {
-        /// Share of the decisions that wait.
+        /// Share of the decisions that wait, from 0 to 1.
         exploration: f64,
     },
 }
 
 impl Regime {
-    /// Steps of a round, where there are `samples` draws in an epoch; the last one of an epoch may be smaller.
+    /// Steps of a round if an epoch has `samples` draws. The last step of an epoch may be smaller.
     pub fn round_steps(&self, samples: usize) -> u64 {
         match self.length {
             Length::Epochs(_) => samples.div_ceil(self.batch_size) as u64,

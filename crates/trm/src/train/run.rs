@@ -37,7 +37,7 @@ impl RunFolder {
     }
 }
 
-/// What is told while a run goes on.
+/// Callbacks of a run: what it reports while it goes on.
 pub trait Observer {
     /// After every step.
     fn step(&mut self, run: Standing<'_>, report: &StepReport);
@@ -57,7 +57,7 @@ pub enum Ending {
         /// Accuracy on the rows that were held out, if any.
         holdout: Option<Evaluation>,
     },
-    /// It was asked to stop; everything is saved.
+    /// The run was asked to stop; everything is saved.
     Stopped,
 }
 

@@ -44,7 +44,8 @@ impl Schedule {
         self.lr * 0.5 * (1.0 + (PI * t.min(1.0)).cos())
     }
 
-    /// The share of its rate that anything has at step `step` (from 0) which warms up with the rest and then stays.
+    /// Share of its full value, from 0 to 1, at step `step` (from 0) of a learning rate that warms up and then stays
+    /// constant.
     pub fn warmed_up(&self, step: u64) -> f64 {
         ((step + 1) as f64 / self.warmup_steps.max(1) as f64).min(1.0)
     }

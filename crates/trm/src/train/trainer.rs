@@ -18,7 +18,7 @@ use crate::sudoku::{CELLS, Puzzle};
 use crate::timing::{Phase, phase};
 use serde::Serialize;
 
-/// What one step did.
+/// Loss, accuracy and gradient of one optimiser step.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct StepReport {
     /// Round, from 1: an epoch, or the steps up to a validation.
@@ -64,12 +64,12 @@ pub struct Trainer<K: Kind = Model> {
     pub(super) batch: Places<K>,
 }
 
-/// Where a run is, for those who look on.
+/// The progress of a run and its length, as observers of the run see them.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing<'a> {
     /// How the run goes.
     pub regime: &'a Regime,
-    /// Where it is.
+    /// The progress of the run.
     pub progress: &'a Progress,
     /// Steps of the whole run, early stopping aside.
     pub total_steps: u64,
@@ -85,7 +85,7 @@ impl<K: Kind> Trainer<K> {
         Self::from_weights(settings, weights, data, threads)
     }
 
-    /// A new run that starts from these weights.
+    /// A new run that starts from `weights`.
     ///
     /// # Errors
     /// [`TrainError::NoData`] without training puzzles.
@@ -152,7 +152,7 @@ impl<K: Kind> Trainer<K> {
         &self.threads
     }
 
-    /// Where the run is, with the puzzles that stay in the batch.
+    /// The progress of the run, including the puzzles that stay in the batch.
     pub fn progress(&self) -> Progress {
         let places = &self.batch.places;
         Progress {
@@ -162,7 +162,7 @@ impl<K: Kind> Trainer<K> {
         }
     }
 
-    /// Where the run is, for those who look on.
+    /// The progress of the run and its length, for an observer.
     pub fn standing(&self) -> Standing<'_> {
         Standing { regime: &self.regime, progress: &self.progress, total_steps: self.total_steps() }
     }

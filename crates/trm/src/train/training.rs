@@ -73,7 +73,7 @@ impl Observer for Silent {
 }
 
 impl Training {
-    /// The settings that come with the library under a name; [`crate::config::PRESETS`] lists them.
+    /// The preset called `name`; [`crate::config::PRESETS`] lists all of them.
     ///
     /// # Errors
     /// [`TrainingError::UnknownPreset`].
@@ -109,13 +109,14 @@ impl Training {
         Ok(self)
     }
 
-    /// Trains on the puzzles of this CSV file, with the columns `quizzes,solutions`, in place of those of the preset.
+    /// Trains on the puzzles of the CSV file at `path`, which has the columns `quizzes,solutions`, instead of the
+    /// puzzles of the preset.
     #[must_use]
     pub fn data(self, path: impl AsRef<Path>) -> Self {
         Self { data: Some(path.as_ref().display().to_string()), ..self }
     }
 
-    /// So many worker threads; 0 for one on each CPU. The weights do not depend on it.
+    /// Sets the number of worker threads; 0 means one on each CPU. The weights do not depend on it.
     #[must_use]
     pub fn threads(self, threads: usize) -> Self {
         Self { threads, ..self }

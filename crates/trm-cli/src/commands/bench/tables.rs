@@ -4,7 +4,7 @@ use super::Report;
 use std::fmt::Write as _;
 use trm::bench::{Latency, Machine, Peak, PhaseShares, Point, Speed, Sweep};
 
-/// All of it.
+/// The whole report as text.
 pub fn report(report: &Report) -> String {
     let mut text = String::new();
     if let Some(machine) = &report.machine {

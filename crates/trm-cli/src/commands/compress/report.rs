@@ -10,10 +10,10 @@ use trm::model::{Budget, Engine, Model, Recording};
 use trm::parallel::Threads;
 use trm::sudoku::{CELLS, Generator, Puzzle};
 
-/// Two values are always those before and after.
+/// What `trm compress` reports. Of two values the first is of the model before, the second of the model after.
 #[derive(Serialize)]
 pub struct Report {
-    /// What was done.
+    /// The compression that was made, in words.
     pub what: String,
     /// The file written.
     pub output: String,
@@ -25,9 +25,9 @@ pub struct Report {
     pub f32_bytes: u64,
     /// Size of the file.
     pub bytes: u64,
-    /// If it was measured.
+    /// Speed, if it was measured.
     pub speed: Option<Speed>,
-    /// If there were puzzles to measure it on.
+    /// Accuracy, if there were puzzles to measure it on.
     pub accuracy: Option<Accuracy>,
 }
 
@@ -41,11 +41,11 @@ pub struct Speed {
     pub repeats: usize,
     /// Puzzles a second.
     pub samples_per_s: [f64; 2],
-    /// One puzzle alone.
+    /// Milliseconds for one puzzle alone.
     pub latency_ms: [f64; 2],
 }
 
-/// On puzzles with known solutions.
+/// Accuracy on puzzles with known solutions.
 #[derive(Serialize)]
 pub struct Accuracy {
     /// Number of puzzles.
@@ -127,7 +127,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 impl Report {
-    /// As a person reads it.
+    /// The report as text for a person.
     pub fn text(&self) -> String {
         let mut text =
             format!("{}: {}\n\n{:<26} {:>12} {:>12}\n", self.output, self.what, "", "before", "after");

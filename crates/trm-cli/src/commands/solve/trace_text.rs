@@ -6,7 +6,8 @@ use trm::model::{Failure, Guess, GuessReason, SearchReason, TrajectoryEnd, Traje
 use trm::sudoku::{Contradiction, Grid};
 use trm::trace::{Cycle, Digit, Event, Trace};
 
-/// All of it: a line for each event, and with boards as pictures for each outer cycle if `format` asks for them.
+/// The whole trace as text: a line for each event and, if `format` asks for them, a picture of the board after each
+/// outer cycle.
 pub fn trace_text(trace: &Trace, format: Format) -> String {
     let mut text = String::new();
     for event in &trace.events {

@@ -34,7 +34,7 @@ pub fn after_options() -> String {
     format!("{}\n\nPresets:\n{presets}\n{}", HELP[0], HELP[1])
 }
 
-/// What `--preset` is.
+/// The help of `--preset`.
 pub fn presets() -> String {
     let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
     format!("Settings that come with the program ({}), or a TOML file", names.join(", "))

@@ -37,8 +37,8 @@ pub(crate) fn run(cpu: Amx, tile: Tile) {
     }
 }
 
-/// Writes the 32-bit sums of the only group to `dst`, bit for bit, where f32 numbers stand otherwise: [`scale_sums`] makes numbers of
-/// them afterwards.
+/// Writes the 32-bit integer sums of the only group to `dst`, which has room for f32 numbers of as many bits.
+/// [`scale_sums`] turns them into f32 numbers afterwards.
 ///
 /// # Panics
 /// If a slice is too short for the sizes.
@@ -60,7 +60,7 @@ pub(crate) fn scale_sums(tile: Tile) {
         || {
             let rows = dst.chunks_mut(dst_stride).zip(tile.left_sums).zip(tile.steps).take(rows);
             for ((row, left_sum), step) in rows {
-                // Taken out afterwards, where other kernels start with it: whole numbers do not mind.
+                // Subtracted afterwards, where other kernels start from it: integer sums are exact in any order.
                 let offset = zero * left_sum;
                 for ((value, scale), before) in row[..cols].iter_mut().zip(scales).zip(bias) {
                     let sum = value.to_bits().cast_signed() - offset;
@@ -89,7 +89,7 @@ fn block_of(tiles: &Tiles, tile: &Tile, first_row: usize, first_col: usize) -> [
             #[inline(always)]
             || {
                 for (r, (totals, sums)) in (first_row..tile.rows).zip(rows) {
-                    // Taken out afterwards, where other kernels start with it: whole numbers do not mind.
+                    // Subtracted afterwards, where other kernels start from it: integer sums are exact in any order.
                     let offset = zero * tile.left_sums[r * groups + g];
                     for ((total, sum), scale) in totals.iter_mut().zip(sums).zip(scales) {
                         *total += (sum - offset) as f32 * scale;

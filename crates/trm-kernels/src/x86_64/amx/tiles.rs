@@ -148,8 +148,8 @@ macro_rules! sum_by {
 sum_by!("tdpbf16ps", f32);
 sum_by!("tdpbsud", i32);
 
-/// Adds the products of `steps` tiles of the inner dimension to the first of a few rows of 64 sums, and leaves them in others.
-/// The right operand is read as fast as memory gives it.
+/// Adds the products of `steps` tiles of the inner dimension to a few rows of 64 sums, which are read at `first`, and
+/// writes the results to `dst`. The right operand is read as fast as memory gives it.
 ///
 /// # Safety
 /// Tiles are configured, those of sums and the fifth of as many rows as there are, the others of 16. At `left` and each of
@@ -209,15 +209,15 @@ unsafe fn add_few(
 }
 
 thread_local! {
-    /// Whether this thread's tiles have a shape now: there is one shape for all eight of them.
+    /// Whether this thread's tiles are configured. One configuration holds for all eight tiles.
     static CONFIGURED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// The tiles of this thread, of 64 bytes a row; given back when it goes.
+/// The tiles of this thread, of 64 bytes a row. Dropping the value releases them.
 pub(super) struct Tiles {
-    /// Rows of those of sums, and of the fifth; the others have 16.
+    /// Rows of the four tiles of sums and of the fifth tile, which is the left operand's. The other tiles have 16.
     rows: usize,
-    /// It stays on its thread, whose registers these are.
+    /// Not `Send`: the registers belong to the thread that configured them.
     _on_this_thread: PhantomData<*const ()>,
 }
 
@@ -225,7 +225,7 @@ impl Tiles {
     /// Tiles of 16 rows each.
     ///
     /// # Panics
-    /// If this thread has others.
+    /// If tiles of this thread are configured already.
     pub fn of_blocks(cpu: Amx) -> Self {
         Self::configure(cpu, TILE)
     }
@@ -233,13 +233,13 @@ impl Tiles {
     /// Tiles for products of so many rows, 1 to 16.
     ///
     /// # Panics
-    /// If this thread has others.
+    /// If tiles of this thread are configured already.
     pub fn of_few(cpu: Amx, rows: usize) -> Self {
         Self::configure(cpu, rows)
     }
 
     fn configure(_cpu: Amx, rows: usize) -> Self {
-        /// As LDTILECFG reads it: palette 1, bytes of a row at 16, rows at 48.
+        /// The configuration that LDTILECFG reads: palette 1, bytes of a row at 16, rows at 48.
         #[repr(C, align(64))]
         struct Shape {
             palette: u8,

@@ -16,23 +16,23 @@ pub struct Board {
     pub z_h: Vec<f32>,
     /// The latent hypothesis.
     pub z_l: Vec<f32>,
-    /// The running h of the network; in the backward pass its gradient.
+    /// The running state h of the network; in the backward pass the gradient of h.
     pub h: Vec<f32>,
-    /// One application of the network, the newest.
+    /// Tapes of the newest application of the network, one for each half layer.
     pub tapes: Vec<HalfLayerTape>,
-    /// What each application of the last outer cycle began with, when recording.
+    /// The input of each application of the network in the last outer cycle, when recording.
     pub starts: Vec<Vec<f32>>,
-    /// `[81, 11]`; the backward pass makes them their gradient.
+    /// Logits, `[81, 11]`; the backward pass replaces them by their gradient.
     pub logits: Vec<f32>,
     /// (q_halt, q_continue)
     pub q: [f32; 2],
-    /// Gradient of z_H, when recording, and so on.
+    /// Gradient of z_H, when recording.
     pub d_z_h: Vec<f32>,
     /// Gradient of z_L.
     pub d_z_l: Vec<f32>,
     /// Gradient of x_emb.
     pub d_x_emb: Vec<f32>,
-    /// What the backward pass of a half layer works in.
+    /// Scratch space of the backward pass of a half layer.
     pub scratch: HalfLayerScratch,
 }
 

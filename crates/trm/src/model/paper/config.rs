@@ -9,7 +9,7 @@ use crate::sudoku::CELLS;
 use crate::tensor::StateDict;
 use serde::{Deserialize, Serialize};
 
-/// The settings, under the names of the official program where it has them.
+/// The settings of a model of the paper, under the names of the official program where it has them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
@@ -24,7 +24,7 @@ pub struct Config {
     /// Outer cycles of a segment.
     #[serde(rename = "H_cycles")]
     pub h_cycles: usize,
-    /// Tokens are mixed by a SwiGLU over them instead of attention.
+    /// Whether tokens are mixed by a SwiGLU over tokens instead of attention.
     pub mlp_t: bool,
     /// Width inside the SwiGLU over channels.
     pub mlp_width: usize,
@@ -36,7 +36,7 @@ pub struct Config {
     pub rope_theta: f64,
     /// Tokens before the 81 cells.
     pub puzzle_emb_len: usize,
-    /// Values of a puzzle embedding; it fills the first of those tokens, zeros the rest.
+    /// Values of a puzzle embedding. It fills the first of the `puzzle_emb_len` tokens; zeros fill the rest.
     pub puzzle_emb_ndim: usize,
     /// Puzzle embeddings in the file; Sudoku uses the first.
     pub num_puzzle_identifiers: usize,
@@ -55,11 +55,11 @@ pub enum ConfigError {
     /// A setting is out of range.
     #[error("{name} = {value}: it must be {range}")]
     Range {
-        /// Its name.
+        /// Name of the setting.
         name: &'static str,
-        /// Its value.
+        /// Value of the setting.
         value: String,
-        /// What is allowed.
+        /// The values that are allowed.
         range: &'static str,
     },
 }
@@ -132,7 +132,7 @@ impl Config {
         toml::to_string(self).expect("settings are plain values")
     }
 
-    /// Settings from TOML; those that are not there are the defaults.
+    /// Settings from TOML. Settings that the text does not have get their defaults.
     ///
     /// # Errors
     /// Text that is no TOML, an unknown name, a value of another type or out of range.
@@ -142,10 +142,10 @@ impl Config {
         Ok(config)
     }
 
-    /// These settings with some changed, each given as `key=value`.
+    /// A copy of these settings with some of them changed, each given as `key=value`.
     ///
     /// # Errors
-    /// As for [`Self::from_toml`].
+    /// Text that is no TOML, an unknown name, a value of another type or out of range.
     pub fn with(&self, assignments: &[impl AsRef<str>]) -> Result<Self, ConfigError> {
         let config = with_assignments(self, assignments)?;
         config.validate()?;
@@ -197,7 +197,7 @@ impl Config {
         room.bytes()
     }
 
-    /// What the official program spends on an answer: `halt_max_steps` segments of `H_cycles` outer cycles.
+    /// The budget that the official program spends on an answer: `halt_max_steps` segments of `H_cycles` outer cycles.
     pub fn budget(&self) -> Budget {
         Budget { steps: self.halt_max_steps * self.h_cycles, restarts: 0, guesses: 0, seed: 0 }
     }

@@ -40,10 +40,10 @@ impl Carry {
     }
 }
 
-/// What is read off the answers after a segment.
+/// Logits and halting values that are read off the answers after a segment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Readout {
-    /// `[puzzles, 81, 11]`, one for each token that a cell can be.
+    /// Logits, `[puzzles, 81, 11]`, one for each token that a cell can be.
     pub logits: Vec<f32>,
     /// (q_halt, q_continue) of each puzzle.
     pub q: Vec<[f32; 2]>,
@@ -63,7 +63,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// What is differentiated.
+    /// The loss that is differentiated: cross-entropy plus the weighted loss of halting.
     pub fn loss(&self) -> f64 {
         self.cross_entropy + f64::from(HALTING_WEIGHT) * self.halting
     }
@@ -160,10 +160,12 @@ impl Engine {
         readout
     }
 
-    /// The same, and adds the gradient of `scale` times the sum of the puzzles' losses to `grads`.
+    /// Runs one segment of every puzzle, from the states in `carry` to new ones, and adds the gradient of `scale`
+    /// times the sum of the puzzles' losses to `grads`.
     ///
     /// # Shapes
-    /// As for [`Self::segment`]; `targets` is `[puzzles, 81]`, digits of the solutions less one.
+    /// `cells` is `[puzzles, 81]`, digits of the puzzles, 0 where blank; `targets` is `[puzzles, 81]`, digits of the
+    /// solutions less one.
     pub fn segment_with_gradients(
         &mut self,
         model: &Model,

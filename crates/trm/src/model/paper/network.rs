@@ -13,9 +13,9 @@ const Q_BIAS: f32 = -5.0;
 /// The tensors around the one network, and its half layers.
 #[derive(Clone, Debug)]
 pub struct Network {
-    /// What z_H starts from, `[d]`; not trained.
+    /// The state that z_H starts from, `[d]`; not trained.
     pub h_init: Id,
-    /// What z_L starts from, `[d]`; not trained.
+    /// The state that z_L starts from, `[d]`; not trained.
     pub l_init: Id,
     /// `[11, d]`
     pub embed_tokens: Id,
@@ -27,7 +27,7 @@ pub struct Network {
     pub q_bias: Id,
     /// `[identifiers, values]`
     pub puzzle_emb: Id,
-    /// Of each layer, what mixes tokens and what mixes channels.
+    /// The half layers: of each layer first the one that mixes tokens, then the one that mixes channels.
     pub half_layers: Vec<HalfLayer>,
 }
 

@@ -24,7 +24,8 @@ impl Model {
         self.think(cells, budget, std::iter::repeat_with(Watch::off), threads)
     }
 
-    /// [`Self::predict`], with somebody who looks on for each puzzle. The predictions are the same.
+    /// Predicts as [`Self::predict`] does, with the same result, and shows each puzzle's progress to an observer of
+    /// its own.
     pub fn predict_observed<O: Observer>(
         &self,
         cells: &[u8],
@@ -64,9 +65,9 @@ struct BoardRecursion<'a> {
     board: Board,
     /// Digits that are given, `[81]`.
     cells: Vec<u8>,
-    /// Of the digits 1 to 9, `[81, 9]`, as softmax takes them.
+    /// Logits of the digits 1 to 9, `[81, 9]`, as softmax takes them.
     logits: Vec<f32>,
-    /// It makes no hypotheses.
+    /// Zeros: this model makes no hypotheses.
     assumed: [u8; CELLS],
     flops: [u64; 2],
 }
@@ -85,7 +86,7 @@ impl<'a> BoardRecursion<'a> {
 }
 
 impl Recursion for BoardRecursion<'_> {
-    /// They are always the same.
+    /// First states are constants, so nothing is kept.
     type States = ();
 
     fn cells(&self) -> &[u8] {

@@ -30,17 +30,17 @@ impl Model {
         Self { weights: PackedWeights::new(weights, format, threads), config, network, format }
     }
 
-    /// Its configuration.
+    /// The configuration of the model.
     pub fn config(&self) -> &Config {
         &self.config
     }
 
-    /// Its layers.
+    /// The layers of the model.
     pub fn network(&self) -> &Network {
         &self.network
     }
 
-    /// Its weights as they are trained.
+    /// The weights of the model as they are trained.
     pub fn weights(&self) -> &Weights {
         self.weights.plain()
     }
@@ -172,7 +172,8 @@ impl Model {
         grads[network.q_bias].data[0] += d_halt;
     }
 
-    /// Turns `b.h`, the gradient of the network's result, into that of what it began with. The tapes hold that pass.
+    /// Turns `b.h`, the gradient of the network's result, into the gradient of the network's input. The tapes hold the
+    /// forward pass.
     fn apply_backward(&self, b: &mut Board, grads: &mut Weights) {
         let w = (&self.weights, self.format);
         for (layer, tape) in self.network.half_layers.iter().zip(&mut b.tapes).rev() {

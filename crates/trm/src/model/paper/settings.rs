@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// The model.
     pub model: Config,
-    /// How it is trained.
+    /// Settings of training.
     pub training: Training,
 }
 
@@ -22,13 +22,13 @@ pub struct Training {
     pub data: String,
     /// Number of puzzles to make.
     pub generate_samples: usize,
-    /// Fewest givens of those.
+    /// Fewest givens of a puzzle that is made.
     pub generate_givens_min: usize,
-    /// Most givens of those.
+    /// Most givens of a puzzle that is made.
     pub generate_givens_max: usize,
     /// Most rows of the file that are used for training and validation.
     pub max_samples: usize,
-    /// Share of them that validation takes.
+    /// Share of the puzzles that are set aside for validation.
     pub val_fraction: f64,
     /// Rows at the end of the file that are kept for the final evaluation.
     pub holdout_rows: usize,
@@ -131,8 +131,8 @@ impl Settings {
         self.training.validate()
     }
 
-    /// Bytes that a run takes: weights, their packed copy, moments and average; gradients and activations of every lane;
-    /// the states of the batch.
+    /// Memory of a run in bytes: weights, their packed copy, moments and average; gradients and activations of every
+    /// lane; the states of the batch.
     pub fn memory_bytes(&self) -> u64 {
         const F32: u64 = 4;
         let lanes = Engine::most_lanes(self.training.batch_size) as u64;
@@ -180,7 +180,7 @@ impl Training {
         range((fewest..=81).contains(&most), "generate_givens_max", most as f64, "generate_givens_min to 81")
     }
 
-    /// Where puzzles come from and how they are changed.
+    /// The settings of the puzzles: where they come from and how they are changed.
     pub fn data_config(&self) -> DataConfig {
         DataConfig {
             data: self.data.clone(),

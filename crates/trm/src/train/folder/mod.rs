@@ -19,7 +19,7 @@ const BEST: &str = "trm_sudoku_best.pt";
 /// The picture of the history, in two formats.
 const PICTURES: [&str; 2] = ["training_history.png", "training_history.svg"];
 
-/// What is trained.
+/// The kinds of runs, by the network that is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunKind {
     /// A model of the documented family.
@@ -48,28 +48,28 @@ impl RunKind {
         }
     }
 
-    /// The kind that settings are of: those of the paper's model stand in tables.
+    /// The kind of run that `settings` describe. Only the settings of a run of the paper's model stand in tables.
     pub fn of_settings(settings: &toml::Table) -> Self {
         let is_paper = ["model", "training"].iter().any(|table| settings.contains_key(*table));
         if is_paper { Self::Paper } else { Self::Documented }
     }
 }
 
-/// What a run wants of its folder.
+/// The ways to claim a run folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// A folder without files of an earlier run.
     New,
     /// The files of an earlier run, of either kind, go when this one begins.
     Overwrite,
-    /// The run that is there goes on.
+    /// An earlier run in the folder goes on.
     Resume,
 }
 
 /// Why a run cannot have a folder.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
-    /// Another run is going on in it.
+    /// Another run is going on in the folder.
     #[error(
         "{}: another run is going on in this folder{holder}. Wait for its end, stop it, or choose another folder with --run",
         folder.display()
@@ -77,10 +77,10 @@ pub enum FolderError {
     InUse {
         /// The folder.
         folder: PathBuf,
-        /// Who holds it, as far as it is known.
+        /// The process that holds the folder's lock, as text; empty if it is not known.
         holder: String,
     },
-    /// Files of an earlier run are in it.
+    /// The folder holds files of an earlier run.
     #[error(
         "{} holds a run already ({file}, of {}); go on with it by --resume, replace it by --overwrite, or choose another folder \
          with --run",
@@ -92,26 +92,26 @@ pub enum FolderError {
         folder: PathBuf,
         /// The first file of the earlier run.
         file: String,
-        /// What the earlier run trained, if that file tells.
+        /// The kind of the earlier run, if that file tells.
         kind: Option<RunKind>,
     },
-    /// There is nothing to go on with.
+    /// The folder holds no run that could go on.
     #[error("there is no run to resume: {} does not exist", path.display())]
     NoRun {
         /// The newest checkpoint, which is missing.
         path: PathBuf,
     },
-    /// The run in it is of the other kind.
+    /// The run in the folder is of another kind than the one to be resumed.
     #[error("{} holds a run of {}, not of {}; resume it as such, or choose another folder with --run", folder.display(), found.name(), wanted.name())]
     OtherKind {
         /// The folder.
         folder: PathBuf,
-        /// What is there.
+        /// The kind of the run in the folder.
         found: RunKind,
-        /// What was to be resumed.
+        /// The kind that was to be resumed.
         wanted: RunKind,
     },
-    /// Files of runs of both kinds are in it.
+    /// The folder holds files of runs of both kinds.
     #[error(
         "{} holds files of two runs, of different kinds: {documented} and {paper}. Move those that should not go on into another \
          folder, then resume; or start anew by --overwrite",
@@ -141,7 +141,7 @@ pub struct RunFolder {
 
 impl RunFolder {
     /// Claims the folder at `path`, which is made if it is missing, for one run. Nothing in it is changed before
-    /// [`Self::begin`].
+    /// the run begins.
     ///
     /// # Errors
     /// The folder cannot be made or written to, another run is going on in it, or what is in it does not fit the claim:
@@ -169,7 +169,7 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// What the run in the folder at `path` trains: what `--resume` goes on with.
+    /// The kind of the run in the folder at `path`, which `--resume` goes on with.
     ///
     /// # Errors
     /// There is no run to go on with, or there are files of both kinds.
@@ -222,7 +222,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Where the folder is.
+    /// Path of the folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -237,7 +237,7 @@ impl RunFolder {
         self.file(self.kind.checkpoints()[0])
     }
 
-    /// The best weights and their configuration, nothing else.
+    /// Path of the file with the best weights and their configuration, and nothing else.
     pub fn production(&self) -> PathBuf {
         self.file(self.kind.checkpoints()[1])
     }
