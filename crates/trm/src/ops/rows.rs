@@ -55,11 +55,13 @@ impl Rows {
 
     /// Bytes of a slot of `[rows, width]`. Rows for quantised weights have none until they take the shape of their weight.
     pub fn slot_bytes(format: Format, rows: usize, width: usize) -> usize {
+        let kept = size_of::<Rounded>();
         match format {
+            Format::F32 => 4 * rows * width,
             // Whole tiles of 32 rows.
-            Format::Bf16 => 4 * rows.next_multiple_of(32) * format.values_per_row(width),
-            Format::F32 | Format::Fixed(_) => 4 * rows * format.values_per_row(width),
-            Format::Quantised => 0,
+            Format::Bf16 => kept + 4 * rows.next_multiple_of(32) * format.values_per_row(width),
+            Format::Fixed(_) => kept + 4 * rows * format.values_per_row(width),
+            Format::Quantised => kept,
         }
     }
 
