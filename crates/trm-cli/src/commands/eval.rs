@@ -6,7 +6,7 @@ use crate::output::{percent, print, print_json};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use trm::data::{ReadOptions, read_csv};
+use trm::data::{ReadOptions, read_puzzles as read_file};
 use trm::evaluate::{Evaluation, evaluate};
 use trm::model::{Engine, Recording};
 use trm::plot::draw_thinking;
@@ -26,7 +26,7 @@ pub struct EvalArgs {
     model: ModelArgs,
     #[command(flatten)]
     budget: BudgetArgs,
-    /// CSV file (.csv, .csv.gz) with puzzles and solutions
+    /// File of puzzles with solutions, as CSV or JSON, plain or in .gz or .zip; `-` for standard input
     #[arg(short, long, value_name = "FILE")]
     data: PathBuf,
     /// Use the last N rows only
@@ -83,9 +83,9 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
 /// The last puzzles of a file, or all of them; at least one.
 pub fn read_puzzles(data: &Path, last: Option<usize>, skip_bad_rows: bool) -> Result<Vec<Puzzle>, CliError> {
     let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
-    let mut dataset = read_csv(data, &options).map_err(|e| CliError::Input(e.to_string()))?;
-    if !dataset.skipped.is_empty() {
-        eprintln!("skipped {} bad rows", dataset.skipped.len());
+    let mut dataset = read_file(data, &options).map_err(|e| CliError::Input(e.to_string()))?;
+    if dataset.skipped_count > 0 {
+        eprintln!("skipped {} bad rows", dataset.skipped_count);
     }
     let count = dataset.puzzles.len();
     dataset.puzzles.drain(..count - last.unwrap_or(count).min(count));

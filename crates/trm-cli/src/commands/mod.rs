@@ -9,6 +9,7 @@ pub mod data;
 pub mod eval;
 pub mod info;
 mod progress;
+mod puzzles;
 pub mod solve;
 pub mod train;
 

@@ -1,39 +1,45 @@
 //! `trm solve`
 
+use super::puzzles::{Puzzles, or_standard_input};
 use super::{AnyModel, BudgetArgs, ModelArgs};
 use crate::error::CliError;
 use crate::output::print;
 use clap::ValueEnum;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Read, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use trm::atomic_file::write_atomically;
 use trm::model::{Budget, Engine, Model, Recording};
+use trm::parallel::Threads;
 use trm::solve::{Answer, Givens, solve};
-use trm::sudoku::{Grid, parse_puzzles};
+use trm::sudoku::Grid;
 use trm::trace::{CycleTrace, trace};
 
 /// Options of `trm solve`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-A puzzle is 81 characters, row by row, with 0 . _ or a space where it is blank; in a file also nine lines of nine.
+A puzzle is 81 characters, row by row, with 0 . _ * x ? - or a space where it is blank. In a file it may also be a grid
+of nine lines, a row of a CSV file, or JSON; the file may be in .gz or .zip. `-` is standard input.
 Every answer is checked: it is called solved only when it obeys the rules and agrees with the givens.
-Exit code 0 if every puzzle was solved, 1 if one was not, 2 if the input is no puzzle.
+An exact solver looks at every puzzle first: one without a solution is refused with what contradicts itself, one with
+several is told.
+Exit code 0 if every puzzle was solved, 1 if one was not, 2 if the input is no puzzle or has no solution.
 
 Examples:
   trm solve 530070000600195000098000060800060003400803001700020006060000280000419005000080079
-  trm solve --input puzzle.txt --output solution.txt
+  trm solve puzzles.txt --output solution.txt
+  trm data generate --count 100 | trm solve --format line
   cat puzzles.txt | trm solve --format line
   trm solve --trace 53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79")]
 pub struct SolveArgs {
-    /// Puzzles of 81 characters; without any, they are read from --input or standard input
-    #[arg(value_name = "PUZZLE")]
+    /// Puzzles of 81 characters, or files of puzzles; without any, they are read from standard input
+    #[arg(value_name = "PUZZLE|FILE")]
     puzzles: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     budget: BudgetArgs,
-    /// File of puzzles, one a line or as grids of nine lines
+    /// File of puzzles, as the arguments may be
     #[arg(short, long, value_name = "FILE", conflicts_with = "puzzles")]
     input: Option<PathBuf>,
     /// Write the answers to a file instead of standard output
@@ -57,15 +63,15 @@ const GUESSES: usize = 10_000;
 enum Format {
     /// A 9x9 picture; cells in conflict are marked with `!`
     Grid,
-    /// 81 digits, then `solved` or `unsolved`
+    /// 81 digits, then `solved` (`solved, one of several solutions`) or `unsolved`
     Line,
-    /// One JSON object a line: digits, probabilities, solved, conflicts
+    /// One JSON object a line: digits, probabilities, solved, conflicts, unique
     Json,
 }
 
 /// Solves and prints; fails if a puzzle was left unsolved.
 pub fn run(args: SolveArgs) -> Result<(), CliError> {
-    let puzzles = args.read_puzzles()?;
+    let (puzzles, several) = args.read_puzzles()?;
     let (model, threads) = args.model.load()?;
     let givens = if args.raw { Givens::Predicted } else { Givens::Preserved };
     let answers = match &model {
@@ -87,12 +93,16 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
         }
     };
     let mut text = String::new();
-    for (number, answer) in (1..).zip(&answers) {
+    for ((number, answer), several) in (1..).zip(&answers).zip(&several) {
         let cycles = if args.trace { trace(&answer.puzzle)? } else { Vec::new() };
         match args.format {
-            Format::Json => text.push_str(&json_line(answer, &cycles)?),
+            Format::Json => text.push_str(&json_line(answer, !several, &cycles)?),
             Format::Line => {
-                let verdict = if answer.solved { "solved" } else { "unsolved" };
+                let verdict = match (answer.solved, several) {
+                    (true, true) => "solved, one of several solutions",
+                    (true, false) => "solved",
+                    (false, _) => "unsolved",
+                };
                 cycles.iter().for_each(|c| text.push_str(&trace_line(c)));
                 let _ = writeln!(text, "{} {verdict}", answer.board.to_line());
             }
@@ -102,6 +112,10 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
                 }
                 cycles.iter().for_each(|c| text.push_str(&trace_grid(c)));
                 text.push_str(&answer_grid(answer));
+                if *several {
+                    text.truncate(text.trim_end().len());
+                    text.push_str("\nthe puzzle has several solutions\n\n");
+                }
             }
         }
     }
@@ -118,33 +132,20 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
 }
 
 impl SolveArgs {
-    fn read_puzzles(&self) -> Result<Vec<Grid>, CliError> {
-        let input = |e: &dyn std::fmt::Display, origin: &str| CliError::Input(format!("{origin}: {e}"));
-        if !self.puzzles.is_empty() {
-            let parse = |text: &String| Grid::parse(text).map_err(|e| input(&e, text));
-            return self.puzzles.iter().map(parse).collect();
-        }
-        let (text, origin) = match &self.input {
-            Some(path) => {
-                let origin = path.display().to_string();
-                (std::fs::read_to_string(path).map_err(|e| input(&e, &origin))?, origin)
+    /// The puzzles, and for each whether it has several solutions.
+    fn read_puzzles(&self) -> Result<(Vec<Grid>, Vec<bool>), CliError> {
+        let given = match &self.input {
+            Some(path) => vec![Puzzles::read(path)?],
+            None if self.puzzles.is_empty() => {
+                vec![Puzzles::of(&or_standard_input(None::<String>, "a puzzle of 81 characters, a file")?)?]
             }
-            None if std::io::stdin().is_terminal() => {
-                return Err(CliError::Input(
-                    "give a puzzle of 81 characters, --input FILE, or puzzles on standard input".into(),
-                ));
-            }
-            None => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map_err(|e| input(&e, "standard input"))?;
-                (text, "standard input".to_string())
-            }
+            None => self.puzzles.iter().map(|text| Puzzles::of(text)).collect::<Result<_, _>>()?,
         };
-        let puzzles = parse_puzzles(&text).map_err(|e| input(&e, &origin))?;
-        if puzzles.is_empty() {
-            return Err(CliError::Input(format!("{origin}: no puzzles in it")));
-        }
-        Ok(puzzles.into_iter().map(|(_, grid)| grid).collect())
+        let threads = Threads::new(self.model.threads);
+        let several =
+            given.iter().map(|puzzles| puzzles.have_several(&threads)).collect::<Result<Vec<_>, _>>()?;
+        let puzzles = given.into_iter().flat_map(|puzzles| puzzles.grids).map(|(_, grid)| grid).collect();
+        Ok((puzzles, several.concat()))
     }
 }
 
@@ -204,9 +205,10 @@ fn trace_grid(c: &CycleTrace) -> String {
     )
 }
 
-fn json_line(answer: &Answer, cycles: &[CycleTrace]) -> Result<String, CliError> {
+fn json_line(answer: &Answer, unique: bool, cycles: &[CycleTrace]) -> Result<String, CliError> {
     let failed = |e: serde_json::Error| CliError::Failed(e.to_string());
     let mut value = serde_json::to_value(answer.to_json()).map_err(failed)?;
+    value["unique"] = unique.into();
     if !cycles.is_empty() {
         value["trace"] = serde_json::to_value(cycles).map_err(failed)?;
     }
@@ -214,7 +216,7 @@ fn json_line(answer: &Answer, cycles: &[CycleTrace]) -> Result<String, CliError>
 }
 
 /// Answers one set of puzzles with a model in memory.
-pub fn answers_of(model: &Model, puzzles: &[Grid], threads: &trm::parallel::Threads) -> Vec<Answer> {
+pub fn answers_of(model: &Model, puzzles: &[Grid], threads: &Threads) -> Vec<Answer> {
     let budget = Budget::trained(model.config());
     solve(model, &mut Engine::new(Recording::Nothing), puzzles, Givens::Preserved, &budget, threads)
 }

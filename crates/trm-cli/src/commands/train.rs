@@ -58,7 +58,8 @@ pub struct TrainArgs {
     /// TOML file of settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// CSV file (.csv, .csv.gz) with the columns quizzes,solutions, in place of the preset's data and generated puzzles
+    /// File of puzzles with solutions, as CSV or JSON, plain or in .gz or .zip, in place of the preset's data and
+    /// generated puzzles
     #[arg(short, long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Single settings, as in hidden_dim=256

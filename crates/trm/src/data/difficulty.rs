@@ -37,6 +37,9 @@ pub fn grades_path(data: &Path) -> PathBuf {
 /// The guesses of each puzzle of the file `data`, from the file beside it if that is of these puzzles; otherwise they are
 /// computed and written there. Where they cannot be written the second value says so.
 pub fn cached_grades(data: &Path, puzzles: &[Puzzle], threads: &Threads) -> (Vec<u32>, Option<String>) {
+    if data == Path::new("-") {
+        return (difficulties(puzzles, CurriculumBy::Guesses, threads), None);
+    }
     let (path, header) = (grades_path(data), header(puzzles));
     if let Some(grades) = std::fs::read_to_string(&path).ok().and_then(|text| parse(&text, &header)) {
         return (grades, None);

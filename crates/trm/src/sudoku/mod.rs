@@ -12,7 +12,7 @@ mod units;
 pub use canonical::{canonical, canonical_forms};
 pub use generator::{GenerateError, Generator};
 pub use grade::grade;
-pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};
+pub use grid::{Grid, GridError, box_of};
 pub use harden::{HardenError, Hardener};
 pub use solver::{Solutions, solve};
 pub use symmetry::Symmetry;
