@@ -1,6 +1,9 @@
 //! A model file of whichever kind.
 
-use super::{Checkpoint, CheckpointError, PaperCheckpoint, QuantisedCheckpoint, is_safetensors, safetensors};
+use super::{
+    Checkpoint, CheckpointError, PaperCheckpoint, QuantisedCheckpoint, SETTINGS_STAND_IN_IT, is_safetensors,
+    safetensors,
+};
 use std::path::Path;
 
 /// What a model file turned out to be.
@@ -24,23 +27,33 @@ impl ModelFile {
         Self::read_with(path, &[])
     }
 
-    /// The same, told what an official file of the paper's model does not tell, as `key=value`.
+    /// Reads a file, told what a file of another program does not tell, as `key=value`.
     ///
     /// # Errors
-    /// As for [`Self::read`]; settings for a file of another kind, which tells everything.
+    /// As for [`Self::read`]; a file that leaves open how many cycles its model has; settings for a file of this program,
+    /// which tells everything.
     pub fn read_with(path: &Path, settings: &[String]) -> Result<Self, CheckpointError> {
-        match PaperCheckpoint::read(path, settings)? {
-            Some(paper) => Ok(Self::Paper(Box::new(paper))),
-            None if !settings.is_empty() => {
-                let reason =
-                    "it is no model of the paper: its settings stand in the file and cannot be changed";
-                Err(CheckpointError::Format { path: path.to_path_buf(), reason: reason.into() })
-            }
-            None => match Self::read_quantised(path)? {
-                Some(quantised) => Ok(Self::Quantised(Box::new(quantised))),
-                None => Checkpoint::read(path).map(|checkpoint| Self::Trm(Box::new(checkpoint))),
-            },
+        Self::read_noting(path, settings).map(|(file, _)| file)
+    }
+
+    /// Reads a file as [`Self::read_with`] does; with each setting, as `key=value`, that nothing tells and that is taken
+    /// to be the published one.
+    ///
+    /// # Errors
+    /// As for [`Self::read_with`].
+    pub fn read_noting(path: &Path, settings: &[String]) -> Result<(Self, Vec<String>), CheckpointError> {
+        if let Some((paper, assumed)) = PaperCheckpoint::read_noting(path, settings)? {
+            return Ok((Self::Paper(Box::new(paper)), assumed));
         }
+        let file = match Self::read_quantised(path)? {
+            Some(_) if !settings.is_empty() => {
+                let reason = SETTINGS_STAND_IN_IT.into();
+                return Err(CheckpointError::Format { path: path.to_path_buf(), reason });
+            }
+            Some(quantised) => Self::Quantised(Box::new(quantised)),
+            None => Self::Trm(Box::new(Checkpoint::read_with(path, settings)?)),
+        };
+        Ok((file, Vec::new()))
     }
 
     fn read_quantised(path: &Path) -> Result<Option<QuantisedCheckpoint>, CheckpointError> {

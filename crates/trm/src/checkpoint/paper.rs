@@ -2,10 +2,11 @@
 //! settings beside them.
 
 use super::compact::Stored;
+use super::foreign::without_prefix;
 use super::safetensors::Metadata;
 use super::{CheckpointError, FORMAT_VERSION, ReadError, is_safetensors, problems, safetensors, torch};
 use crate::config::Precision;
-use crate::model::paper::{Config, Model, Params};
+use crate::model::paper::{Config, Model, Params, VOCABULARY};
 use crate::parallel::Threads;
 use crate::tensor::{StateDict, Tensor};
 use serde_json::{Map, Value};
@@ -46,13 +47,27 @@ pub struct PaperTraining {
     pub carry: [Tensor; 2],
 }
 
-/// The name of a tensor without the prefixes of modules around the model: `_orig_mod.` by compilation, `model.` by the loss.
-fn own_name(name: &str) -> &str {
-    let mut name = name;
-    while let Some(rest) = ["_orig_mod.", "model."].iter().find_map(|prefix| name.strip_prefix(prefix)) {
-        name = rest;
-    }
-    name
+/// Settings that no tensor shows, and whether they matter with a SwiGLU over the tokens too.
+const UNSEEN: [(&str, bool); 6] = [
+    ("H_cycles", true),
+    ("L_cycles", true),
+    ("halt_max_steps", true),
+    ("num_heads", false),
+    ("rope_theta", false),
+    ("puzzle_emb_len", false),
+];
+
+/// The settings in the file that the official program writes beside its checkpoints, as `key=value`.
+fn settings_beside(path: &Path) -> Vec<String> {
+    let beside = path.with_file_name("all_config.yaml");
+    let text = std::fs::read_to_string(beside).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        let (key, value) = (key.trim(), value.split('#').next().unwrap_or("").trim());
+        let known = UNSEEN.iter().any(|(unseen, _)| *unseen == key);
+        (known && !value.is_empty()).then(|| format!("{key}={value}"))
+    });
+    lines.collect()
 }
 
 impl PaperCheckpoint {
@@ -61,25 +76,65 @@ impl PaperCheckpoint {
     /// # Errors
     /// An unreadable, broken or hostile file; tensors that are missing, extra, misshapen or not finite; wrong settings.
     pub fn read(path: &Path, settings: &[String]) -> Result<Option<Self>, CheckpointError> {
-        let found = Self::read_unchecked(path).map_err(|e| e.at(path))?;
-        let checkpoint = found.map(|(state, metadata)| Self::new(state, &metadata, settings));
-        checkpoint.transpose().map_err(|e| e.at(path))
+        Ok(Self::read_noting(path, settings)?.map(|(checkpoint, _)| checkpoint))
+    }
+
+    /// Reads a file as [`Self::read`] does; with each setting, as `key=value`, that neither the file, nor an all_config.yaml
+    /// beside it, nor `settings` tell, and that is taken to be the published one.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_noting(
+        path: &Path,
+        settings: &[String],
+    ) -> Result<Option<(Self, Vec<String>)>, CheckpointError> {
+        let read = || -> Result<_, ReadError> {
+            let Some((state, metadata)) = Self::read_unchecked(path)? else { return Ok(None) };
+            let state = without_prefix(state, TELLING_NAME)?;
+            let own = metadata.contains_key(CONFIG_TOML);
+            let mut told = if own { Vec::new() } else { settings_beside(path) };
+            told.extend_from_slice(settings);
+            let checkpoint = Self::new(state, &metadata, &told)?;
+            let is_told =
+                |key: &str| told.iter().any(|s| s.split_once('=').is_some_and(|(k, _)| k.trim() == key));
+            let table = toml::Table::try_from(&checkpoint.config).unwrap_or_default();
+            let matters =
+                |(key, mlp): &&(&str, bool)| !own && (*mlp || !checkpoint.config.mlp_t) && !is_told(key);
+            let assumed = UNSEEN
+                .iter()
+                .filter(matters)
+                .filter_map(|(key, _)| Some(format!("{key}={}", table.get(*key)?)));
+            let assumed = assumed.collect();
+            Ok(Some((checkpoint, assumed)))
+        };
+        read().map_err(|e| e.at(path))
     }
 
     /// All tensors, and what stands beside them.
     fn read_unchecked(path: &Path) -> Result<Option<(StateDict, Metadata)>, ReadError> {
         if !is_safetensors(path) {
-            let state = torch::read_state_dict(path, |name| own_name(name) == TELLING_NAME)?;
+            let state = torch::read_state_dict(path, |name| name.ends_with(TELLING_NAME))?;
             return Ok(state.map(|state| (state, Metadata::new())));
         }
-        let found = safetensors::read_tensors(path, |name| own_name(name) == TELLING_NAME)?;
+        let found = safetensors::read_tensors(path, |name| name.ends_with(TELLING_NAME))?;
         Ok(found.map(|(metadata, state)| (state, metadata)))
     }
 
     /// A checkpoint in the order of the layout, if the tensors fit the settings.
     fn new(state: StateDict, metadata: &Metadata, settings: &[String]) -> Result<Self, ReadError> {
-        let own = |(name, tensor): (String, _)| (own_name(&name).to_string(), tensor);
-        let mut model: StateDict = state.into_iter().map(own).collect();
+        if state.iter().any(|(name, _)| name.starts_with("inner.H_level.")) {
+            return Err("it is a model of HRM, which has two networks; trm knows TRM, which has one".into());
+        }
+        if let Some((_, tokens)) =
+            state.iter().find(|(name, _)| name == "inner.embed_tokens.embedding_weight")
+            && tokens.shape.first() != Some(&VOCABULARY)
+        {
+            return Err(ReadError::Format(format!(
+                "it was trained on another task than Sudoku: it knows {} tokens, Sudoku has {VOCABULARY}",
+                tokens.shape.first().unwrap_or(&0)
+            )));
+        }
+        let mut model = state;
         let training = metadata.get(TRAINING_JSON).map(|json| take_training(&mut model, json)).transpose()?;
         let config = match metadata.get(CONFIG_TOML) {
             Some(toml) => Config::from_toml(toml),
@@ -175,16 +230,4 @@ fn take_training(state: &mut StateDict, json: &str) -> Result<PaperTraining, Rea
         return Err(ReadError::Format("it has the record of a training run, but not its states".into()));
     };
     Ok(PaperTraining { state_json: json.to_string(), sets, carry: [z_h, z_l] })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_around_the_model_leave_its_names() {
-        for name in ["inner.H_init", "model.inner.H_init", "_orig_mod.model.inner.H_init"] {
-            assert_eq!(own_name(name), "inner.H_init");
-        }
-    }
 }
