@@ -370,7 +370,7 @@ fn files_load_whatever_the_length_of_their_name() {
             // A reader that looks for bytes before the archive is fooled by some of them.
             fooled += usize::from(zip::ZipArchive::new(std::io::Cursor::new(bytes)).is_err_and(|_| true));
         }
-        eprintln!("{fooled} of 64 names fool a reader that searches");
+        assert!(fooled > 0, "no name fools a reader that searches: this test shows nothing");
     });
 }
 

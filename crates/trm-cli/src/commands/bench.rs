@@ -4,7 +4,7 @@ mod tables;
 
 use super::train::PRESETS;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::{check_output, print, print_json, tell};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -102,6 +102,15 @@ struct Report {
 /// Measures and prints.
 pub fn run(args: BenchArgs) -> Result<(), CliError> {
     let config = args.config()?;
+    if let Some(path) = &args.output {
+        check_output(path, &[])?;
+        if path.extension().is_some_and(|ending| ending == "png" || ending == "svg") {
+            return Err(CliError::Input(format!(
+                "{}: what is written is Markdown: let its name end in .md",
+                path.display()
+            )));
+        }
+    }
     let threads = Threads::new(args.threads);
     let failed = |e: BenchError| CliError::Failed(e.to_string());
     let report = if args.scaling {
@@ -188,7 +197,7 @@ fn report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Rep
 }
 
 fn scaling_report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Report, BenchError> {
-    let say = |name: &str, value: &str| eprintln!("{name} {value}");
+    let say = |name: &str, value: &str| tell(&format!("{name} {value}"));
     let machine = Machine::measure(threads);
     let sweeps = sweeps(config, threads.count(), args.seconds, say)?;
     let of_batch = |batch_size: usize| TrmConfig {

@@ -5,7 +5,7 @@ mod harden;
 
 use super::puzzles::{Puzzles, or_standard_input, solve_exactly};
 use crate::error::CliError;
-use crate::output::{percent, print, print_json};
+use crate::output::{check_ending, check_output, percent, print, print_json};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -195,8 +195,16 @@ fn generate(args: &GenerateArgs) -> Result<(), CliError> {
     if let Some(guesses) = &args.guesses {
         generator = generator.with_guesses(guesses.clone());
     }
+    check_csv(args.out.as_deref(), &[])?;
     let puzzles = generator.generate_many(args.count, &Threads::new(args.threads)).map_err(input_error)?;
     save(&puzzles, args.out.as_deref())
+}
+
+/// Checks, before any work, the file in which puzzles are to be saved.
+fn check_csv(out: Option<&Path>, inputs: &[&Path]) -> Result<(), CliError> {
+    let Some(out) = out else { return Ok(()) };
+    check_ending(out, &["CSV", "compressed"], ".csv or .csv.gz")?;
+    check_output(out, inputs)
 }
 
 fn save(puzzles: &[Puzzle], out: Option<&Path>) -> Result<(), CliError> {
@@ -249,6 +257,7 @@ fn solutions_in_words(solutions: &Solutions) -> &'static str {
 
 fn complete(args: &CompleteArgs) -> Result<(), CliError> {
     let file = or_standard_input(args.file.clone(), "a file")?;
+    check_csv(args.out.as_deref(), &[&file])?;
     let list = Puzzles::read(&file)?;
     let quizzes: Vec<Grid> = list.grids.iter().map(|(_, grid)| *grid).collect();
     let mut puzzles = Vec::with_capacity(quizzes.len());

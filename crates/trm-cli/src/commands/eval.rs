@@ -2,7 +2,7 @@
 
 use super::{AnyModel, BudgetArgs, ModelArgs};
 use crate::error::CliError;
-use crate::output::{percent, print, print_json};
+use crate::output::{percent, pictures, print, print_json, tell};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -53,6 +53,9 @@ struct Report {
 
 /// Evaluates and prints.
 pub fn run(args: EvalArgs) -> Result<(), CliError> {
+    let read = [Some(&*args.data), args.model.model.as_deref()];
+    let read: Vec<&Path> = read.into_iter().flatten().collect();
+    let plot = args.plot.as_ref().map(|plot| pictures(plot, &read)).transpose()?;
     let puzzles = read_puzzles(&args.data, args.last, args.skip_bad_rows)?;
     let puzzles = &puzzles[..];
     let (model, threads) = args.model.load()?;
@@ -68,9 +71,9 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
         }
     };
     let ms_per_puzzle = 1e3 * started.elapsed().as_secs_f64() / puzzles.len() as f64;
-    if let Some(png) = &args.plot {
+    if let Some((png, svg)) = &plot {
         let title = format!("{} on {}", args.model.name(), args.data.display());
-        draw_thinking(&evaluation, ms_per_puzzle, &title, png, &png.with_extension("svg"))
+        draw_thinking(&evaluation, ms_per_puzzle, &title, png, svg)
             .map_err(|e| CliError::Failed(format!("{}: {e}", png.display())))?;
     }
     if args.json {
@@ -85,7 +88,7 @@ pub fn read_puzzles(data: &Path, last: Option<usize>, skip_bad_rows: bool) -> Re
     let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
     let mut dataset = read_file(data, &options).map_err(|e| CliError::Input(e.to_string()))?;
     if dataset.skipped_count > 0 {
-        eprintln!("skipped {} bad rows", dataset.skipped_count);
+        tell(&format!("skipped {} bad rows", dataset.skipped_count));
     }
     let count = dataset.puzzles.len();
     dataset.puzzles.drain(..count - last.unwrap_or(count).min(count));

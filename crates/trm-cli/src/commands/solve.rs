@@ -3,11 +3,11 @@
 use super::puzzles::{Puzzles, or_standard_input};
 use super::{AnyModel, BudgetArgs, ModelArgs};
 use crate::error::CliError;
-use crate::output::print;
+use crate::output::{check_ending, check_output, print};
 use clap::ValueEnum;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trm::atomic_file::write_atomically;
 use trm::model::{Budget, Engine, Model, Recording};
 use trm::parallel::Threads;
@@ -71,6 +71,17 @@ enum Format {
 
 /// Solves and prints; fails if a puzzle was left unsolved.
 pub fn run(args: SolveArgs) -> Result<(), CliError> {
+    if let Some(output) = &args.output {
+        let kind = if args.format == Format::Json { &["JSON"][..] } else { &[] };
+        check_ending(output, kind, if args.format == Format::Json { ".json or .jsonl" } else { ".txt" })?;
+        let read = args
+            .puzzles
+            .iter()
+            .map(Path::new)
+            .chain(args.input.as_deref())
+            .chain(args.model.model.as_deref());
+        check_output(output, &read.collect::<Vec<_>>())?;
+    }
     let (puzzles, several) = args.read_puzzles()?;
     let (model, threads) = args.model.load()?;
     let givens = if args.raw { Givens::Predicted } else { Givens::Preserved };

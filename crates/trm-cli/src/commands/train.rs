@@ -7,11 +7,10 @@ use super::progress::{Display, Progress};
 use super::{eval, solve};
 use crate::error::CliError;
 use crate::output::{duration, percent, print, print_json};
+use crate::signals::stop_on_ctrl_c;
 use plan::{announce, check_memory, load_data};
 use serde_json::json;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError};
 use trm::config::{ConfigLayers, NetworkConfig, Pruning, TrmConfig};
 use trm::evaluate::Evaluation;
@@ -116,7 +115,7 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     let display = Display::choose(args.quiet, args.json);
     let threads = Threads::new(args.threads);
     let data = load_data(&config, args.skip_bad_rows, &threads, display)?;
-    announce(&config, &data, &threads, &args.run, display)?;
+    announce(&config, &data, &threads, &args.run, display).map_err(before_the_run)?;
     check_memory(&config, &threads)?;
 
     let folder = RunFolder::create(&args.run).map_err(train_error)?;
@@ -128,11 +127,12 @@ pub fn run(args: TrainArgs) -> Result<(), CliError> {
     .map_err(train_error)?;
     drop(resumed);
     display.say("each epoch: loss and cells right in training and validation; * is the best so far");
-    let mut progress = Progress::new(display, stop_on_ctrl_c());
+    let mut progress = Progress::new(display, stop_on_ctrl_c(args.quiet));
     let ending = run_training(&mut trainer, &folder, &mut progress);
     progress.finish();
     match ending.map_err(train_error)? {
         Ending::Stopped => {
+            progress.output.check()?;
             display.say(&format!(
                 "stopped; everything is saved. Go on with: trm train --resume --run {}",
                 args.run.display()
@@ -230,18 +230,12 @@ fn train_error(error: TrainError) -> CliError {
     }
 }
 
-/// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
-pub(super) fn stop_on_ctrl_c() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&flag);
-    // Without a handler Ctrl-C still ends the program; the last checkpoint is then the latest saved one.
-    let _ = ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step; Ctrl-C again to stop at once");
-    });
-    flag
+/// A run whose plan nobody reads is not begun.
+fn before_the_run(error: CliError) -> CliError {
+    match error {
+        CliError::OutputClosed => CliError::Failed(format!("{error}: nothing was begun")),
+        other => other,
+    }
 }
 
 /// The result: accuracy on rows that nothing was decided by, and one puzzle solved before your eyes.

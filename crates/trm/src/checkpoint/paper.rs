@@ -90,8 +90,8 @@ impl PaperCheckpoint {
     ) -> Result<Option<(Self, Vec<String>)>, CheckpointError> {
         let read = || -> Result<_, ReadError> {
             let Some((state, metadata)) = Self::read_unchecked(path)? else { return Ok(None) };
-            let state = without_prefix(state, TELLING_NAME)?;
             let own = metadata.contains_key(CONFIG_TOML);
+            let state = if own { state } else { without_prefix(state, TELLING_NAME)? };
             let mut told = if own { Vec::new() } else { settings_beside(path) };
             told.extend_from_slice(settings);
             let checkpoint = Self::new(state, &metadata, &told)?;

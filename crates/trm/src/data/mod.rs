@@ -16,6 +16,7 @@ mod xml;
 pub use dataset::{EpochOrder, Stats, duplicates, split};
 pub use difficulty::{cached_grades, difficulties, grades_path};
 pub use reader::{
-    DataError, Dataset, Entry, PuzzleReader, ReadOptions, RowError, Solutions, read_puzzles, read_quizzes,
+    DataError, Dataset, Entry, PuzzleReader, ReadOptions, RowError, Solutions, file_names, read_puzzles,
+    read_quizzes,
 };
 pub use write::{write_csv, write_rows};

@@ -353,6 +353,21 @@ fn no_solutions(header: &str) -> String {
     )
 }
 
+/// The names in a list with commas between them; a name that holds a comma is known by the file that has it.
+pub fn file_names(list: &str) -> Vec<&str> {
+    let mut names = Vec::new();
+    let mut rest = list;
+    while !rest.is_empty() {
+        let ends = || rest.match_indices(',').map(|(at, _)| at).chain([rest.len()]);
+        let first = ends().next().unwrap_or(rest.len());
+        let end = ends().filter(|end| Path::new(rest[..*end].trim()).is_file()).max().unwrap_or(first);
+        names.push(rest[..end].trim());
+        rest = rest.get(end + 1..).unwrap_or("");
+    }
+    names.retain(|name| !name.is_empty());
+    names
+}
+
 /// Reads puzzles with solutions.
 ///
 /// # Errors

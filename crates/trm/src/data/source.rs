@@ -119,8 +119,11 @@ fn refused(reason: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, reason)
 }
 
+/// A file's first bytes and, behind them, the rest.
+type Whole = Chain<Cursor<Vec<u8>>, Box<dyn Read>>;
+
 /// The first bytes, and a reader that still begins with them.
-fn peek(mut bytes: Box<dyn Read>) -> io::Result<(Vec<u8>, Chain<Cursor<Vec<u8>>, Box<dyn Read>>)> {
+fn peek(mut bytes: Box<dyn Read>) -> io::Result<(Vec<u8>, Whole)> {
     let mut head = vec![0; HEAD];
     let read = read_up_to(&mut bytes, &mut head)?;
     head.truncate(read);

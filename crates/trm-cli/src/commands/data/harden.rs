@@ -1,13 +1,13 @@
 //! `trm data harden`
 
-use super::{input_error, range, save};
+use super::{check_csv, input_error, range, save};
 use crate::commands::puzzles::{Puzzles, or_standard_input};
-use crate::commands::train::stop_on_ctrl_c;
 use crate::error::CliError;
+use crate::signals::stop_on_ctrl_c;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use trm::parallel::Threads;
 use trm::sudoku::{Grid, Hardener, Puzzle};
@@ -41,7 +41,10 @@ pub struct HardenArgs {
 /// Makes the puzzles and writes them; what was made before Ctrl-C, or before nothing new was found, is written too.
 pub fn run(args: &HardenArgs) -> Result<(), CliError> {
     let threads = Threads::new(args.threads);
-    let parents = read_legal(&or_standard_input(args.parents.clone(), "a file or a puzzle")?)?;
+    let parents = or_standard_input(args.parents.clone(), "a file or a puzzle")?;
+    let read = std::iter::once(&parents).chain(&args.exclude).map(Path::new);
+    check_csv(args.out.as_deref(), &read.collect::<Vec<_>>())?;
+    let parents = read_legal(&parents)?;
     let mut hardener = Hardener::new(args.seed, parents, args.guesses.clone(), &threads);
     for path in &args.exclude {
         hardener.exclude(&read_legal(path)?, &threads);
@@ -69,7 +72,7 @@ fn make(
     threads: &Threads,
     puzzles: &mut Vec<Puzzle>,
 ) -> Result<(), CliError> {
-    let stop = stop_on_ctrl_c();
+    let stop = stop_on_ctrl_c(false);
     let bar = ProgressBar::new(count as u64);
     let template = "{pos}/{len} puzzles [{bar:30}] {per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -1,11 +1,12 @@
 //! `trm train` for the paper's model.
 
 use super::plan::{available_memory, grouped, load_data};
-use super::{TrainArgs, read_settings, stop_on_ctrl_c, train_error};
+use super::{TrainArgs, before_the_run, read_settings, train_error};
 use crate::commands::eval;
-use crate::commands::progress::{Display, validation_text};
+use crate::commands::progress::{Display, JsonOutput, validation_text};
 use crate::error::CliError;
 use crate::output::{bytes, duration, percent, print, print_json};
+use crate::signals::stop_on_ctrl_c;
 use serde::Serialize;
 use serde_json::json;
 use std::path::Path;
@@ -101,10 +102,11 @@ pub fn run(args: &TrainArgs) -> Result<(), CliError> {
     };
     let mut trainer = trainer.map_err(train_error)?;
     drop(resumed);
-    announce(&trainer, &args.run, display)?;
-    let mut progress = Progress::new(display, stop_on_ctrl_c());
+    announce(&trainer, &args.run, display).map_err(before_the_run)?;
+    let mut progress = Progress::new(display, stop_on_ctrl_c(args.quiet));
     match run_training(&mut trainer, &folder, &mut progress).map_err(train_error)? {
         None => {
+            progress.output.check()?;
             let run = args.run.display();
             display.say(&format!("stopped; everything is saved. Go on with: trm train --resume --run {run}"));
             Err(CliError::Interrupted)
@@ -187,12 +189,13 @@ fn check_memory(settings: &Settings) -> Result<(), CliError> {
 struct Progress {
     display: Display,
     stop: Arc<AtomicBool>,
+    output: JsonOutput,
     last_line: Instant,
 }
 
 impl Progress {
     fn new(display: Display, stop: Arc<AtomicBool>) -> Self {
-        Self { display, stop, last_line: Instant::now() }
+        Self { display, stop, output: JsonOutput::default(), last_line: Instant::now() }
     }
 }
 
@@ -223,8 +226,7 @@ impl Observer for Progress {
                 #[serde(flatten)]
                 record: &'a Record,
             }
-            // A reader that went away is no reason to stop training.
-            let _ = print_json(&Event { event: "validation", record });
+            self.output.print(&Event { event: "validation", record });
             return;
         }
         let validation = validation_text(
@@ -246,6 +248,6 @@ impl Observer for Progress {
     }
 
     fn wants_to_stop(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.output.is_lost() || self.stop.load(Ordering::SeqCst)
     }
 }

@@ -7,7 +7,7 @@ use crate::output::{bytes, print_json};
 use serde_json::json;
 use std::path::Path;
 use trm::config::{CheckpointActivations, Curriculum, CurriculumBy, TrmConfig};
-use trm::data::{Dataset, ReadOptions, cached_grades, difficulties, read_puzzles};
+use trm::data::{Dataset, ReadOptions, cached_grades, difficulties, file_names, read_puzzles};
 use trm::model::{MemoryPlan, flops_per_sample, parameter_count};
 use trm::parallel::Threads;
 use trm::sudoku::Generator;
@@ -34,7 +34,7 @@ pub(super) fn load_data(
             .map_err(|e| CliError::Input(e.to_string()))?;
         add_difficulty(config, &mut dataset, None, threads, display);
     }
-    for file in files(&config.data.data) {
+    for file in file_names(&config.data.data) {
         let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
         let mut part = read_puzzles(Path::new(file), &options).map_err(|e| {
             CliError::Input(format!(
@@ -49,21 +49,6 @@ pub(super) fn load_data(
         dataset.skipped.iter().take(10).for_each(|error| display.say(&format!("  {error}")));
     }
     Ok(split_data(&config.data, config.network.seed, dataset))
-}
-
-/// Names between commas; one that holds a comma is known by the file that has it.
-fn files(names: &str) -> Vec<&str> {
-    let mut files = Vec::new();
-    let mut rest = names;
-    while !rest.is_empty() {
-        let ends = || rest.match_indices(',').map(|(at, _)| at).chain([rest.len()]);
-        let first = ends().next().unwrap_or(rest.len());
-        let end = ends().filter(|end| Path::new(rest[..*end].trim()).is_file()).last().unwrap_or(first);
-        files.push(rest[..end].trim());
-        rest = rest.get(end + 1..).unwrap_or("");
-    }
-    files.retain(|file| !file.is_empty());
-    files
 }
 
 /// How hard the puzzles are, for a curriculum; grades of a file are kept beside it.
