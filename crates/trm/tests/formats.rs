@@ -332,6 +332,38 @@ fn encodings_and_compression_are_told_by_the_content() {
 }
 
 #[test]
+fn no_text_makes_it_panic() {
+    let texts = [
+        framed("|", "|", "|", "|---+---+---|", "."),
+        format!("{}\n---------\n{}", rows("-").join("\n"), rows(" ").join("\n")),
+        format!("1. {QUIZ}\n2. {OTHER}\n[Puzzle]\n{}\n", rows("0").join("\n")),
+        format!("[[{}],\n{{\"puzzle\": \"{QUIZ}\"}}]", rows("0").join(",").replace("", " ")),
+        format!("quizzes;solutions\n\"{QUIZ}\";{SOLUTION}\n{OTHER},{SOLUTION}\n"),
+        format!("<game data=\"{QUIZ}\"/>\n"),
+    ];
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let marks = b"\n\r \t,;|-*_.0123456789xX?\"'[]{}<>#=+\0\xff\xe3";
+    for _ in 0..4000 {
+        let mut bytes = texts[random(texts.len())].clone().into_bytes();
+        for _ in 0..=random(6) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, marks[random(marks.len())]),
+                _ => bytes[at] = marks[random(marks.len())],
+            }
+        }
+        for solutions in [Solutions::Ignored, Solutions::Needed, Solutions::IfThere] {
+            let _ = read(&bytes, solutions);
+        }
+    }
+}
+
+#[test]
 fn reading_goes_on_behind_bad_lines() {
     let text = format!("{QUIZ}\n123\n{OTHER}\n{}\n\n{QUIZ}\n", rows(".")[..7].join("\n"));
     let reader =
@@ -346,8 +378,11 @@ fn reading_goes_on_behind_bad_lines() {
     assert_eq!(lines, [(true, 1), (false, 2), (true, 3), (false, 12), (true, 12)]);
 }
 
-/// What each file of a folder of examples is: lines of the puzzles, or words of the message.
-const EXAMPLES: &[(&str, Result<&[u64], &[&str]>)] = &[
+/// Lines of the puzzles, or words of the message.
+type Expected = Result<&'static [u64], &'static [&'static str]>;
+
+/// What each file of a folder of examples is.
+const EXAMPLES: &[(&str, Expected)] = &[
     ("c01_bom.csv", Ok(&[2])),
     ("c02_crlf.csv", Ok(&[2])),
     ("c03_semicolon.csv", Ok(&[2])),

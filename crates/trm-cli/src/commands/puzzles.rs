@@ -5,7 +5,10 @@ use std::io::{Cursor, IsTerminal};
 use std::path::Path;
 use trm::data::{DataError, PuzzleReader, Solutions, read_quizzes};
 use trm::parallel::Threads;
-use trm::sudoku::{Grid, Solutions as Found, solve};
+use trm::sudoku::{Grid, Solutions as Found, solve_within};
+
+/// Guesses of the exact solver before it leaves a puzzle to the model: some tenths of a second.
+const SOON: u32 = 100_000;
 
 /// Puzzles of one place.
 pub struct Puzzles {
@@ -71,18 +74,19 @@ impl Puzzles {
         self.refuse((0..self.grids.len()).filter_map(|i| Some((i, clash(i)?))).collect())
     }
 
-    /// For each puzzle whether it has several solutions; one without any is refused.
-    pub fn have_several(&self, threads: &Threads) -> Result<Vec<bool>, CliError> {
+    /// For each puzzle whether its solution is the only one, where that is soon found out; one without any is refused.
+    pub fn are_unique(&self, threads: &Threads) -> Result<Vec<Option<bool>>, CliError> {
         self.check_givens()?;
-        let found = solve_exactly(&self.grids, threads, |(_, grid)| solve(grid));
+        let found = solve_exactly(&self.grids, threads, |(_, grid)| solve_within(grid, SOON));
         let why = |i: usize| {
             let grid = &self.grids[i].1;
             grid.contradiction()
                 .unwrap_or_else(|| "no board fits these givens, though none breaks a rule".into())
         };
-        let without = |(i, found): (usize, &Found)| (*found == Found::None).then(|| (i, why(i)));
+        let without =
+            |(i, found): (usize, &Option<Found>)| (*found == Some(Found::None)).then(|| (i, why(i)));
         self.refuse(found.iter().enumerate().filter_map(without).collect())?;
-        Ok(found.iter().map(|found| matches!(found, Found::Many(..))).collect())
+        Ok(found.into_iter().map(|found| found.map(|found| matches!(found, Found::One(_)))).collect())
     }
 
     fn refuse(&self, wrong: Vec<(usize, String)>) -> Result<(), CliError> {

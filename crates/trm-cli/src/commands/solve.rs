@@ -82,7 +82,7 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
             .chain(args.model.model.as_deref());
         check_output(output, &read.collect::<Vec<_>>())?;
     }
-    let (puzzles, several) = args.read_puzzles()?;
+    let (puzzles, unique) = args.read_puzzles()?;
     let (model, threads) = args.model.load()?;
     let givens = if args.raw { Givens::Predicted } else { Givens::Preserved };
     let answers = match &model {
@@ -104,10 +104,11 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
         }
     };
     let mut text = String::new();
-    for ((number, answer), several) in (1..).zip(&answers).zip(&several) {
+    for ((number, answer), unique) in (1..).zip(&answers).zip(&unique) {
+        let several = *unique == Some(false);
         let cycles = if args.trace { trace(&answer.puzzle)? } else { Vec::new() };
         match args.format {
-            Format::Json => text.push_str(&json_line(answer, !several, &cycles)?),
+            Format::Json => text.push_str(&json_line(answer, *unique, &cycles)?),
             Format::Line => {
                 let verdict = match (answer.solved, several) {
                     (true, true) => "solved, one of several solutions",
@@ -123,7 +124,7 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
                 }
                 cycles.iter().for_each(|c| text.push_str(&trace_grid(c)));
                 text.push_str(&answer_grid(answer));
-                if *several {
+                if several {
                     text.truncate(text.trim_end().len());
                     text.push_str("\nthe puzzle has several solutions\n\n");
                 }
@@ -143,8 +144,8 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
 }
 
 impl SolveArgs {
-    /// The puzzles, and for each whether it has several solutions.
-    fn read_puzzles(&self) -> Result<(Vec<Grid>, Vec<bool>), CliError> {
+    /// The puzzles, and for each whether its solution is the only one, as far as that is soon found out.
+    fn read_puzzles(&self) -> Result<(Vec<Grid>, Vec<Option<bool>>), CliError> {
         let given = match &self.input {
             Some(path) => vec![Puzzles::read(path)?],
             None if self.puzzles.is_empty() => {
@@ -153,10 +154,10 @@ impl SolveArgs {
             None => self.puzzles.iter().map(|text| Puzzles::of(text)).collect::<Result<_, _>>()?,
         };
         let threads = Threads::new(self.model.threads);
-        let several =
-            given.iter().map(|puzzles| puzzles.have_several(&threads)).collect::<Result<Vec<_>, _>>()?;
+        let unique =
+            given.iter().map(|puzzles| puzzles.are_unique(&threads)).collect::<Result<Vec<_>, _>>()?;
         let puzzles = given.into_iter().flat_map(|puzzles| puzzles.grids).map(|(_, grid)| grid).collect();
-        Ok((puzzles, several.concat()))
+        Ok((puzzles, unique.concat()))
     }
 }
 
@@ -216,7 +217,7 @@ fn trace_grid(c: &CycleTrace) -> String {
     )
 }
 
-fn json_line(answer: &Answer, unique: bool, cycles: &[CycleTrace]) -> Result<String, CliError> {
+fn json_line(answer: &Answer, unique: Option<bool>, cycles: &[CycleTrace]) -> Result<String, CliError> {
     let failed = |e: serde_json::Error| CliError::Failed(e.to_string());
     let mut value = serde_json::to_value(answer.to_json()).map_err(failed)?;
     value["unique"] = unique.into();

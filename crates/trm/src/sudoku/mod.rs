@@ -14,7 +14,7 @@ pub use generator::{GenerateError, Generator};
 pub use grade::grade;
 pub use grid::{Grid, GridError, box_of};
 pub use harden::{HardenError, Hardener};
-pub use solver::{Solutions, solve};
+pub use solver::{Solutions, solve, solve_within};
 pub use symmetry::Symmetry;
 pub use units::{OpenCandidates, Units};
 
