@@ -4,6 +4,7 @@ mod cli;
 mod commands;
 mod error;
 mod output;
+mod signals;
 
 use clap::Parser;
 use std::process::ExitCode;
@@ -15,7 +16,10 @@ fn main() -> ExitCode {
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("trm: {error}");
+            // A reader that went away has seen enough.
+            if !matches!(error, error::CliError::OutputClosed) {
+                output::tell(&format!("trm: {error}"));
+            }
             ExitCode::from(error.exit_code())
         }
     }

@@ -238,7 +238,7 @@ fn hostile_pickles_are_errors() {
             pickle_with_gate(&tensor(i32::MAX, &[2], &[i32::MAX])),
             "beyond its storage",
         ),
-        ("no config", pickle_with_gate(&tensor(0, &[1], &[1])), "no `config`"),
+        ("no config", pickle_with_gate(&tensor(0, &[1], &[1])), "--set H_cycles=N"),
     ];
     in_folder(|folder| {
         let path = folder.join("hostile.pt");
@@ -260,7 +260,7 @@ fn hostile_archives_are_errors() {
         };
         assert!(read(b"").contains("no PyTorch file"));
         assert!(read(b"PK\x03\x04 and nothing more").contains("damaged"));
-        assert!(read(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.").contains("before version 1.6"));
+        assert!(read(b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.").contains("too early"));
         write_zip(&path, b"", &[]);
         let mut claims = std::fs::read(&path).unwrap();
         // The central directory's sizes, at 20 and 24 of its entry: four gigabytes each.

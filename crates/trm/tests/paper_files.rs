@@ -65,7 +65,10 @@ fn tensors_that_do_not_fit_are_named() {
         (|c| c.model.push(("inner.embed_pos.w".into(), Tensor::zeros(&[3]))), &["inner.embed_pos.w [3]"]),
         (|c| c.model[1].1 = Tensor::zeros(&[31]), &["inner.L_init has shape [31]", "[32]"]),
         (|c| c.model[2].1.data[3] = f32::NAN, &["embed_tokens.embedding_weight holds NaN at position 3"]),
-        (|c| c.model.push(("model.inner.H_init".into(), Tensor::zeros(&[32]))), &["more than once"]),
+        (
+            |c| c.model.push(("model.inner.H_init".into(), Tensor::zeros(&[32]))),
+            &["model.inner.H_init [32] is not part"],
+        ),
     ];
     in_folder(|folder| {
         for (change, words) in changes {
@@ -94,6 +97,6 @@ fn a_file_of_another_kind_is_read_as_such_and_takes_no_settings() {
         own.write(&path).unwrap();
         assert_eq!(ModelFile::read(&path).unwrap(), ModelFile::Trm(Box::new(own)));
         let error = ModelFile::read_with(&path, &["num_heads=2".to_string()]).unwrap_err().to_string();
-        assert!(error.contains("no model of the paper"), "{error}");
+        assert!(error.contains("its settings stand in the file"), "{error}");
     });
 }

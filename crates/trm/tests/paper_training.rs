@@ -75,7 +75,7 @@ fn a_resumed_run_ends_with_the_same_bits_on_any_number_of_threads() {
     let mut part = trainer(settings(false), 3);
     steps(&mut part, 9);
     part.checkpoint().unwrap().write(&path).unwrap();
-    let read = trm::checkpoint::PaperCheckpoint::of_file(&path, &[]).unwrap().unwrap();
+    let read = trm::checkpoint::PaperCheckpoint::read_stored(&path).unwrap();
     assert!(read == part.checkpoint().unwrap(), "what is written is read");
     let mut resumed = Trainer::<Model>::resume(&read, data(), Threads::new(2)).unwrap();
     steps(&mut resumed, 8);

@@ -3,7 +3,7 @@
 mod tables;
 
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::{check_output, print, print_json, tell};
 use clap::ValueEnum;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -100,6 +100,15 @@ struct Report {
 
 /// Measures and prints.
 pub fn run(args: BenchArgs) -> Result<(), CliError> {
+    if let Some(path) = &args.output {
+        check_output(path, &[])?;
+        if path.extension().is_some_and(|ending| ending == "png" || ending == "svg") {
+            return Err(CliError::Input(format!(
+                "{}: what is written is Markdown: let its name end in .md",
+                path.display()
+            )));
+        }
+    }
     let threads = Threads::new(args.threads);
     let report = match (args.settings()?, args.scaling) {
         (AnySettings::Documented(config), true) => scaling_report(&args, &config, &threads),
@@ -190,7 +199,7 @@ fn report<S: Measured>(args: &BenchArgs, settings: &S, threads: &Threads) -> Res
 }
 
 fn scaling_report(args: &BenchArgs, config: &TrmConfig, threads: &Threads) -> Result<Report, BenchError> {
-    let say = |name: &str, value: &str| eprintln!("{name} {value}");
+    let say = |name: &str, value: &str| tell(&format!("{name} {value}"));
     let machine = Machine::measure(threads);
     let sweeps = sweeps(config, threads.count(), args.seconds, say)?;
     let shares = |batch_size: usize| phase_shares(config, batch_size, threads, args.seconds);

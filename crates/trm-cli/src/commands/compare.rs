@@ -1,7 +1,7 @@
 //! `trm compare`
 
 use crate::error::CliError;
-use crate::output::{percent, print, print_json};
+use crate::output::{percent, pictures, print, print_json};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -60,9 +60,10 @@ impl Row {
 /// Reads the runs, prints and draws.
 pub fn run(args: CompareArgs) -> Result<(), CliError> {
     let runs: Result<Vec<_>, _> = args.runs.iter().map(|folder| RunRecord::read(folder)).collect();
+    let plot = args.plot.as_ref().map(|plot| pictures(plot, &[])).transpose()?;
     let groups = group_runs(runs.map_err(|e| CliError::Input(e.to_string()))?);
-    if let Some(png) = &args.plot {
-        draw_comparison(&groups, "Tiny Recursive Model: runs side by side", png, &png.with_extension("svg"))
+    if let Some((png, svg)) = &plot {
+        draw_comparison(&groups, "Tiny Recursive Model: runs side by side", png, svg)
             .map_err(|e| CliError::Failed(format!("{}: {e}", png.display())))?;
     }
     let rows: Vec<Row> = groups.iter().map(Row::of).collect();

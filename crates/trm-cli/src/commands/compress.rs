@@ -6,7 +6,7 @@ mod sweep;
 use super::eval::read_puzzles;
 use super::read_model;
 use crate::error::CliError;
-use crate::output::{print, print_json};
+use crate::output::{check_ending, check_output, print, print_json};
 use report::{Accuracy, Report, Speed};
 use std::path::PathBuf;
 use trm::checkpoint::{Checkpoint, ModelFile};
@@ -42,6 +42,9 @@ Examples:
 pub struct CompressArgs {
     /// Model file: .pt or .safetensors
     model: PathBuf,
+    /// What a model file of another program does not tell, as in H_cycles=4
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// File to write
     #[arg(required_unless_present = "sweep")]
     output: Option<PathBuf>,
@@ -99,6 +102,11 @@ fn group(text: &str) -> Result<usize, String> {
 
 /// Compresses, writes, measures and reports.
 pub fn run(args: CompressArgs) -> Result<(), CliError> {
+    if let Some(output) = &args.output {
+        let read = [Some(&args.model), args.data.as_ref(), args.calibrate.as_ref()];
+        check_output(output, &read.into_iter().flatten().map(|path| &**path).collect::<Vec<_>>())?;
+        check_ending(output, &["a model"], ".safetensors or .pt")?;
+    }
     let threads = Threads::new(args.threads);
     let puzzles = args.data.as_ref().map(|data| read_puzzles(data, args.last, false)).transpose()?;
     let before = args.read()?;
@@ -109,7 +117,7 @@ pub fn run(args: CompressArgs) -> Result<(), CliError> {
     after.write(output).map_err(|e| CliError::Failed(e.to_string()))?;
     let f32_bytes = 4 * before.model.iter().map(|(_, tensor)| tensor.data.len() as u64).sum::<u64>();
     // What is measured is what was written.
-    let written = read_model(Some(output))?;
+    let written = read_model(Some(output), &[])?;
     let models = [ModelFile::Trm(Box::new(before)), written].map(|file| model_of(file, &threads));
     let [before, after] = models;
     let models = [before?, after?];
@@ -131,7 +139,7 @@ pub fn run(args: CompressArgs) -> Result<(), CliError> {
 impl CompressArgs {
     /// The model as it is, without what only training needs.
     fn read(&self) -> Result<Checkpoint, CliError> {
-        match read_model(Some(&self.model))? {
+        match read_model(Some(&self.model), &self.set)? {
             ModelFile::Trm(checkpoint) => {
                 Ok(Checkpoint { optimizer: None, history: None, training: None, ..*checkpoint })
             }

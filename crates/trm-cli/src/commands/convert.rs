@@ -1,7 +1,8 @@
 //! `trm convert`
 
+use super::read_model;
 use crate::error::CliError;
-use crate::output::{bytes, print};
+use crate::output::{bytes, check_ending, check_output, print};
 use std::path::PathBuf;
 use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
 
@@ -9,8 +10,9 @@ use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint};
 #[derive(clap::Args)]
 #[command(after_help = "\
 The format of a file follows from its ending: .safetensors, or PyTorch's for anything else.
-An official checkpoint of the paper's model tells neither its cycles nor its heads; what is not the default (L_cycles 6,
-H_cycles 3, num_heads 8, puzzle_emb_len 16, halt_max_steps 16) is given by --set.
+A file of another program may not tell its cycles: they are given by --set. An official checkpoint of the paper's model
+tells neither cycles nor heads; they are read from the all_config.yaml beside it, given by --set, or assumed as published
+(L_cycles 6, H_cycles 3, num_heads 8, puzzle_emb_len 16, halt_max_steps 16), which is told.
 
 Examples:
   trm convert checkpoints/trm_sudoku_best.pt model.safetensors
@@ -24,15 +26,16 @@ pub struct ConvertArgs {
     /// Keep weights and configuration only
     #[arg(long)]
     production: bool,
-    /// What an official checkpoint of the paper's model does not tell
+    /// What a file of another program does not tell, as in H_cycles=4
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
 }
 
 /// Reads one file and writes the other.
 pub fn run(args: ConvertArgs) -> Result<(), CliError> {
-    let read = ModelFile::read_with(&args.input, &args.set);
-    let file = match read.map_err(|e| CliError::Input(e.to_string()))? {
+    check_output(&args.output, &[&args.input])?;
+    check_ending(&args.output, &["a model"], ".safetensors or .pt")?;
+    let file = match read_model(Some(&args.input), &args.set)? {
         ModelFile::Trm(checkpoint) if args.production => {
             let production = Checkpoint { optimizer: None, history: None, training: None, ..*checkpoint };
             ModelFile::Trm(Box::new(production))

@@ -1,18 +1,20 @@
 //! `trm data`
 
+mod check;
 mod harden;
 
+use super::puzzles::{Puzzles, or_standard_input, solve_exactly};
 use crate::error::CliError;
-use crate::output::{percent, print, print_json};
+use crate::output::{check_ending, check_output, percent, print, print_json};
 use clap::{Args, Subcommand};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use trm::data::{Dataset, ReadOptions, Stats, duplicates, read_csv, write_csv, write_rows};
+use trm::data::{ReadOptions, Stats, read_puzzles, write_csv, write_rows};
 use trm::parallel::Threads;
-use trm::sudoku::{Generator, Grid, Puzzle, Solutions, grade, parse_puzzles, solve};
+use trm::sudoku::{Generator, Grid, Puzzle, Solutions, grade, solve};
 
 /// Rows and pairs that `check` prints before it only counts.
 const SHOWN: usize = 20;
@@ -33,7 +35,7 @@ Exit code 2 if a row is no puzzle or, with --unique, has several solutions; quiz
 Examples:
   trm data check data/sudoku.csv
   trm data check --unique --json data/*.csv.gz")]
-    Check(CheckArgs),
+    Check(check::CheckArgs),
     /// Describe a file: rows, givens, balance of the digits
     #[command(after_help = "Example:\n  trm data stats data/sudoku.csv")]
     Stats(StatsArgs),
@@ -69,27 +71,15 @@ Examples:
 A puzzle without a solution, or with several, is refused and named.
 
 Example:
-  trm data complete hard.txt --out hard.csv")]
+  trm data complete hard.txt --out hard.csv
+  cat grids.txt | trm data complete > solved.csv")]
     Complete(CompleteArgs),
 }
 
 #[derive(Args)]
-struct CheckArgs {
-    /// CSV files, .csv or .csv.gz
-    #[arg(required = true)]
-    files: Vec<PathBuf>,
-    /// Also solve every puzzle: is its solution the only one?
-    #[arg(long)]
-    unique: bool,
-    /// Print JSON, one object a file
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Args)]
 struct StatsArgs {
-    /// CSV file, .csv or .csv.gz
-    file: PathBuf,
+    /// File of puzzles with solutions; standard input without it
+    file: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -97,12 +87,15 @@ struct StatsArgs {
 
 #[derive(Args)]
 struct FileArgs {
-    /// CSV file, list of puzzles, or a single puzzle of 81 characters
+    /// File of puzzles in any form, or a single puzzle of 81 characters; standard input without it
     #[arg(value_name = "FILE|PUZZLE")]
-    input: String,
+    input: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Worker threads; 0 for one on each CPU
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    threads: usize,
 }
 
 #[derive(Args)]
@@ -129,8 +122,8 @@ struct GenerateArgs {
 
 #[derive(Args)]
 struct CompleteArgs {
-    /// List of puzzles, one a line or as grids of nine lines
-    file: PathBuf,
+    /// File of puzzles in any form; standard input without it
+    file: Option<PathBuf>,
     /// File to write, .csv or .csv.gz; standard output without it
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -151,7 +144,7 @@ fn range<T: std::str::FromStr + PartialOrd + Copy>(text: &str) -> Result<RangeIn
 /// Runs the chosen command.
 pub fn run(args: DataArgs) -> Result<(), CliError> {
     match args.command {
-        DataCommand::Check(args) => check(&args),
+        DataCommand::Check(args) => check::run(&args),
         DataCommand::Stats(args) => stats(&args),
         DataCommand::Generate(args) => generate(&args),
         DataCommand::Harden(args) => harden::run(&args),
@@ -164,75 +157,9 @@ fn input_error(error: impl std::fmt::Display) -> CliError {
     CliError::Input(error.to_string())
 }
 
-fn check(args: &CheckArgs) -> Result<(), CliError> {
-    let mut wrong = 0;
-    for path in &args.files {
-        let options = ReadOptions { skip_bad_rows: true, ..ReadOptions::default() };
-        let dataset = read_csv(path, &options).map_err(input_error)?;
-        let twins = duplicates(&dataset.puzzles);
-        let ambiguous: Vec<usize> = match args.unique {
-            true => (0..dataset.puzzles.len())
-                .filter(|i| solve(&dataset.puzzles[*i].quiz) != Solutions::One(dataset.puzzles[*i].solution))
-                .collect(),
-            false => Vec::new(),
-        };
-        wrong += dataset.skipped_count + ambiguous.len();
-        if args.json {
-            let bad: Vec<_> =
-                dataset.skipped.iter().map(|e| json!({"line": e.line, "reason": e.reason})).collect();
-            print_json(&json!({
-                "file": path, "good_rows": dataset.puzzles.len(), "bad_rows": dataset.skipped_count,
-                "bad": bad, "duplicates": twins.len(),
-                "not_unique": args.unique.then_some(ambiguous.len()),
-            }))?;
-            continue;
-        }
-        print(&report(path, &dataset, &twins, args.unique.then_some(&ambiguous)))?;
-    }
-    match wrong {
-        0 => Ok(()),
-        n => Err(CliError::Input(format!("{n} bad rows"))),
-    }
-}
-
-fn report(
-    path: &Path,
-    dataset: &Dataset,
-    twins: &[(usize, usize)],
-    ambiguous: Option<&Vec<usize>>,
-) -> String {
-    let mut text = format!(
-        "{}: {} good rows, {} bad rows, {} quizzes that stand twice\n",
-        path.display(),
-        dataset.puzzles.len(),
-        dataset.skipped_count,
-        twins.len()
-    );
-    let more = |text: &mut String, count: usize| {
-        if count > SHOWN {
-            let _ = writeln!(text, "  ... and {} more", count - SHOWN);
-        }
-    };
-    dataset.skipped.iter().take(SHOWN).for_each(|error| {
-        let _ = writeln!(text, "  {error}");
-    });
-    more(&mut text, dataset.skipped_count);
-    twins.iter().take(SHOWN).for_each(|(first, again)| {
-        let _ = writeln!(text, "  puzzle {} is puzzle {} again", again + 1, first + 1);
-    });
-    more(&mut text, twins.len());
-    if let Some(ambiguous) = ambiguous {
-        let _ = writeln!(text, "{} puzzles whose solution is not the only one", ambiguous.len());
-        ambiguous.iter().take(SHOWN).for_each(|i| {
-            let _ = writeln!(text, "  puzzle {}: {}", i + 1, dataset.puzzles[*i].quiz.to_line());
-        });
-        more(&mut text, ambiguous.len());
-    }
-    text
-}
-
 fn stats(args: &StatsArgs) -> Result<(), CliError> {
-    let dataset = read_csv(&args.file, &ReadOptions::default()).map_err(input_error)?;
+    let file = or_standard_input(args.file.clone(), "a file")?;
+    let dataset = read_puzzles(&file, &ReadOptions::default()).map_err(input_error)?;
     let stats = Stats::of(&dataset.puzzles);
     if args.json {
         return print_json(&stats);
@@ -268,8 +195,16 @@ fn generate(args: &GenerateArgs) -> Result<(), CliError> {
     if let Some(guesses) = &args.guesses {
         generator = generator.with_guesses(guesses.clone());
     }
+    check_csv(args.out.as_deref(), &[])?;
     let puzzles = generator.generate_many(args.count, &Threads::new(args.threads)).map_err(input_error)?;
     save(&puzzles, args.out.as_deref())
+}
+
+/// Checks, before any work, the file in which puzzles are to be saved.
+fn check_csv(out: Option<&Path>, inputs: &[&Path]) -> Result<(), CliError> {
+    let Some(out) = out else { return Ok(()) };
+    check_ending(out, &["CSV", "compressed"], ".csv or .csv.gz")?;
+    check_output(out, inputs)
 }
 
 fn save(puzzles: &[Puzzle], out: Option<&Path>) -> Result<(), CliError> {
@@ -282,31 +217,12 @@ fn save(puzzles: &[Puzzle], out: Option<&Path>) -> Result<(), CliError> {
     print(&format!("{}: {} puzzles\n", path.display(), puzzles.len()))
 }
 
-/// Puzzles of a CSV file, of a list, or the one that the text is.
-fn read_quizzes(input: &str) -> Result<Vec<Grid>, CliError> {
-    let path = Path::new(input);
-    if !path.exists() {
-        return Grid::parse(input)
-            .map(|grid| vec![grid])
-            .map_err(|e| CliError::Input(format!("{input}: no such file, and no puzzle: {e}")));
-    }
-    let name = input.trim_end_matches(".gz");
-    if name.ends_with(".csv") {
-        let dataset = read_csv(path, &ReadOptions::default()).map_err(input_error)?;
-        return Ok(dataset.puzzles.into_iter().map(|p| p.quiz).collect());
-    }
-    read_list(path).map(|list| list.into_iter().map(|(_, grid)| grid).collect())
-}
-
-fn read_list(path: &Path) -> Result<Vec<(usize, Grid)>, CliError> {
-    let fail = |e: &dyn std::fmt::Display| CliError::Input(format!("{}: {e}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| fail(&e))?;
-    parse_puzzles(&text).map_err(|e| fail(&e))
-}
-
 fn grades(args: &FileArgs) -> Result<(), CliError> {
-    let quizzes = read_quizzes(&args.input)?;
-    let grades: Vec<Option<u32>> = quizzes.iter().map(grade).collect();
+    let input = or_standard_input(args.input.clone(), "a file or a puzzle")?;
+    let puzzles = Puzzles::of(&input)?;
+    puzzles.check_givens()?;
+    let quizzes: Vec<Grid> = puzzles.grids.iter().map(|(_, grid)| *grid).collect();
+    let grades = solve_exactly(&quizzes, &Threads::new(args.threads), grade);
     let without = grades.iter().filter(|g| g.is_none()).count();
     let counted: Vec<u32> = grades.iter().flatten().copied().collect();
     let mean = counted.iter().map(|g| f64::from(*g)).sum::<f64>() / counted.len().max(1) as f64;
@@ -316,7 +232,9 @@ fn grades(args: &FileArgs) -> Result<(), CliError> {
     if let [only] = grades[..] {
         return match only {
             Some(guesses) => print(&format!("{guesses} guesses\n")),
-            None => Err(CliError::Input("the puzzle does not have exactly one solution".into())),
+            None => {
+                Err(CliError::Input(format!("the puzzle has {}", solutions_in_words(&solve(&quizzes[0])))))
+            }
         };
     }
     let mut by_class: BTreeMap<u32, usize> = BTreeMap::new();
@@ -328,27 +246,41 @@ fn grades(args: &FileArgs) -> Result<(), CliError> {
     print(&text)
 }
 
+/// How many solutions a puzzle has.
+fn solutions_in_words(solutions: &Solutions) -> &'static str {
+    match solutions {
+        Solutions::None => "no solution",
+        Solutions::One(_) => "one solution",
+        Solutions::Many(..) => "several solutions",
+    }
+}
+
 fn complete(args: &CompleteArgs) -> Result<(), CliError> {
-    let list = read_list(&args.file)?;
-    let mut solved: Vec<(usize, Grid, Solutions)> =
-        list.into_iter().map(|(line, grid)| (line, grid, Solutions::None)).collect();
-    let parts = solved.chunks_mut(256).collect();
-    Threads::new(args.threads).for_each(parts, |part: &mut [(usize, Grid, Solutions)]| {
-        part.iter_mut().for_each(|(_, grid, solutions)| *solutions = solve(grid));
-    });
-    let mut puzzles = Vec::with_capacity(solved.len());
+    let file = or_standard_input(args.file.clone(), "a file")?;
+    check_csv(args.out.as_deref(), &[&file])?;
+    let list = Puzzles::read(&file)?;
+    let quizzes: Vec<Grid> = list.grids.iter().map(|(_, grid)| *grid).collect();
+    let mut puzzles = Vec::with_capacity(quizzes.len());
     let mut refused = Vec::new();
-    for (line, quiz, solutions) in solved {
+    let found = solve_exactly(&quizzes, &Threads::new(args.threads), solve);
+    for ((line, quiz), solutions) in list.grids.iter().zip(found) {
         match solutions {
-            Solutions::One(solution) => puzzles.push(Puzzle { quiz, solution }),
-            Solutions::None => refused.push(format!("line {line}: no solution")),
-            Solutions::Many(..) => refused.push(format!("line {line}: several solutions")),
+            Solutions::One(solution) => puzzles.push(Puzzle { quiz: *quiz, solution }),
+            other => {
+                let reason = quiz.clash().unwrap_or_else(|| solutions_in_words(&other).into());
+                refused.push(format!("line {line}: {reason}"));
+            }
         }
     }
-    save(&puzzles, args.out.as_deref())?;
+    if !puzzles.is_empty() {
+        save(&puzzles, args.out.as_deref())?;
+    }
     if refused.is_empty() {
         return Ok(());
     }
-    let shown = refused.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n  ");
-    Err(CliError::Input(format!("{}: {} puzzles refused:\n  {shown}", args.file.display(), refused.len())))
+    let mut shown = refused.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("\n  ");
+    if refused.len() > SHOWN {
+        let _ = write!(shown, "\n  ... and {} more", refused.len() - SHOWN);
+    }
+    Err(CliError::Input(format!("{}: {} puzzles refused:\n  {shown}", list.origin, refused.len())))
 }

@@ -2,11 +2,11 @@
 
 use super::{BudgetArgs, ModelArgs};
 use crate::error::CliError;
-use crate::output::{percent, print, print_json};
+use crate::output::{percent, pictures, print, print_json, tell};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use trm::data::{ReadOptions, read_csv};
+use trm::data::{ReadOptions, read_puzzles as read_file};
 use trm::evaluate::{Evaluation, evaluate};
 use trm::plot::draw_thinking;
 use trm::sudoku::Puzzle;
@@ -25,7 +25,7 @@ pub struct EvalArgs {
     model: ModelArgs,
     #[command(flatten)]
     budget: BudgetArgs,
-    /// CSV file (.csv, .csv.gz) with puzzles and solutions
+    /// File of puzzles with solutions, as CSV or JSON, plain or in .gz or .zip; `-` for standard input
     #[arg(short, long, value_name = "FILE")]
     data: PathBuf,
     /// Use the last N rows only
@@ -52,6 +52,9 @@ struct Report {
 
 /// Evaluates and prints.
 pub fn run(args: EvalArgs) -> Result<(), CliError> {
+    let read = [Some(&*args.data), args.model.model.as_deref()];
+    let read: Vec<&Path> = read.into_iter().flatten().collect();
+    let plot = args.plot.as_ref().map(|plot| pictures(plot, &read)).transpose()?;
     let puzzles = read_puzzles(&args.data, args.last, args.skip_bad_rows)?;
     let puzzles = &puzzles[..];
     let (model, threads) = args.model.load()?;
@@ -59,9 +62,9 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
     let budget = args.budget.budget(&*model, 0)?;
     let evaluation = evaluate(&*model, puzzles, &budget, &threads);
     let ms_per_puzzle = 1e3 * started.elapsed().as_secs_f64() / puzzles.len() as f64;
-    if let Some(png) = &args.plot {
+    if let Some((png, svg)) = &plot {
         let title = format!("{} on {}", args.model.name(), args.data.display());
-        draw_thinking(&evaluation, ms_per_puzzle, &title, png, &png.with_extension("svg"))
+        draw_thinking(&evaluation, ms_per_puzzle, &title, png, svg)
             .map_err(|e| CliError::Failed(format!("{}: {e}", png.display())))?;
     }
     if args.json {
@@ -74,9 +77,9 @@ pub fn run(args: EvalArgs) -> Result<(), CliError> {
 /// Reads the last puzzles of a file, or all of them; at least one.
 pub fn read_puzzles(data: &Path, last: Option<usize>, skip_bad_rows: bool) -> Result<Vec<Puzzle>, CliError> {
     let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
-    let mut dataset = read_csv(data, &options).map_err(|e| CliError::Input(e.to_string()))?;
-    if !dataset.skipped.is_empty() {
-        eprintln!("skipped {} bad rows", dataset.skipped.len());
+    let mut dataset = read_file(data, &options).map_err(|e| CliError::Input(e.to_string()))?;
+    if dataset.skipped_count > 0 {
+        tell(&format!("skipped {} bad rows", dataset.skipped_count));
     }
     let count = dataset.puzzles.len();
     dataset.puzzles.drain(..count - last.unwrap_or(count).min(count));

@@ -1,11 +1,11 @@
 //! `trm info`
 
-use super::read_model;
+use super::{assumption, read_noting};
 use crate::error::CliError;
 use crate::output::{bytes, percent, print, print_json};
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trm::checkpoint::{Checkpoint, ModelFile, PaperCheckpoint, QuantisedCheckpoint};
 use trm::config::TrmConfig;
 use trm::model::{flops_per_sample, paper};
@@ -17,10 +17,14 @@ use trm::tensor::{Spread, StateDict};
 #[command(after_help = "\
 Examples:
   trm info checkpoints/trm_sudoku_best.pt
-  trm info model.safetensors --json")]
+  trm info model.safetensors --json
+  trm info weights.pt --set H_cycles=4 --set L_cycles=8 --set update=original")]
 pub struct InfoArgs {
     /// Model file: .pt or .safetensors [default: the model that comes with the program]
     file: Option<PathBuf>,
+    /// What a model file of another program does not tell, as in H_cycles=4
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -62,7 +66,8 @@ struct TensorInfo {
 
 /// Describes a model file.
 pub fn run(args: InfoArgs) -> Result<(), CliError> {
-    match read_model(args.file.as_deref())? {
+    let (file, assumed) = read_noting(args.file.as_deref(), &args.set)?;
+    match file {
         ModelFile::Trm(checkpoint) => {
             let info = describe(&args, *checkpoint);
             if args.json { print_json(&info) } else { print(&text(&info)) }
@@ -72,7 +77,7 @@ pub fn run(args: InfoArgs) -> Result<(), CliError> {
             if args.json { print_json(&info) } else { print(&text(&info)) }
         }
         ModelFile::Paper(checkpoint) => {
-            let info = describe_paper(&args, *checkpoint);
+            let info = describe_paper(&args, *checkpoint, assumed);
             if args.json { print_json(&info) } else { print(&paper_text(&info)) }
         }
     }
@@ -85,12 +90,14 @@ struct PaperInfo {
     bytes: u64,
     kind: &'static str,
     can_be_resumed: bool,
+    /// Settings that the file does not tell, as they are taken to be.
+    assumed: Vec<String>,
     parameters: usize,
     config: paper::Config,
     tensors: Vec<TensorInfo>,
 }
 
-fn describe_paper(args: &InfoArgs, checkpoint: PaperCheckpoint) -> PaperInfo {
+fn describe_paper(args: &InfoArgs, checkpoint: PaperCheckpoint, assumed: Vec<String>) -> PaperInfo {
     PaperInfo {
         file: name_of(args),
         bytes: size_of_file(args),
@@ -100,6 +107,7 @@ fn describe_paper(args: &InfoArgs, checkpoint: PaperCheckpoint) -> PaperInfo {
             "the paper's model, with rotary attention"
         },
         can_be_resumed: checkpoint.training.is_some(),
+        assumed,
         parameters: checkpoint.model.iter().map(|(_, t)| t.data.len()).sum(),
         tensors: tensors(&checkpoint.model),
         config: checkpoint.config.model,
@@ -115,6 +123,10 @@ fn paper_text(info: &PaperInfo) -> String {
         if info.can_be_resumed { "; training checkpoint, can be resumed" } else { "" },
         info.parameters
     );
+    if !info.assumed.is_empty() {
+        let _ = writeln!(text, "assumed      {}", info.assumed.join(", "));
+        let _ = writeln!(text, "             {}", assumption(Path::new(&info.file), &info.assumed));
+    }
     write_settings(&mut text, &info.config.to_toml());
     write_tensors(&mut text, &info.tensors);
     text

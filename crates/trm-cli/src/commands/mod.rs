@@ -9,6 +9,7 @@ pub mod data;
 pub mod eval;
 pub mod info;
 mod progress;
+mod puzzles;
 pub mod solve;
 pub mod train;
 
@@ -24,6 +25,9 @@ pub struct ModelArgs {
     /// Model file: .pt or .safetensors [default: the model that comes with the program]
     #[arg(short, long, value_name = "FILE")]
     pub model: Option<PathBuf>,
+    /// What a model file of another program does not tell, as in H_cycles=4
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Worker threads; 0 for one on each CPU. Results do not depend on it
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub threads: usize,
@@ -71,14 +75,38 @@ impl ModelArgs {
     /// Reads the model.
     pub fn load(&self) -> Result<(Box<dyn Thinker>, Threads), CliError> {
         let threads = Threads::new(self.threads);
-        Ok((read_model(self.model.as_deref())?.into_thinker(&threads), threads))
+        Ok((read_model(self.model.as_deref(), &self.set)?.into_thinker(&threads), threads))
     }
 }
 
-/// The model of a file, or the one that comes with the program.
-pub fn read_model(file: Option<&Path>) -> Result<ModelFile, CliError> {
-    match file {
-        Some(file) => ModelFile::read(file).map_err(|e| CliError::Input(e.to_string())),
-        None => Ok(ModelFile::Trm(Box::new(Checkpoint::shipped()))),
+/// The model of a file, told what the file does not tell, or the one that comes with the program. Settings that are only
+/// assumed are named on standard error.
+pub fn read_model(file: Option<&Path>, settings: &[String]) -> Result<ModelFile, CliError> {
+    let (model, assumed) = read_noting(file, settings)?;
+    if let Some(file) = file
+        && !assumed.is_empty()
+    {
+        crate::output::tell(&assumption(file, &assumed));
     }
+    Ok(model)
+}
+
+/// As [`read_model`], with the settings that are assumed.
+fn read_noting(file: Option<&Path>, settings: &[String]) -> Result<(ModelFile, Vec<String>), CliError> {
+    match file {
+        Some(file) => ModelFile::read_noting(file, settings).map_err(|e| CliError::Input(e.to_string())),
+        None if !settings.is_empty() => {
+            Err(CliError::Input("--set says what a model file does not tell: name the file".into()))
+        }
+        None => Ok((ModelFile::Trm(Box::new(Checkpoint::shipped())), Vec::new())),
+    }
+}
+
+/// What is assumed of a model, and how to say it.
+fn assumption(file: &Path, assumed: &[String]) -> String {
+    format!(
+        "{} does not tell {}: assumed as published; --set, or the all_config.yaml of the official program beside it, tells them",
+        file.display(),
+        assumed.join(", ")
+    )
 }

@@ -2,7 +2,7 @@
 
 use super::train::Picture;
 use crate::error::CliError;
-use crate::output::{duration, percent, print_json};
+use crate::output::{duration, percent, print_json, tell};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use serde_json::json;
 use std::io::IsTerminal;
@@ -44,8 +44,35 @@ impl Display {
     /// Tells a person something.
     pub fn say(self, text: &str) {
         if matches!(self, Self::Bars | Self::Lines) {
-            eprintln!("{text}");
+            tell(text);
         }
+    }
+}
+
+/// Objects for a machine on standard output. Where nobody reads them any more, the run stops with everything saved.
+#[derive(Default)]
+pub struct JsonOutput(Option<CliError>);
+
+impl JsonOutput {
+    /// Prints an object on a line of its own.
+    pub fn print(&mut self, value: &impl serde::Serialize) {
+        if let Err(e) = print_json(value) {
+            self.0 = Some(e);
+        }
+    }
+
+    /// Whether nobody reads them.
+    pub fn is_lost(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Tells why the run stopped.
+    ///
+    /// # Errors
+    /// Standard output could not be written to.
+    pub fn check(&self) -> Result<(), CliError> {
+        let saved = "the run stopped with everything saved; trm train --resume goes on with it";
+        self.0.as_ref().map_or(Ok(()), |e| Err(CliError::Failed(format!("{e}: {saved}"))))
     }
 }
 
@@ -58,6 +85,8 @@ pub struct Progress {
     started: Instant,
     last_line: Instant,
     steps: u64,
+    /// What a machine reads.
+    pub output: JsonOutput,
     /// Mean of recent steps, so that the numbers can be read.
     loss: f64,
     accuracy: f64,
@@ -93,6 +122,7 @@ impl Progress {
             started: now,
             last_line: now,
             steps: 0,
+            output: JsonOutput::default(),
             loss: 0.0,
             accuracy: 0.0,
             samples_per_s: 0.0,
@@ -188,8 +218,7 @@ impl Observer for Progress {
             {
                 target.extend(fields);
             }
-            // A reader that went away is no reason to stop training.
-            let _ = print_json(&value);
+            self.output.print(&value);
             return;
         }
         if let Some(bars) = &self.bars {
@@ -224,7 +253,7 @@ impl Observer for Progress {
     }
 
     fn wants_to_stop(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        self.output.is_lost() || self.stop.load(Ordering::SeqCst)
     }
 }
 

@@ -2,42 +2,47 @@
 
 mod trace_text;
 
+use super::puzzles::{Puzzles, or_standard_input};
 use super::{BudgetArgs, ModelArgs};
 use crate::error::CliError;
-use crate::output::print;
+use crate::output::{check_ending, check_output, print};
 use clap::ValueEnum;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Read, Write as _};
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use trace_text::trace_text;
 use trm::atomic_file::write_atomically;
 use trm::model::Thinker;
 use trm::parallel::Threads;
 use trm::solve::{Answer, Givens, solve};
-use trm::sudoku::{Grid, parse_puzzles};
+use trm::sudoku::Grid;
 use trm::trace::{Trace, solve_traced};
 
 /// Options of `trm solve`.
 #[derive(clap::Args)]
 #[command(after_help = "\
-A puzzle is 81 characters, row by row, with 0 . _ or a space where it is blank; in a file also nine lines of nine.
+A puzzle is 81 characters, row by row, with 0 . _ * x ? - or a space where it is blank. In a file it may also be a grid
+of nine lines, a row of a CSV file, or JSON; the file may be in .gz or .zip. `-` is standard input.
 Every answer is checked: it is called solved only when it obeys the rules and agrees with the givens.
-Exit code 0 if every puzzle was solved, 1 if one was not, 2 if the input is no puzzle.
+An exact solver looks at every puzzle first: one without a solution is refused with what contradicts itself, one with
+several is told.
+Exit code 0 if every puzzle was solved, 1 if one was not, 2 if the input is no puzzle or has no solution.
 
 Examples:
   trm solve 530070000600195000098000060800060003400803001700020006060000280000419005000080079
-  trm solve --input puzzle.txt --output solution.txt
+  trm solve puzzles.txt --output solution.txt
+  trm data generate --count 100 | trm solve --format line
   cat puzzles.txt | trm solve --format line
   trm solve --trace 53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79")]
 pub struct SolveArgs {
-    /// Puzzles of 81 characters; without any, they are read from --input or standard input
-    #[arg(value_name = "PUZZLE")]
+    /// Puzzles of 81 characters, or files of puzzles; without any, they are read from standard input
+    #[arg(value_name = "PUZZLE|FILE")]
     puzzles: Vec<String>,
     #[command(flatten)]
     model: ModelArgs,
     #[command(flatten)]
     budget: BudgetArgs,
-    /// File of puzzles, one a line or as grids of nine lines
+    /// File of puzzles, as the arguments may be
     #[arg(short, long, value_name = "FILE", conflicts_with = "puzzles")]
     input: Option<PathBuf>,
     /// Write the answers to a file instead of standard output
@@ -61,23 +66,39 @@ const GUESSES: usize = 10_000;
 enum Format {
     /// A 9x9 picture; cells in conflict are marked with `!`
     Grid,
-    /// 81 digits, then `solved` or `unsolved`
+    /// 81 digits, then `solved` (`solved, one of several solutions`) or `unsolved`
     Line,
-    /// One JSON object a line: digits, probabilities, solved, conflicts
+    /// One JSON object a line: digits, probabilities, solved, conflicts, unique
     Json,
 }
 
 /// Solves and prints; fails if a puzzle was left unsolved.
 pub fn run(args: SolveArgs) -> Result<(), CliError> {
-    let puzzles = args.read_puzzles()?;
+    if let Some(output) = &args.output {
+        let kind = if args.format == Format::Json { &["JSON"][..] } else { &[] };
+        check_ending(output, kind, if args.format == Format::Json { ".json or .jsonl" } else { ".txt" })?;
+        let read = args
+            .puzzles
+            .iter()
+            .map(Path::new)
+            .chain(args.input.as_deref())
+            .chain(args.model.model.as_deref());
+        check_output(output, &read.collect::<Vec<_>>())?;
+    }
+    let (puzzles, unique) = args.read_puzzles()?;
     let (model, threads) = args.model.load()?;
     let answers = args.answers(&*model, &puzzles, &threads)?;
     let mut text = String::new();
-    for (number, (answer, trace)) in (1..).zip(&answers) {
+    for ((number, (answer, trace)), unique) in (1..).zip(&answers).zip(&unique) {
+        let several = *unique == Some(false);
         match args.format {
-            Format::Json => text.push_str(&json_line(answer, trace.as_ref())?),
+            Format::Json => text.push_str(&json_line(answer, *unique, trace.as_ref())?),
             Format::Line => {
-                let verdict = if answer.solved { "solved" } else { "unsolved" };
+                let verdict = match (answer.solved, several) {
+                    (true, true) => "solved, one of several solutions",
+                    (true, false) => "solved",
+                    (false, _) => "unsolved",
+                };
                 trace.iter().for_each(|trace| text.push_str(&trace_text(trace, args.format)));
                 let _ = writeln!(text, "{} {verdict}", answer.board.to_line());
             }
@@ -87,6 +108,10 @@ pub fn run(args: SolveArgs) -> Result<(), CliError> {
                 }
                 trace.iter().for_each(|trace| text.push_str(&trace_text(trace, args.format)));
                 text.push_str(&answer_grid(answer));
+                if several {
+                    text.truncate(text.trim_end().len());
+                    text.push_str("\nthe puzzle has several solutions\n\n");
+                }
             }
         }
     }
@@ -121,33 +146,20 @@ impl SolveArgs {
         Ok(answers.into_iter().map(|answer| (answer, None)).collect())
     }
 
-    fn read_puzzles(&self) -> Result<Vec<Grid>, CliError> {
-        let input = |e: &dyn std::fmt::Display, origin: &str| CliError::Input(format!("{origin}: {e}"));
-        if !self.puzzles.is_empty() {
-            let parse = |text: &String| Grid::parse(text).map_err(|e| input(&e, text));
-            return self.puzzles.iter().map(parse).collect();
-        }
-        let (text, origin) = match &self.input {
-            Some(path) => {
-                let origin = path.display().to_string();
-                (std::fs::read_to_string(path).map_err(|e| input(&e, &origin))?, origin)
+    /// The puzzles, and for each whether its solution is the only one, as far as that is soon found out.
+    fn read_puzzles(&self) -> Result<(Vec<Grid>, Vec<Option<bool>>), CliError> {
+        let given = match &self.input {
+            Some(path) => vec![Puzzles::read(path)?],
+            None if self.puzzles.is_empty() => {
+                vec![Puzzles::of(&or_standard_input(None::<String>, "a puzzle of 81 characters, a file")?)?]
             }
-            None if std::io::stdin().is_terminal() => {
-                return Err(CliError::Input(
-                    "give a puzzle of 81 characters, --input FILE, or puzzles on standard input".into(),
-                ));
-            }
-            None => {
-                let mut text = String::new();
-                std::io::stdin().read_to_string(&mut text).map_err(|e| input(&e, "standard input"))?;
-                (text, "standard input".to_string())
-            }
+            None => self.puzzles.iter().map(|text| Puzzles::of(text)).collect::<Result<_, _>>()?,
         };
-        let puzzles = parse_puzzles(&text).map_err(|e| input(&e, &origin))?;
-        if puzzles.is_empty() {
-            return Err(CliError::Input(format!("{origin}: no puzzles in it")));
-        }
-        Ok(puzzles.into_iter().map(|(_, grid)| grid).collect())
+        let threads = Threads::new(self.model.threads);
+        let unique =
+            given.iter().map(|puzzles| puzzles.are_unique(&threads)).collect::<Result<Vec<_>, _>>()?;
+        let puzzles = given.into_iter().flat_map(|puzzles| puzzles.grids).map(|(_, grid)| grid).collect();
+        Ok((puzzles, unique.concat()))
     }
 }
 
@@ -178,9 +190,10 @@ fn marked(board: &Grid, cells: &[usize], mark: char) -> String {
     text
 }
 
-fn json_line(answer: &Answer, trace: Option<&Trace>) -> Result<String, CliError> {
+fn json_line(answer: &Answer, unique: Option<bool>, trace: Option<&Trace>) -> Result<String, CliError> {
     let failed = |e: serde_json::Error| CliError::Failed(e.to_string());
     let mut value = serde_json::to_value(answer.to_json()).map_err(failed)?;
+    value["unique"] = unique.into();
     if let Some(trace) = trace {
         value["trace"] = serde_json::to_value(trace).map_err(failed)?;
     }

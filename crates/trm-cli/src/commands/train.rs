@@ -6,17 +6,16 @@ mod paper_model;
 mod picture;
 mod plan;
 
-use super::eval;
 use super::progress::{Display, Progress};
 use super::solve::answer_grid;
+use super::{assumption, eval};
 use crate::error::CliError;
-use crate::output::{duration, percent, print, print_json};
+use crate::output::{duration, percent, print, print_json, tell};
+use crate::signals::stop_on_ctrl_c;
 pub use picture::Picture;
 use plan::{available_memory, load_data};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use trm::checkpoint::{Checkpoint, CheckpointError, ModelFile};
 use trm::config::{PRESETS, Preset, Pruning};
 use trm::evaluate::Evaluation;
@@ -38,7 +37,8 @@ pub struct TrainArgs {
     /// TOML file of settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// CSV file (.csv, .csv.gz) with the columns quizzes,solutions, in place of the preset's data and generated puzzles
+    /// File of puzzles with solutions, as CSV or JSON, plain or in .gz or .zip, in place of the preset's data and
+    /// generated puzzles
     #[arg(short, long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Single settings, as in hidden_dim=256
@@ -118,7 +118,7 @@ fn train<K: Kind<Settings: Told>>(args: &TrainArgs) -> Result<(), CliError> {
     let data = load_data(&regime.data, regime.seed, args.skip_bad_rows, &threads, display)?;
     let plan = Plan { data: &data, threads: threads.count(), folder: &args.run };
     match display {
-        Display::Json => print_json(&settings.plan(&plan))?,
+        Display::Json => print_json(&settings.plan(&plan)).map_err(before_the_run)?,
         _ => display.say(&settings.announcement(&plan)),
     }
     settings.memory_need(threads.count()).check(available_memory()).map_err(train_error)?;
@@ -129,13 +129,14 @@ fn train<K: Kind<Settings: Told>>(args: &TrainArgs) -> Result<(), CliError> {
     }
     .map_err(train_error)?;
     drop(resumed);
-    let mut progress = Progress::new(display, stop_on_ctrl_c(), Picture::new(&folder));
+    let mut progress = Progress::new(display, stop_on_ctrl_c(args.quiet), Picture::new(&folder));
     let ending = run_training(&mut trainer, &folder, &mut progress);
     progress.finish();
     let ending = ending.map_err(train_error)?;
     progress.draw(&trainer.progress().history)?;
     match ending {
         Ending::Stopped => {
+            progress.output.check()?;
             display.say(&format!(
                 "stopped; everything is saved. Go on with: trm train --resume --run {}",
                 args.run.display()
@@ -153,7 +154,11 @@ impl TrainArgs {
             return RunFolder::kind_in(&self.run).map_err(|e| train_error(e.into()));
         }
         if let Some(path) = &self.init {
-            let file = ModelFile::read(path).map_err(|e| CliError::Input(format!("--init {e}")))?;
+            let file = ModelFile::read_noting(path, &[]);
+            let (file, assumed) = file.map_err(|e| CliError::Input(format!("--init {e}")))?;
+            if !assumed.is_empty() && !self.quiet {
+                tell(&assumption(path, &assumed));
+            }
             return Ok(if matches!(file, ModelFile::Paper(_)) {
                 RunKind::Paper
             } else {
@@ -231,18 +236,12 @@ fn train_error(error: TrainError) -> CliError {
     }
 }
 
-/// A flag that Ctrl-C raises; a second Ctrl-C ends the program at once.
-pub(super) fn stop_on_ctrl_c() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let raised = Arc::clone(&flag);
-    // Without a handler Ctrl-C still ends the program; the last checkpoint is then the latest saved one.
-    let _ = ctrlc::set_handler(move || {
-        if raised.swap(true, Ordering::SeqCst) {
-            std::process::exit(130);
-        }
-        eprintln!("\nstopping after this step; Ctrl-C again to stop at once");
-    });
-    flag
+/// A run whose plan nobody reads is not begun.
+fn before_the_run(error: CliError) -> CliError {
+    match error {
+        CliError::OutputClosed => CliError::Failed(format!("{error}: nothing was begun")),
+        other => other,
+    }
 }
 
 /// The result: accuracy on rows that nothing was decided by, and one puzzle solved before your eyes.

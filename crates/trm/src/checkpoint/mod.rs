@@ -1,6 +1,7 @@
 //! Model files: `.pt` as PyTorch reads and writes them, and `.safetensors`. Reading never executes anything.
 
 mod compact;
+mod foreign;
 mod model_file;
 mod paper;
 mod pickle;
@@ -8,6 +9,7 @@ mod pickle_writer;
 mod quantised;
 mod safetensors;
 mod torch;
+mod torch_legacy;
 mod torch_zip;
 
 pub use model_file::ModelFile;
@@ -115,6 +117,9 @@ pub enum CheckpointError {
         problems: Vec<String>,
     },
 }
+
+/// Why settings are refused for a file of this program.
+const SETTINGS_STAND_IN_IT: &str = "its settings stand in the file and cannot be changed; --set is for files of other programs, which do not tell all";
 
 /// Reasons found while reading, before the file's name is added.
 enum ReadError {
@@ -233,15 +238,24 @@ impl Checkpoint {
     /// # Errors
     /// An unreadable, broken or hostile file; tensors that are missing, extra, misshapen or not finite.
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
+        Self::read_with(path, &[])
+    }
+
+    /// Reads a file, told what a file of another program does not tell, such as `H_cycles=4`.
+    ///
+    /// # Errors
+    /// As for [`Self::read`]; a file that leaves open how many cycles its model has; settings for a file of this program,
+    /// which tells everything.
+    pub fn read_with(path: &Path, settings: &[String]) -> Result<Self, CheckpointError> {
         let read = if is_safetensors(path) { safetensors::read } else { torch::read };
-        let checkpoint = read(path).map_err(|e| e.at(path))?;
+        let checkpoint = read(path, settings).map_err(|e| e.at(path))?;
         checkpoint.check().map_err(|problems| ReadError::Tensors(problems).at(path))?;
         Ok(checkpoint)
     }
 
     /// The model that comes with this library.
     pub fn shipped() -> Self {
-        let checkpoint = safetensors::read_bytes(SHIPPED).ok().filter(|c| c.check().is_ok());
+        let checkpoint = safetensors::read_bytes(SHIPPED, &[]).ok().filter(|c| c.check().is_ok());
         checkpoint.expect("a test reads the file that is compiled in")
     }
 

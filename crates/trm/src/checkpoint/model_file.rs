@@ -1,50 +1,61 @@
 //! A model file of whichever kind.
 
-use super::{Checkpoint, CheckpointError, PaperCheckpoint, QuantisedCheckpoint, is_safetensors, safetensors};
+use super::{
+    Checkpoint, CheckpointError, PaperCheckpoint, QuantisedCheckpoint, SETTINGS_STAND_IN_IT, is_safetensors,
+    safetensors,
+};
 use crate::model::Thinker;
 use crate::parallel::Threads;
 use std::path::Path;
 
-/// The content of a model file, by the kind of model that the file holds.
+/// What a model file turned out to be.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ModelFile {
     /// A model of this project or of the Python original.
     Trm(Box<Checkpoint>),
-    /// A model of this project whose weights are quantised to whole numbers.
+    /// One of this project whose weights are whole numbers.
     Quantised(Box<QuantisedCheckpoint>),
     /// A model of the paper.
     Paper(Box<PaperCheckpoint>),
 }
 
 impl ModelFile {
-    /// Reads a model file: `.safetensors` by the ending of the name, anything else as PyTorch's format. The names of
-    /// the tensors tell which kind of model the file holds.
+    /// Reads a file; `.safetensors` by its ending, anything else as PyTorch's format. The names of its tensors tell what
+    /// it is.
     ///
     /// # Errors
-    /// An unreadable or broken file, or tensors that do not fit the configuration: see [`CheckpointError`].
+    /// As for [`Checkpoint::read`].
     pub fn read(path: &Path) -> Result<Self, CheckpointError> {
         Self::read_with(path, &[])
     }
 
-    /// Reads a model file, with `settings`, each `key=value`, for what an official file of the paper's model does not
-    /// say.
+    /// Reads a file, told what a file of another program does not tell, as `key=value`.
     ///
     /// # Errors
-    /// A file that [`Self::read`] refuses, or settings for a file of another kind: such a file holds all of its
-    /// settings.
+    /// As for [`Self::read`]; a file that leaves open how many cycles its model has; settings for a file of this program,
+    /// which tells everything.
     pub fn read_with(path: &Path, settings: &[String]) -> Result<Self, CheckpointError> {
-        match PaperCheckpoint::of_file(path, settings)? {
-            Some(paper) => Ok(Self::Paper(Box::new(paper))),
-            None if !settings.is_empty() => {
-                let reason =
-                    "it is no model of the paper: its settings stand in the file and cannot be changed";
-                Err(CheckpointError::Format { path: path.to_path_buf(), reason: reason.into() })
-            }
-            None => match Self::read_quantised(path)? {
-                Some(quantised) => Ok(Self::Quantised(Box::new(quantised))),
-                None => Checkpoint::read(path).map(|checkpoint| Self::Trm(Box::new(checkpoint))),
-            },
+        Self::read_noting(path, settings).map(|(file, _)| file)
+    }
+
+    /// Reads a file as [`Self::read_with`] does; with each setting, as `key=value`, that nothing tells and that is taken
+    /// to be the published one.
+    ///
+    /// # Errors
+    /// As for [`Self::read_with`].
+    pub fn read_noting(path: &Path, settings: &[String]) -> Result<(Self, Vec<String>), CheckpointError> {
+        if let Some((paper, assumed)) = PaperCheckpoint::of_file(path, settings)? {
+            return Ok((Self::Paper(Box::new(paper)), assumed));
         }
+        let file = match Self::read_quantised(path)? {
+            Some(_) if !settings.is_empty() => {
+                let reason = SETTINGS_STAND_IN_IT.into();
+                return Err(CheckpointError::Format { path: path.to_path_buf(), reason });
+            }
+            Some(quantised) => Self::Quantised(Box::new(quantised)),
+            None => Self::Trm(Box::new(Checkpoint::read_with(path, settings)?)),
+        };
+        Ok((file, Vec::new()))
     }
 
     fn read_quantised(path: &Path) -> Result<Option<QuantisedCheckpoint>, CheckpointError> {

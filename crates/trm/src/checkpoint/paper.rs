@@ -2,13 +2,14 @@
 //! settings beside them.
 
 use super::compact::Stored as StoredTensor;
+use super::foreign::without_prefix;
 use super::safetensors::{Metadata, OptimizerSettings};
 use super::{
     Checkpoint, CheckpointError, FORMAT_VERSION, OptimizerState, ReadError, Stored, Training, is_safetensors,
     safetensors, torch,
 };
 use crate::config::Precision;
-use crate::model::paper::{Config, Model, Network, Settings};
+use crate::model::paper::{Config, Model, Network, Settings, VOCABULARY};
 use crate::network::Layout;
 use crate::parallel::Threads;
 use crate::tensor::StateDict;
@@ -37,36 +38,79 @@ const TELLING_NAME: &str = "inner.H_init";
 /// What the official program's names begin with: it saves a compiled module that holds the model beside its loss.
 const OFFICIAL_PREFIX: &str = "_orig_mod.model.";
 
-/// Tensors and settings of a model of the paper. Tensors have their names without the prefixes of modules around the
-/// model. The settings of the model are read off the tensors where the tensors show them, and from the metadata or by
-/// default elsewhere. Only the checkpoint of a run holds settings of training.
+/// Tensors and settings of a model of the paper. Tensors have their names without the prefixes of modules around the model. The
+/// model's settings are read off the tensors where they show them, from the metadata or by default elsewhere; those of a run stand in
+/// checkpoints of runs alone.
 pub type PaperCheckpoint = Checkpoint<Settings>;
 
-/// The name of a tensor without the prefixes of modules around the model: `_orig_mod.` by compilation, `model.` by the loss.
-fn own_name(name: &str) -> &str {
-    let mut name = name;
-    while let Some(rest) = ["_orig_mod.", "model."].iter().find_map(|prefix| name.strip_prefix(prefix)) {
-        name = rest;
-    }
-    name
+/// Settings that no tensor shows, and whether they matter with a SwiGLU over the tokens too.
+const UNSEEN: [(&str, bool); 6] = [
+    ("H_cycles", true),
+    ("L_cycles", true),
+    ("halt_max_steps", true),
+    ("num_heads", false),
+    ("rope_theta", false),
+    ("puzzle_emb_len", false),
+];
+
+/// The settings in the file that the official program writes beside its checkpoints, as `key=value`.
+fn settings_beside(path: &Path) -> Vec<String> {
+    let beside = path.with_file_name("all_config.yaml");
+    let text = std::fs::read_to_string(beside).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        let (key, value) = (key.trim(), value.split('#').next().unwrap_or("").trim());
+        let known = UNSEEN.iter().any(|(unseen, _)| *unseen == key);
+        (known && !value.is_empty()).then(|| format!("{key}={value}"))
+    });
+    lines.collect()
+}
+
+/// The settings that nothing tells and that matter, as `key=value` with the published values that are assumed.
+fn assumed(config: &Config, told: &[String]) -> Vec<String> {
+    let is_told = |key: &str| told.iter().any(|s| s.split_once('=').is_some_and(|(k, _)| k.trim() == key));
+    let table = toml::Table::try_from(config).unwrap_or_default();
+    let matters = |(key, mlp): &&(&str, bool)| (*mlp || !config.mlp_t) && !is_told(key);
+    let assumed = UNSEEN.iter().filter(matters);
+    assumed.filter_map(|(key, _)| Some(format!("{key}={}", table.get(*key)?))).collect()
 }
 
 impl PaperCheckpoint {
-    /// Reads a file if it holds a model of the paper; nothing if it holds another kind. `settings`, each `key=value`,
-    /// say what the file does not.
+    /// Reads a file if it holds a model of the paper; `settings` are what the file does not tell, as `key=value`. With the checkpoint
+    /// comes each setting, as `key=value`, that neither the file, nor an all_config.yaml beside it, nor `settings` tell, and that is
+    /// taken to be the published one.
     ///
     /// # Errors
     /// An unreadable, broken or hostile file; tensors that are missing, extra, misshapen or not finite; wrong settings.
-    pub fn of_file(path: &Path, settings: &[String]) -> Result<Option<Self>, CheckpointError> {
-        let found = read_unchecked(path).map_err(|e| e.at(path))?;
-        let checkpoint = found.map(|(state, metadata)| Self::of_tensors(state, &metadata, settings));
-        checkpoint.transpose().map_err(|e| e.at(path))
+    pub fn of_file(path: &Path, settings: &[String]) -> Result<Option<(Self, Vec<String>)>, CheckpointError> {
+        let read = || -> Result<_, ReadError> {
+            let Some((state, metadata)) = read_unchecked(path)? else { return Ok(None) };
+            let own = metadata.contains_key(CONFIG_TOML);
+            let state = if own { state } else { without_prefix(state, TELLING_NAME)? };
+            let mut told = if own { Vec::new() } else { settings_beside(path) };
+            told.extend_from_slice(settings);
+            let checkpoint = Self::of_tensors(state, &metadata, &told)?;
+            let assumed = if own { Vec::new() } else { assumed(&checkpoint.config.model, &told) };
+            Ok(Some((checkpoint, assumed)))
+        };
+        read().map_err(|e| e.at(path))
     }
 
     /// A checkpoint in the order of the layout, if the tensors fit the settings.
     fn of_tensors(state: StateDict, metadata: &Metadata, settings: &[String]) -> Result<Self, ReadError> {
-        let own = |(name, tensor): (String, _)| (own_name(&name).to_string(), tensor);
-        let mut model: StateDict = state.into_iter().map(own).collect();
+        if state.iter().any(|(name, _)| name.starts_with("inner.H_level.")) {
+            return Err("it is a model of HRM, which has two networks; trm knows TRM, which has one".into());
+        }
+        if let Some((_, tokens)) =
+            state.iter().find(|(name, _)| name == "inner.embed_tokens.embedding_weight")
+            && tokens.shape.first() != Some(&VOCABULARY)
+        {
+            return Err(ReadError::Format(format!(
+                "it was trained on another task than Sudoku: it knows {} tokens, Sudoku has {VOCABULARY}",
+                tokens.shape.first().unwrap_or(&0)
+            )));
+        }
+        let mut model = state;
         let mut config = settings_of(metadata, &model)?;
         config.model = config.model.with(settings).map_err(|e| format!("its settings: {e}"))?;
         let (optimizer, training) = take_training(&mut model, metadata, &config)?.unzip();
@@ -104,7 +148,7 @@ impl Stored for Settings {
     fn read(path: &Path) -> Result<PaperCheckpoint, CheckpointError> {
         let reason = || "it is no model of the paper".into();
         let other = || CheckpointError::Format { path: path.to_path_buf(), reason: reason() };
-        PaperCheckpoint::of_file(path, &[])?.ok_or_else(other)
+        PaperCheckpoint::of_file(path, &[])?.map(|(checkpoint, _)| checkpoint).ok_or_else(other)
     }
 
     fn write(checkpoint: &PaperCheckpoint, path: &Path) -> Result<(), CheckpointError> {
@@ -116,10 +160,10 @@ impl Stored for Settings {
 /// All tensors, and what stands beside them.
 fn read_unchecked(path: &Path) -> Result<Option<(StateDict, Metadata)>, ReadError> {
     if !is_safetensors(path) {
-        let state = torch::read_state_dict(path, |name| own_name(name) == TELLING_NAME)?;
+        let state = torch::read_state_dict(path, |name| name.ends_with(TELLING_NAME))?;
         return Ok(state.map(|state| (state, Metadata::new())));
     }
-    let found = safetensors::read_tensors(path, |name| own_name(name) == TELLING_NAME)?;
+    let found = safetensors::read_tensors(path, |name| name.ends_with(TELLING_NAME))?;
     Ok(found.map(|(metadata, state)| (state, metadata)))
 }
 
@@ -217,16 +261,4 @@ fn write_torch(checkpoint: &PaperCheckpoint, path: &Path) -> Result<(), ReadErro
     }
     let named = |(name, tensor): &(String, _)| (format!("{OFFICIAL_PREFIX}{name}"), Clone::clone(tensor));
     Ok(torch::write_state_dict(&checkpoint.model.iter().map(named).collect(), path)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn modules_around_the_model_leave_its_names() {
-        for name in ["inner.H_init", "model.inner.H_init", "_orig_mod.model.inner.H_init"] {
-            assert_eq!(own_name(name), "inner.H_init");
-        }
-    }
 }

@@ -63,6 +63,14 @@ impl Pickle {
     /// # Errors
     /// A truncated text, an opcode that torch.save does not emit, a stack that does not fit, too many nodes.
     pub fn read(bytes: &[u8]) -> Result<Self, String> {
+        Self::read_first(bytes).map(|(pickle, _)| pickle)
+    }
+
+    /// Reads the pickle that some bytes begin with; with its length.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub fn read_first(bytes: &[u8]) -> Result<(Self, usize), String> {
         let mut machine = Machine {
             bytes,
             at: 0,
@@ -72,7 +80,7 @@ impl Pickle {
             memo: HashMap::new(),
         };
         let root = machine.run().map_err(|e| format!("{e} (byte {} of its pickle)", machine.at))?;
-        Ok(Self { nodes: machine.nodes, root })
+        Ok((Self { nodes: machine.nodes, root }, machine.at))
     }
 
     /// The value that was pickled.
@@ -141,7 +149,18 @@ impl Pickle {
         }
     }
 
-    /// A number, also one of NumPy's double-precision scalars.
+    /// Type and key of every storage that tensors refer to.
+    pub fn storages(&self) -> impl Iterator<Item = (String, String)> {
+        let of = |node: &Node| {
+            let Node::Persistent(id) = node else { return None };
+            let [_, kind, key, ..] = *self.sequence(*id)? else { return None };
+            let Node::Global(kind) = self.node(kind) else { return None };
+            Some((kind.clone(), self.text(key)?.to_string()))
+        };
+        self.nodes.iter().filter_map(of)
+    }
+
+    /// A number, also one of NumPy's scalars.
     pub fn number(&self, id: Id) -> Option<f64> {
         match self.node(id) {
             Node::Float(value) => Some(*value),
@@ -150,9 +169,18 @@ impl Pickle {
                 let [dtype, bytes] = self.args(id) else { return None };
                 let dtype = self.text(*self.args(*dtype).first()?)?;
                 let bytes = self.bytes(*bytes)?;
+                let whole = |bytes: &[u8], signed: bool| {
+                    let negative = signed && bytes.last().is_some_and(|b| b & 0x80 != 0);
+                    let mut wide = [if negative { 0xff } else { 0 }; 8];
+                    wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
+                    Some(i64::from_le_bytes(wide) as f64)
+                };
                 match dtype {
                     "f8" => Some(f64::from_le_bytes(bytes.try_into().ok()?)),
                     "f4" => Some(f64::from(f32::from_le_bytes(bytes.try_into().ok()?))),
+                    "f2" => Some(half::f16::from_le_bytes(bytes.try_into().ok()?).into()),
+                    "i1" | "i2" | "i4" | "i8" => whole(&bytes, true),
+                    "u1" | "u2" | "u4" | "b1" => whole(&bytes, false),
                     _ => None,
                 }
             }

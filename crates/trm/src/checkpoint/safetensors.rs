@@ -4,9 +4,10 @@
 //! <https://huggingface.co/docs/safetensors>
 
 use super::compact::{self, Entries, Numbers, Stored};
+use super::foreign::{self, Told};
 use super::quantised::{QUANTISED_JSON, QuantisedCheckpoint};
 use super::torch_zip::write_f32;
-use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
+use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, SETTINGS_STAND_IN_IT, Training};
 use crate::atomic_file::write_atomically;
 use crate::config::{ConfigLayers, TrmConfig};
 use crate::model::Network;
@@ -19,6 +20,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
+/// The configuration.
+const CONFIG_TOML: &str = "trm.config_toml";
 const EXP_AVG: &str = "optimizer.exp_avg.";
 const EXP_AVG_SQ: &str = "optimizer.exp_avg_sq.";
 const EMA: &str = "ema.";
@@ -75,7 +78,7 @@ pub fn write(checkpoint: &Checkpoint, path: &Path) -> io::Result<()> {
     let mut put = |key: &str, value: String| metadata.insert(key.into(), Value::String(value));
     put("format", "pt".into());
     put("trm.format_version", FORMAT_VERSION.to_string());
-    put("trm.config_toml", checkpoint.config.to_toml());
+    put(CONFIG_TOML, checkpoint.config.to_toml());
     let mut sets = Vec::new();
     if let Some(o) = &checkpoint.optimizer {
         put("trm.optimizer_json", serde_json::to_string(&OptimizerSettings::of(o))?);
@@ -158,8 +161,10 @@ pub fn read_quantised(path: &Path) -> Result<Option<QuantisedCheckpoint>, ReadEr
 
 /// The configuration in a file's metadata.
 pub fn config(metadata: &Metadata) -> Result<TrmConfig, ReadError> {
-    let toml = metadata.get("trm.config_toml").ok_or_else(|| {
-        "it has no configuration in its metadata (trm.config_toml): it was not written by this program"
+    let toml = metadata.get(CONFIG_TOML).ok_or_else(|| {
+        "it has no configuration in its metadata (trm.config_toml): it was not written by this program, or saved again \
+         without its metadata: in Python, save_file(tensors, NAME, metadata=safe_open(OLD, 'pt').metadata() without \
+         'trm.crc32')"
             .to_string()
     })?;
     let config = ConfigLayers::default().toml(toml, "its configuration").and_then(ConfigLayers::build);
@@ -182,7 +187,9 @@ fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), ReadError> {
         crc.0.update(&bytes[8 + header_bytes..]);
         if crc.0.finalize().to_string() != *expected {
             return Err(ReadError::Format(
-                "its checksum does not fit its content: the file is damaged".into(),
+                "its checksum does not fit its content: the file is damaged, or another program changed it and kept the \
+                 checksum; if so, leave trm.crc32 out of its metadata"
+                    .into(),
             ));
         }
     }
@@ -190,15 +197,23 @@ fn open(bytes: &[u8]) -> Result<(SafeTensors<'_>, Metadata), ReadError> {
 }
 
 /// Reads a file that [`write()`] wrote, in any floating-point type.
-pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
-    read_bytes(&std::fs::read(path)?)
+pub fn read(path: &Path, settings: &[String]) -> Result<Checkpoint, ReadError> {
+    read_bytes(&std::fs::read(path)?, settings)
 }
 
 /// Reads what such a file holds.
-pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
+pub fn read_bytes(bytes: &[u8], settings: &[String]) -> Result<Checkpoint, ReadError> {
     let (file, metadata) = open(bytes)?;
     let text = |key: &str| metadata.get(key).cloned();
+    if !metadata.contains_key(CONFIG_TOML)
+        && file.names().iter().any(|name| name.ends_with(foreign::TELLING_NAME))
+    {
+        return read_foreign(&file, &metadata, settings);
+    }
     let config = config(&metadata)?;
+    if !settings.is_empty() {
+        return Err(SETTINGS_STAND_IN_IT.into());
+    }
     if metadata.contains_key(QUANTISED_JSON) {
         return Err(ReadError::Format(
             "its weights are quantised: it can solve and be evaluated, not be trained or taken apart; use the file that it \
@@ -244,6 +259,34 @@ pub fn read_bytes(bytes: &[u8]) -> Result<Checkpoint, ReadError> {
     let history = parse::<Losses>(text("trm.history_json"), "history")?;
     let model = state("")?;
     Ok(Checkpoint { model, config, optimizer, history, training })
+}
+
+/// A file of another program, or one that it saved again without the texts beside the tensors.
+fn read_foreign(
+    file: &SafeTensors,
+    metadata: &Metadata,
+    settings: &[String],
+) -> Result<Checkpoint, ReadError> {
+    let mut names = file.names();
+    names.sort_unstable();
+    let state = names.into_iter().map(|name| Ok((name.to_string(), tensor(file, name)?)));
+    let state = foreign::without_prefix(state.collect::<Result<_, ReadError>>()?, foreign::TELLING_NAME)?;
+    let json = ["config", "hyper_parameters", "args"].iter().find_map(|key| metadata.get(*key));
+    let json: Option<Map<String, Value>> = json.and_then(|text| serde_json::from_str(text).ok());
+    let told = json.as_ref().map(|fields| {
+        let told = |value: &Value| match value {
+            Value::Number(n) => Told::Number(n.as_f64().unwrap_or(f64::NAN)),
+            Value::String(text) => Told::Text(text.clone()),
+            other => Told::Other(other.to_string().chars().take(40).collect()),
+        };
+        fields.iter().map(|(key, value)| (key.clone(), told(value))).collect::<Vec<_>>()
+    });
+    let config = foreign::config(told.as_deref().unwrap_or(&[]), &state, settings, told.is_none())?;
+    // Tensors stand in the order of their names; everything else expects them in that of the layout.
+    let layout = Network::layout(&config.network);
+    let mut model = state;
+    model.sort_by_key(|(name, _)| layout.find(name));
+    Ok(Checkpoint { model, config, optimizer: None, history: None, training: None })
 }
 
 /// A tensor as it is, or spread out to `shape` if it has a mask.

@@ -1,16 +1,20 @@
 //! Checkpoints as dicts of torch.save: what stands under which key.
 
+use super::foreign::{self, Told};
 use super::pickle::{Id, Node, Pickle};
 use super::pickle_writer::{self, Object, dict};
+use super::torch_legacy::{self, TorchLegacy};
 use super::torch_zip::{self, TorchZip};
-use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, Training};
+use super::{Checkpoint, FORMAT_VERSION, Losses, OptimizerState, ReadError, SETTINGS_STAND_IN_IT, Training};
 use crate::atomic_file::write_atomically;
-use crate::config::{ConfigLayers, Gates, NetworkConfig, TrmConfig, Update};
+use crate::config::{ConfigLayers, NetworkConfig};
 use crate::model::Network;
 use crate::network::{Layout, Role};
 use crate::tensor::{StateDict, Tensor};
 use half::{bf16, f16};
 use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 /// Key of all that the Python original does not know.
@@ -124,18 +128,18 @@ fn optimizer_dict<'a>(optimizer: &'a OptimizerState, layout: &Layout) -> Object<
     ])
 }
 
-/// Reads a file of ours or of the Python original.
-pub fn read(path: &Path) -> Result<Checkpoint, ReadError> {
-    Reader::open(path)?.checkpoint()
+/// Reads a file of ours, or one of the Python original, told what it does not tell as `key=value`.
+pub fn read(path: &Path, settings: &[String]) -> Result<Checkpoint, ReadError> {
+    Reader::open(path)?.checkpoint(settings)
 }
 
-/// Reads a file that is a state dict and nothing else, if one of its names is `wanted`.
+/// Reads a file's state dict if one of its names is `wanted`.
 pub fn read_state_dict(path: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<StateDict>, ReadError> {
     let mut reader = Reader::open(path)?;
-    let root = reader.pickle.root();
-    let items = reader.pickle.items(root).unwrap_or(&[]);
+    let Ok((id, _)) = reader.model() else { return Ok(None) };
+    let items = reader.pickle.items(id).unwrap_or(&[]);
     let found = items.iter().any(|(key, _)| reader.pickle.text(*key).is_some_and(&wanted));
-    found.then(|| reader.state_dict(root)).transpose()
+    found.then(|| reader.state_dict(id)).transpose()
 }
 
 /// Writes a state dict and nothing else.
@@ -149,9 +153,26 @@ fn archive_name(path: &Path) -> String {
     path.file_stem().map_or("archive".into(), |stem| stem.to_string_lossy().into_owned())
 }
 
+/// Keys under which programs keep the weights, the documented one first.
+const MODEL_KEYS: [&str; 8] =
+    ["model_state_dict", "state_dict", "model", "net", "network", "module", "weights", "model_state"];
+/// Keys under which programs keep their settings.
+const CONFIG_KEYS: [&str; 7] =
+    ["config", "hyper_parameters", "args", "hparams", "cfg", "model_config", "model_args"];
+
+/// The container of a file.
+enum TorchFile {
+    Zip(TorchZip),
+    Legacy(TorchLegacy),
+}
+
+/// What turns sparse tensors, arrays of NumPy and the like into what can be read.
+const PLAIN_TENSORS: &str =
+    "save plain ones in Python: {k: torch.as_tensor(v).to_dense() for k, v in state_dict.items()}";
+
 struct Reader {
     pickle: Pickle,
-    zip: TorchZip,
+    file: TorchFile,
     /// Storages as f32, by key; tied tensors share one.
     storages: HashMap<String, Vec<f32>>,
     /// Values that may still be read: no file holds more values than bytes.
@@ -160,21 +181,64 @@ struct Reader {
 
 impl Reader {
     fn open(path: &Path) -> Result<Self, ReadError> {
-        let mut zip = TorchZip::open(path)?;
-        let pickle = Pickle::read(&zip.pickle()?)?;
-        let budget = zip.file_bytes;
-        Ok(Self { pickle, zip, storages: HashMap::new(), budget })
+        let mut start = Vec::new();
+        File::open(path)?.take(torch_legacy::MAGIC.len() as u64).read_to_end(&mut start)?;
+        let (pickle, file, budget) = if start == torch_legacy::MAGIC {
+            let (legacy, pickle) = TorchLegacy::open(std::fs::read(path)?)?;
+            let bytes = legacy.file_bytes();
+            (pickle, TorchFile::Legacy(legacy), bytes)
+        } else if start.starts_with(b"PK") {
+            let mut zip = TorchZip::open(path)?;
+            let bytes = zip.file_bytes;
+            (Pickle::read(&zip.pickle()?)?, TorchFile::Zip(zip), bytes)
+        } else {
+            return Err("it is no PyTorch file (.pt): it does not begin like a zip archive".into());
+        };
+        Ok(Self { pickle, file, storages: HashMap::new(), budget })
     }
 
-    fn checkpoint(&mut self) -> Result<Checkpoint, ReadError> {
+    /// The state dict, and whether it is the whole file.
+    fn model(&self) -> Result<(Id, bool), ReadError> {
         let root = self.pickle.root();
-        let model_id = self.pickle.get(root, "model_state_dict").ok_or_else(|| {
-            "it has no `model_state_dict`: a checkpoint is a dict of `model_state_dict` and `config`"
-                .to_string()
-        })?;
+        let is_tensor =
+            |id: Id| self.pickle.called(id).is_some_and(|name| name.starts_with("torch._utils._rebuild"));
+        let is_state =
+            |id: Id| self.pickle.items(id).is_some_and(|items| items.iter().any(|(_, v)| is_tensor(*v)));
+        let under =
+            |key: &&str| self.pickle.get(root, key).filter(|id| is_state(*id) || **key == *MODEL_KEYS[0]);
+        if let Some(id) = MODEL_KEYS.iter().find_map(under) {
+            return Ok((id, false));
+        }
+        if is_state(root) {
+            return Ok((root, true));
+        }
+        let whole =
+            [Some(root)].into_iter().chain(MODEL_KEYS.iter().map(|key| self.pickle.get(root, key))).flatten();
+        if let Some(class) =
+            whole.filter_map(|id| self.pickle.called(id)).find(|name| !name.starts_with("collections."))
+        {
+            return Err(ReadError::Format(format!(
+                "it is a whole object of {class}, whose code is not run; save its weights in Python: \
+                 torch.save({{'model_state_dict': model.state_dict(), 'config': vars(model.config)}}, 'model.pt')"
+            )));
+        }
+        let keys =
+            self.pickle.items(root).unwrap_or(&[]).iter().filter_map(|(key, _)| self.pickle.text(*key));
+        let keys =
+            keys.take(8).map(|key| key.chars().take(40).collect()).collect::<Vec<String>>().join("`, `");
+        Err(ReadError::Format(format!(
+            "it has no `model_state_dict`, the dict of its weights by name (nor `state_dict` or `model`); found `{keys}`"
+        )))
+    }
+
+    fn checkpoint(&mut self, settings: &[String]) -> Result<Checkpoint, ReadError> {
+        let root = self.pickle.root();
+        let (model_id, bare) = self.model()?;
         let model = self.state_dict(model_id)?;
         let Some(own) = self.pickle.get(root, OWN_KEY) else {
-            let config = self.foreign_config(root, &model)?;
+            let model = foreign::without_prefix(model, foreign::TELLING_NAME)?;
+            let told = if bare { None } else { self.told(root) };
+            let config = foreign::config(told.as_deref().unwrap_or(&[]), &model, settings, told.is_none())?;
             return Ok(Checkpoint {
                 model,
                 config,
@@ -183,6 +247,9 @@ impl Reader {
                 training: None,
             });
         };
+        if !settings.is_empty() {
+            return Err(SETTINGS_STAND_IN_IT.into());
+        }
         let text =
             |key: &str| self.pickle.get(own, key).and_then(|id| self.pickle.text(id)).map(str::to_string);
         let config_toml = text("config_toml").ok_or_else(|| format!("`{OWN_KEY}` has no config_toml"))?;
@@ -207,34 +274,34 @@ impl Reader {
         Ok(Checkpoint { model, config, optimizer, history: self.losses(root), training })
     }
 
-    /// The configuration of a file of the Python original: a dict, or a pickled dataclass whose fields are read.
-    fn foreign_config(&self, root: Id, model: &StateDict) -> Result<TrmConfig, ReadError> {
-        let fields = self.pickle.get(root, "config").and_then(|id| self.pickle.fields(id)).ok_or_else(|| {
-            "it has no `config`: the number of cycles cannot be told from the weights. Save it in Python as \
-             {'model_state_dict': ..., 'config': dict(input_dim=810, hidden_dim=..., output_dim=729, L_layers=..., \
-             H_cycles=..., L_cycles=..., dropout=...)}"
-                .to_string()
-        })?;
-        let mut layers = ConfigLayers::default();
-        for (key, value) in fields {
-            let (Some(key), Some(number)) = (self.pickle.text(*key), self.pickle.number(*value)) else {
-                continue;
-            };
-            // Fields that we do not have are the original's own business.
-            layers = layers.clone().set(&format!("{key}={number}")).unwrap_or(layers);
+    /// The settings of a file of another program: a dict, or a pickled dataclass whose fields are read.
+    fn told(&mut self, root: Id) -> Option<Vec<(String, Told)>> {
+        let config = CONFIG_KEYS.iter().find_map(|key| self.pickle.get(root, key))?;
+        let fields = self.pickle.fields(config)?.to_vec();
+        let told = fields.into_iter().filter_map(|(key, value)| {
+            let key = self.pickle.text(key).filter(|key| key.len() <= MOST_NAME_BYTES)?.to_string();
+            let told = self.told_value(value);
+            Some((key, told))
+        });
+        Some(told.collect())
+    }
+
+    fn told_value(&mut self, id: Id) -> Told {
+        if let Some(number) = self.pickle.number(id) {
+            return Told::Number(number);
         }
-        let is_output_block =
-            |name: &str| name.starts_with("output_layers.") && name.ends_with(".net.1.weight");
-        let output_layers = model.iter().filter(|(name, _)| is_output_block(name)).count();
-        layers = layers.set(&format!("output_layers={}", output_layers.max(1))).map_err(|e| e.to_string())?;
-        let config = layers.build().map_err(|e| format!("its configuration: {e}"))?;
-        let gate = model.iter().find(|(name, _)| name == "latent_gate");
-        let is_vector = gate.is_some_and(|(_, gate)| gate.shape == [config.network.hidden_dim]);
-        let gates = if is_vector { Gates::Vector } else { Gates::Scalar };
-        Ok(TrmConfig {
-            network: NetworkConfig { update: Update::Original, gates, ..config.network },
-            ..config
-        })
+        let kind = match self.pickle.node(id) {
+            Node::Str(text) => return Told::Text(text.chars().take(40).collect()),
+            Node::Bool(value) => return Told::Other(value.to_string()),
+            Node::None => "None".to_string(),
+            _ => {
+                self.pickle.called(id).map_or("something else".into(), |name| name.chars().take(60).collect())
+            }
+        };
+        match self.tensor(id, "of the configuration") {
+            Ok(tensor) if tensor.data.len() == 1 => Told::Number(tensor.data[0].into()),
+            _ => Told::Other(kind),
+        }
     }
 
     fn losses(&self, root: Id) -> Option<Losses> {
@@ -317,8 +384,8 @@ impl Reader {
                 }
                 return self.tensor(inner, name);
             }
-            Some(other) => return Err(fail(&format!("made by {other}, which is not run"))),
-            None => return Err(fail("no tensor stands there")),
+            Some(other) => return Err(fail(&format!("made by {other}, which is not run; {PLAIN_TENSORS}"))),
+            None => return Err(fail(&format!("no tensor stands there; {PLAIN_TENSORS}"))),
         };
         let [storage, offset, sizes, strides, ..] = *args else { return Err(fail("too few arguments")) };
         let whole = |id: &Id| self.pickle.int(*id).and_then(|v| usize::try_from(v).ok());
@@ -363,9 +430,12 @@ impl Reader {
     fn storage(&mut self, (kind, key): &(String, String)) -> Result<&mut Vec<f32>, String> {
         let values = self.storages.entry(format!("{kind} {key}")).or_default();
         if values.is_empty() {
-            let read = match kind.as_str() {
-                "torch.FloatStorage" => self.zip.f32_storage(key),
-                _ => self.zip.storage(key).and_then(|bytes| Ok(decode(kind, &bytes)?)),
+            let read = match (&mut self.file, kind.as_str()) {
+                (TorchFile::Zip(zip), "torch.FloatStorage") => zip.f32_storage(key),
+                (TorchFile::Zip(zip), _) => zip.storage(key).and_then(|bytes| Ok(decode(kind, &bytes)?)),
+                (TorchFile::Legacy(legacy), _) => {
+                    legacy.storage(key).and_then(|bytes| Ok(decode(kind, bytes)?))
+                }
             };
             *values = read.map_err(|e| match e {
                 ReadError::Io(e) => e.to_string(),
@@ -383,6 +453,7 @@ fn decode(kind: &str, bytes: &[u8]) -> Result<Vec<f32>, String> {
         bytes.as_chunks::<N>().0.iter().map(|b| one(*b)).collect()
     }
     Ok(match kind {
+        "torch.FloatStorage" => all(bytes, f32::from_le_bytes),
         "torch.DoubleStorage" => all(bytes, |b| f64::from_le_bytes(b) as f32),
         "torch.HalfStorage" => all(bytes, |b| f16::from_le_bytes(b).to_f32()),
         "torch.BFloat16Storage" => all(bytes, |b| bf16::from_le_bytes(b).to_f32()),

@@ -30,22 +30,16 @@ pub struct TorchZip {
 impl TorchZip {
     /// Opens an archive and checks that its entries fit the file.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let mut file = File::open(path)?;
+        let file = File::open(path)?;
         let file_bytes = file.metadata()?.len();
-        let mut start = Vec::new();
-        (&mut file).take(4).read_to_end(&mut start)?;
-        if start.starts_with(&[0x80, 2]) {
+        let mut archive = ZipArchive::with_config(from_the_start(), file).map_err(damaged)?;
+        if archive.file_names().flatten().any(|name| name.ends_with("/constants.pkl")) {
             return Err(ReadError::Format(
-                "it is in PyTorch's format from before version 1.6; load it there and save it again with torch.save"
+                "it is a TorchScript program: save the weights in Python, torch.save({'model_state_dict': \
+                 torch.jit.load(FILE).state_dict()}, 'model.pt')"
                     .into(),
             ));
         }
-        if !start.starts_with(b"PK") {
-            return Err(ReadError::Format(
-                "it is no PyTorch file (.pt): it does not begin like a zip archive".into(),
-            ));
-        }
-        let mut archive = ZipArchive::new(file).map_err(damaged)?;
         let mut total = 0u64;
         let mut prefix = None;
         for i in 0..archive.len() {
@@ -53,8 +47,8 @@ impl TorchZip {
             let name = entry.name().map_err(damaged)?;
             if entry.compression() != CompressionMethod::Stored {
                 return Err(ReadError::Format(format!(
-                    "{} is compressed, which torch.save never does",
-                    name
+                    "{name} is compressed, which torch.save never does; `unzip -q FILE -d m && cd m && zip -q -0 -r \
+                     ../stored.pt .` stores it plainly"
                 )));
             }
             total = total.saturating_add(entry.size().max(entry.compressed_size()));
@@ -131,6 +125,12 @@ impl TorchZip {
         }
         Ok(())
     }
+}
+
+/// Entries are where the directory says. Looking for bytes before the archive instead takes the directory of a file whose
+/// entries have names of certain lengths for an entry.
+fn from_the_start() -> zip::read::Config {
+    zip::read::Config { archive_offset: zip::read::ArchiveOffset::Known(0) }
 }
 
 fn damaged(e: zip::result::ZipError) -> ReadError {

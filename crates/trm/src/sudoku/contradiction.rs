@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Bits 1 to 9.
 const DIGITS: u16 = 0x3fe;
 
-/// A reason why a board has no solution. Cells are counted from 0 to 80, row by row.
+/// What is wrong with a board that has no solution. Cells are counted from 0 to 80, row by row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Contradiction {
@@ -56,7 +56,24 @@ impl Contradiction {
         Some(Self::NoPlace { digit, cells })
     }
 
-    /// The cells that the contradiction is about, from 0 to 80.
+    /// What is wrong on `board`, the board that it was found on, in words that name rows, columns and boxes from 1.
+    pub fn in_words(&self, board: &Grid) -> String {
+        match self {
+            Self::Twice { .. } => board.clash().unwrap_or_else(|| "a digit stands twice".into()),
+            Self::NoDigit { cell } => {
+                format!("no digit is left for row {}, column {}", cell / 9 + 1, cell % 9 + 1)
+            }
+            Self::NoPlace { digit, cells } => {
+                let shared = |unit: &usize| cells.iter().all(|cell| units_of(*cell).contains(unit));
+                let place = (0..27)
+                    .find(shared)
+                    .map(|unit| format!("{} {}", ["row", "column", "box"][unit / 9], unit % 9 + 1));
+                format!("{digit} has no place in {}", place.unwrap_or_else(|| "its unit".into()))
+            }
+        }
+    }
+
+    /// The cells that it is about.
     pub fn cells(&self) -> &[usize] {
         match self {
             Self::Twice { cells } | Self::NoPlace { cells, .. } => cells,
@@ -76,13 +93,21 @@ mod tests {
         assert_eq!(found(&blank), None);
         let twice = found(&format!("11{}", &blank[2..]));
         assert_eq!(twice, Some(Contradiction::Twice { cells: vec![0, 1] }));
+        let words = |text: &str| {
+            let board = Grid::parse(text).unwrap();
+            Contradiction::of(&board).unwrap().in_words(&board)
+        };
+        let twice = "1 stands twice in row 1: in row 1, column 1 and in row 1, column 2";
+        assert_eq!(words(&format!("11{}", &blank[2..])), twice);
         // Row 1 leaves 9 for its last cell, but 9 stands in that column.
         let no_digit = format!("12345678.{}9{}", &blank[9..17], &blank[18..]);
         assert_eq!(found(&no_digit), Some(Contradiction::NoDigit { cell: 8 }));
+        assert_eq!(words(&no_digit), "no digit is left for row 1, column 9");
         // In the first box 1 could only stand in row 1, where row 1 has it already in the last box.
         let no_place = format!("...1.....234......567......{}", &blank[27..]);
         let cells = vec![0, 1, 2, 9, 10, 11, 18, 19, 20];
         assert_eq!(found(&no_place), Some(Contradiction::NoPlace { digit: 1, cells }));
+        assert_eq!(words(&no_place), "1 has no place in box 1");
         let fine = "53..7....6..195....98....6.8...6...34..8.3..17...2...6.6....28....419..5....8..79";
         assert_eq!(found(fine), None);
     }

@@ -13,23 +13,15 @@ pub enum GridError {
     #[error("expected 81 cells, found {0}")]
     Length(usize),
     /// A character that is neither a digit nor a blank.
-    #[error("character {found:?} at position {position}: expected 1 to 9, or 0 . _ or a space for a blank")]
+    #[error(
+        "character {found:?} at position {position}: expected 1 to 9, or one of 0 . _ * x ? - or a space for a blank"
+    )]
     Character {
         /// From 1.
         position: usize,
         /// What stands there.
         found: char,
     },
-}
-
-/// Why a text of many puzzles could not be read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {reason}")]
-pub struct TextError {
-    /// From 1.
-    pub line: usize,
-    /// What is wrong at that place.
-    pub reason: String,
 }
 
 /// Number of the 3x3 box that a cell lies in, from 0.
@@ -40,7 +32,7 @@ pub const fn box_of(cell: usize) -> usize {
 fn digit_of(c: u8) -> Option<u8> {
     match c {
         b'1'..=b'9' => Some(c - b'0'),
-        b'0' | b'.' | b'_' | b' ' => Some(0),
+        b'0' | b'.' | b'_' | b'*' | b'x' | b'X' | b'?' | b'-' | b' ' => Some(0),
         _ => None,
     }
 }
@@ -49,7 +41,7 @@ impl Grid {
     /// A board without digits.
     pub const BLANK: Self = Self([0; 81]);
 
-    /// Reads 81 characters: digits, and `0`, `.`, `_` or a space for a blank.
+    /// Reads 81 characters: digits, and `0`, `.`, `_`, `*`, `x`, `?`, `-` or a space for a blank.
     ///
     /// # Errors
     /// Another length, or another character.
@@ -101,7 +93,7 @@ impl Grid {
         self.0.iter().filter(|digit| **digit != 0).count()
     }
 
-    /// Conflicting cells: the digit occurs again in the same row, column or box.
+    /// Cells whose digit stands again in their row, column or box.
     pub fn conflicts(&self) -> Vec<usize> {
         let mut counts = [[0u8; 10]; 27];
         for (cell, digit) in self.0.iter().enumerate() {
@@ -126,7 +118,24 @@ impl Grid {
         })
     }
 
-    /// Whether the board is full and obeys the rules.
+    /// Two cells that share a digit and a row, column or box, in words; nothing if no digit stands twice.
+    pub fn clash(&self) -> Option<String> {
+        let second = self.first_conflict()?;
+        let digit = self.0[second];
+        let shared = |cell: usize| units_of(cell).into_iter().zip(units_of(second)).find(|(a, b)| a == b);
+        let first = (0..second).find(|cell| self.0[*cell] == digit && shared(*cell).is_some())?;
+        let (unit, _) = shared(first)?;
+        let name = ["row", "column", "box"][unit / 9];
+        let place = |cell: usize| format!("row {}, column {}", cell / 9 + 1, cell % 9 + 1);
+        Some(format!(
+            "{digit} stands twice in {name} {}: in {} and in {}",
+            unit % 9 + 1,
+            place(first),
+            place(second)
+        ))
+    }
+
+    /// Whether it is full and obeys the rules.
     pub fn is_solved(&self) -> bool {
         !self.0.contains(&0) && self.first_conflict().is_none()
     }
@@ -164,61 +173,6 @@ impl fmt::Display for Grid {
     }
 }
 
-/// Reads many puzzles, with the number of the line each begins in: lines of 81 characters, and pictures of nine lines
-/// of nine cells, in which spaces, `|` and lines of `-` and `+` are decoration. Empty lines and lines that begin
-/// with `#` may stand between.
-///
-/// # Errors
-/// The first line that is neither.
-pub fn parse_puzzles(text: &str) -> Result<Vec<(usize, Grid)>, TextError> {
-    let mut puzzles = Vec::new();
-    let mut picture: Vec<u8> = Vec::new();
-    let mut first_line = 0;
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim_end_matches('\r');
-        let fail = |reason: String| TextError { line: number, reason };
-        // Nine spaces are a row of blanks; other lines without a cell stand between rows or puzzles.
-        let ruled = line.contains(['-', '=']) && line.chars().all(|c| "-+=| \t".contains(c));
-        let empty = line.trim().is_empty() && line.len() != 9 && line.len() != 81;
-        if line.starts_with('#') || ruled || empty {
-            continue;
-        }
-        if line.len() >= 81 {
-            if !picture.is_empty() {
-                return Err(fail(format!("a new puzzle before the grid of line {first_line} is complete")));
-            }
-            puzzles.push((number, Grid::parse(line).map_err(|e| fail(e.to_string()))?));
-            continue;
-        }
-        let mut cells: Vec<u8> = line.bytes().filter(|c| !b"| \t".contains(c)).collect();
-        if cells.len() != 9 && line.len() == 9 {
-            cells = line.bytes().collect();
-        }
-        if cells.len() != 9 {
-            let found = line.trim().chars().count();
-            return Err(fail(format!("expected 81 characters, or 9 as a row of a grid; found {found}")));
-        }
-        if picture.is_empty() {
-            first_line = number;
-        }
-        picture.extend(cells);
-        if picture.len() == 81 {
-            let line = String::from_utf8_lossy(&picture);
-            let grid = Grid::parse(&line).map_err(|e| TextError {
-                line: first_line,
-                reason: format!("in the grid that begins here: {e}"),
-            })?;
-            puzzles.push((first_line, grid));
-            picture.clear();
-        }
-    }
-    if !picture.is_empty() {
-        let reason = format!("the grid that begins here has {} of 9 rows", picture.len() / 9);
-        return Err(TextError { line: first_line, reason });
-    }
-    Ok(puzzles)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -229,7 +183,7 @@ mod tests {
     fn every_blank_is_read_and_written_back() {
         let grid = Grid::parse(LINE).unwrap();
         assert_eq!(grid.givens(), 30);
-        for blank in ["0", "_", " "] {
+        for blank in ["0", "_", " ", "*", "x", "X", "?", "-"] {
             assert_eq!(Grid::parse(&LINE.replace('.', blank)), Ok(grid));
         }
         assert_eq!(grid.to_line(), LINE);
@@ -241,43 +195,9 @@ mod tests {
         assert_eq!(Grid::parse("123"), Err(GridError::Length(3)));
         assert_eq!(Grid::parse(""), Err(GridError::Length(0)));
         let found = |text: &str| Grid::parse(text);
-        assert_eq!(found(&LINE.replacen('7', "x", 1)), Err(GridError::Character { position: 5, found: 'x' }));
+        assert_eq!(found(&LINE.replacen('7', "a", 1)), Err(GridError::Character { position: 5, found: 'a' }));
         let wide = format!("é{}", &LINE[2..]);
         assert_eq!(found(&wide), Err(GridError::Character { position: 1, found: 'é' }));
-    }
-
-    #[test]
-    fn pictures_lines_and_comments_are_read_together() {
-        let grid = Grid::parse(LINE).unwrap();
-        let plain: String =
-            LINE.as_bytes().chunks(9).map(|r| format!("{}\n", String::from_utf8_lossy(r))).collect();
-        let text = format!("# easy\n{LINE}\n\n{grid}\n{plain}\n");
-        let puzzles = parse_puzzles(&text).unwrap();
-        assert_eq!(puzzles, [(2, grid), (4, grid), (16, grid)]);
-        assert_eq!(parse_puzzles(&plain.replace('.', " ")).unwrap(), [(1, grid)]);
-        let mut cells = *grid.cells();
-        cells[..18].fill(0);
-        let blank_rows: String = Grid(cells)
-            .to_line()
-            .replace('.', " ")
-            .as_bytes()
-            .chunks(9)
-            .flat_map(|r| [r, b"\n"])
-            .flatten()
-            .map(|c| char::from(*c))
-            .collect();
-        assert_eq!(parse_puzzles(&blank_rows).unwrap(), [(1, Grid(cells))], "rows of blanks count");
-        let no_cells = grid.to_string().replacen("5 3 . | . 7 . | . . .", "      |       |      ", 1);
-        assert_eq!(parse_puzzles(&no_cells).unwrap_err().line, 1, "a row without cells is no decoration");
-    }
-
-    #[test]
-    fn broken_pictures_are_refused_with_the_line() {
-        let grid = Grid::parse(LINE).unwrap().to_string();
-        let without_last = grid.lines().take(9).collect::<Vec<_>>().join("\n");
-        assert_eq!(parse_puzzles(&without_last).unwrap_err().line, 1);
-        assert_eq!(parse_puzzles(&format!("#\n{LINE}\n12345\n")).unwrap_err().line, 3);
-        assert_eq!(parse_puzzles(&format!("{without_last}\n{LINE}\n")).unwrap_err().line, 10);
     }
 
     #[test]
@@ -287,7 +207,18 @@ mod tests {
         (cells[0], cells[8], cells[10], cells[80]) = (5, 5, 5, 5);
         assert_eq!(Grid(cells).conflicts(), [0, 8, 10, 80]);
         assert_eq!(Grid(cells).first_conflict(), Some(8));
+        assert_eq!(
+            Grid(cells).clash().unwrap(),
+            "5 stands twice in row 1: in row 1, column 1 and in row 1, column 9"
+        );
         cells[80] = 4;
         assert_eq!(Grid(cells).conflicts(), [0, 8, 10]);
+        cells[8] = 0;
+        assert_eq!(
+            Grid(cells).clash().unwrap(),
+            "5 stands twice in box 1: in row 1, column 1 and in row 2, column 2"
+        );
+        cells[10] = 0;
+        assert_eq!(Grid(cells).clash(), None);
     }
 }

@@ -14,9 +14,9 @@ pub use canonical::{canonical, canonical_forms};
 pub use contradiction::Contradiction;
 pub use generator::{GenerateError, Generator};
 pub use grade::grade;
-pub use grid::{Grid, GridError, TextError, box_of, parse_puzzles};
+pub use grid::{Grid, GridError, box_of};
 pub use harden::{HardenError, Hardener};
-pub use solver::{Solutions, solve};
+pub use solver::{Solutions, solve, solve_within};
 pub use symmetry::Symmetry;
 pub use units::{OpenCandidates, Units};
 

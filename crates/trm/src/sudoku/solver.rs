@@ -25,14 +25,21 @@ impl Solutions {
 
 /// Finds out whether a puzzle has no, one or several solutions.
 pub fn solve(puzzle: &Grid) -> Solutions {
-    let mut search = Search::new(2);
+    solve_within(puzzle, u32::MAX).unwrap_or(Solutions::None)
+}
+
+/// Finds out whether a puzzle has no, one or several solutions, unless that takes more guesses than `most`: a few puzzles
+/// without a solution take many millions. Nothing if it does.
+pub fn solve_within(puzzle: &Grid, most: u32) -> Option<Solutions> {
+    let mut search = Search { most, ..Search::new(2) };
     if let Some(board) = Board::new(puzzle) {
         search.run(board, &mut first_of);
     }
     match search.found[..] {
-        [] => Solutions::None,
-        [one] => Solutions::One(one),
-        [one, other, ..] => Solutions::Many(one, other),
+        [one, other, ..] => Some(Solutions::Many(one, other)),
+        _ if search.guesses >= most => None,
+        [] => Some(Solutions::None),
+        [one] => Some(Solutions::One(one)),
     }
 }
 
@@ -64,6 +71,8 @@ pub(super) struct Search {
     /// Values tried where singles did not decide.
     pub guesses: u32,
     limit: usize,
+    /// Guesses after which it ends.
+    most: u32,
 }
 
 /// Order in which the candidates (a mask) of a cell are tried: returns the next one as a mask of one bit.
@@ -164,7 +173,7 @@ impl Board {
 
 impl Search {
     pub fn new(limit: usize) -> Self {
-        Self { found: Vec::new(), guesses: 0, limit }
+        Self { found: Vec::new(), guesses: 0, limit, most: u32::MAX }
     }
 
     /// Adds the solutions below `board`.
@@ -179,7 +188,7 @@ impl Search {
 
     /// Adds the solutions below `board` that have one of these candidates in this cell, a blank one.
     fn branch(&mut self, board: Board, cell: usize, mut candidates: u16, choose: Choice) {
-        while candidates != 0 && self.found.len() < self.limit {
+        while candidates != 0 && self.found.len() < self.limit && self.guesses < self.most {
             let bit = choose(candidates);
             candidates &= !bit;
             self.guesses += 1;
@@ -228,6 +237,16 @@ mod tests {
                 cells[blank] = 0;
             }
         }
+    }
+
+    #[test]
+    fn a_search_ends_where_its_guesses_do() {
+        // By Peter Norvig: no solution, and millions of guesses until that is known.
+        let puzzle = ".....5.8....6.1.43..........1.5........1.6...3.......553.....61........4.........";
+        assert_eq!(solve_within(&Grid::parse(puzzle).unwrap(), 1000), None);
+        let easy = Grid::parse(EASY).unwrap();
+        assert_eq!(solve_within(&easy, 1000), Some(solve(&easy)));
+        assert!(matches!(solve_within(&Grid::BLANK, 1000), Some(Solutions::Many(..))));
     }
 
     #[test]

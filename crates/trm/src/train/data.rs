@@ -1,7 +1,9 @@
 //! Puzzles of a run: where they come from, and what is trained on, validated with and kept for the end.
 
 use crate::config::{Curriculum, CurriculumBy, DataConfig};
-use crate::data::{DataError, Dataset, ReadOptions, RowError, cached_grades, difficulties, read_csv};
+use crate::data::{
+    DataError, Dataset, ReadOptions, RowError, cached_grades, difficulties, file_names, read_puzzles,
+};
 use crate::parallel::Threads;
 use crate::sudoku::{GenerateError, Generator, Puzzle};
 use std::fmt;
@@ -99,8 +101,8 @@ impl TrainingData {
             add_difficulty(config, &mut dataset, None, threads, tell);
         }
         let options = ReadOptions { skip_bad_rows, ..ReadOptions::default() };
-        for file in config.data.split(',').map(str::trim).filter(|file| !file.is_empty()) {
-            let mut part = read_csv(Path::new(file), &options)?;
+        for file in file_names(&config.data) {
+            let mut part = read_puzzles(Path::new(file), &options)?;
             add_difficulty(config, &mut part, Some(Path::new(file)), threads, tell);
             dataset.append(part);
         }

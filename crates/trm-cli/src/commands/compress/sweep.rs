@@ -2,7 +2,7 @@
 
 use super::CompressArgs;
 use crate::error::CliError;
-use crate::output::{percent, print, print_json};
+use crate::output::{percent, pictures, print, print_json};
 use serde::Serialize;
 use trm::checkpoint::Checkpoint;
 use trm::compress::{SweepPoint, sweep};
@@ -23,6 +23,9 @@ pub fn run(
     puzzles: &[Puzzle],
     threads: &Threads,
 ) -> Result<(), CliError> {
+    let mut read = vec![&*args.model];
+    read.extend(args.data.as_deref());
+    let plot = args.plot.as_ref().map(|plot| pictures(plot, &read)).transpose()?;
     let mut printed = Ok(());
     let mut show = |text: String| {
         if !args.json && printed.is_ok() {
@@ -39,11 +42,11 @@ pub fn run(
         show(format!("{name:<14} {sparsity:>8} {:>10} {:>12} {:>10}\n", shares[0], shares[1], shares[2]));
     });
     printed?;
-    if let Some(png) = &args.plot {
+    if let Some((png, svg)) = &plot {
         let name = args.model.file_name().unwrap_or(args.model.as_os_str());
         let title = format!("Pruning {} in one shot", name.display());
         let summary = format!("accuracy on {} puzzles, without training afterwards", puzzles.len());
-        draw_sparsity(&points, &title, &summary, png, &png.with_extension("svg"))
+        draw_sparsity(&points, &title, &summary, png, svg)
             .map_err(|e| CliError::Failed(format!("{}: {e}", png.display())))?;
     }
     if args.json { print_json(&Report { puzzles: puzzles.len(), points: &points }) } else { Ok(()) }

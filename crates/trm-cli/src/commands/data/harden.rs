@@ -1,12 +1,13 @@
 //! `trm data harden`
 
-use super::{input_error, range, read_quizzes, save};
-use crate::commands::train::stop_on_ctrl_c;
+use super::{check_csv, input_error, range, save};
+use crate::commands::puzzles::{Puzzles, or_standard_input};
 use crate::error::CliError;
+use crate::signals::stop_on_ctrl_c;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use trm::parallel::Threads;
 use trm::sudoku::{Grid, Hardener, Puzzle};
@@ -14,9 +15,9 @@ use trm::sudoku::{Grid, Hardener, Puzzle};
 /// Options of `trm data harden`.
 #[derive(Args)]
 pub struct HardenArgs {
-    /// Hard puzzles to start from: CSV file, list of puzzles, or a single puzzle of 81 characters
+    /// Hard puzzles to start from: a file in any form, or a single puzzle of 81 characters; standard input without it
     #[arg(value_name = "FILE|PUZZLE")]
-    parents: String,
+    parents: Option<String>,
     /// Number of puzzles
     #[arg(short = 'n', long, value_name = "N")]
     count: usize,
@@ -40,7 +41,10 @@ pub struct HardenArgs {
 /// Makes the puzzles and writes them; what was made before Ctrl-C, or before nothing new was found, is written too.
 pub fn run(args: &HardenArgs) -> Result<(), CliError> {
     let threads = Threads::new(args.threads);
-    let parents = read_legal(&args.parents)?;
+    let parents = or_standard_input(args.parents.clone(), "a file or a puzzle")?;
+    let read = std::iter::once(&parents).chain(&args.exclude).map(Path::new);
+    check_csv(args.out.as_deref(), &read.collect::<Vec<_>>())?;
+    let parents = read_legal(&parents)?;
     let mut hardener = Hardener::new(args.seed, parents, args.guesses.clone(), &threads);
     for path in &args.exclude {
         hardener.exclude(&read_legal(path)?, &threads);
@@ -56,18 +60,9 @@ pub fn run(args: &HardenArgs) -> Result<(), CliError> {
 
 /// Puzzles of a file, none of which breaks the rules.
 fn read_legal(input: &str) -> Result<Vec<Grid>, CliError> {
-    let grids = read_quizzes(input)?;
-    if grids.is_empty() {
-        return Err(CliError::Input(format!("{input}: no puzzles")));
-    }
-    match grids.iter().position(|grid| grid.first_conflict().is_some()) {
-        None => Ok(grids),
-        Some(i) => Err(CliError::Input(format!(
-            "{input}: puzzle {} has a digit twice in a row, column or box: {}",
-            i + 1,
-            grids[i].to_line()
-        ))),
-    }
+    let puzzles = Puzzles::of(input)?;
+    puzzles.check_givens()?;
+    Ok(puzzles.grids.into_iter().map(|(_, grid)| grid).collect())
 }
 
 /// Adds puzzles until there are `count`, behind a bar if a terminal shows it.
@@ -77,7 +72,7 @@ fn make(
     threads: &Threads,
     puzzles: &mut Vec<Puzzle>,
 ) -> Result<(), CliError> {
-    let stop = stop_on_ctrl_c();
+    let stop = stop_on_ctrl_c(false);
     let bar = ProgressBar::new(count as u64);
     let template = "{pos}/{len} puzzles [{bar:30}] {per_sec}, {eta} left";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -219,11 +219,13 @@ pub fn with_assignments<T: Serialize + for<'a> Deserialize<'a>>(
     let mut table = toml::Table::try_from(settings).expect("settings are plain values");
     for assignment in assignments.iter().map(AsRef::as_ref) {
         let wrong = |what: &str| ConfigError::Syntax(format!("{assignment}: {what}"));
-        let (key, value) =
+        let (key, text) =
             assignment.split_once('=').ok_or_else(|| wrong("it is not of the form key=value"))?;
-        let parsed = toml::from_str::<toml::Table>(&format!("value = {value}"));
+        let parsed = toml::from_str::<toml::Table>(&format!("value = {text}"));
+        // Texts need no quotation marks.
         let value = parsed.ok().and_then(|mut table| table.remove("value"));
-        table.insert(key.trim().into(), value.ok_or_else(|| wrong("the value is no TOML"))?);
+        let value = value.unwrap_or_else(|| toml::Value::String(text.trim().to_string()));
+        table.insert(key.trim().into(), value);
     }
     // Its whole text names the setting, on a line of its own.
     table
@@ -242,6 +244,7 @@ mod tests {
         assert_eq!(Config::from_toml(&config.to_toml()).unwrap(), config);
         assert_eq!(config.with(&["num_heads = 4"]).unwrap(), Config { num_heads: 4, ..config.clone() });
         assert_eq!(config.with(&["precision = \"f32\""]).unwrap().precision, Precision::F32);
+        assert_eq!(config.with(&["precision=f32"]).unwrap().precision, Precision::F32);
     }
 
     #[test]
@@ -256,7 +259,7 @@ mod tests {
             ("rope_theta=nan", "rope_theta"),
             ("mlp_t=3", "mlp_t"),
             ("num_heads", "key=value"),
-            ("num_heads=", "TOML"),
+            ("num_heads=", "num_heads"),
         ] {
             let error = config.with(&[set]).unwrap_err().to_string();
             assert!(error.contains(word), "{set}: {error}");

@@ -3,6 +3,7 @@
 mod lock;
 
 use super::TrainError;
+use crate::atomic_file::is_unfinished;
 use lock::{LOCK, lock};
 use std::fs::File;
 use std::io::Write;
@@ -214,7 +215,7 @@ impl RunFolder {
             );
         }
         for name in earlier_files(&self.path) {
-            if self.claim == Claim::Overwrite || is_temporary(&name) {
+            if self.claim == Claim::Overwrite || is_unfinished(&name) {
                 let path = self.path.join(&name);
                 std::fs::remove_file(&path).map_err(|source| TrainError::Io { path, source })?;
             }
@@ -283,13 +284,7 @@ fn earlier_files(folder: &Path) -> Vec<String> {
     let known: Vec<&str> = checkpoints.copied().chain([CONFIG, HISTORY, HOLDOUT]).chain(PICTURES).collect();
     let here = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let temporary =
-        here.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_temporary(name));
+        here.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_unfinished(name));
     let known = known.into_iter().filter(|name| folder.join(name).is_file()).map(str::to_string);
     known.chain(temporary).collect()
-}
-
-/// Whether a file is named as one that is being written, see [`crate::atomic_file`]: `.trm-` and six letters or digits.
-fn is_temporary(name: &str) -> bool {
-    name.strip_prefix(crate::atomic_file::PREFIX)
-        .is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
